@@ -1,0 +1,62 @@
+"""Every layer there is, one file each. A new layer is one new file and one new line here."""
+
+from __future__ import annotations
+
+from ..layer import Layer
+from .add import Add
+from .avgpool import AvgPool
+from .batchnorm import BatchNorm
+from .concat import Concat
+from .conv import Conv
+from .dropout import Dropout
+from .fc import FullyConnected
+from .flatten import Flatten
+from .gap import GlobalAvgPool
+from .gelu import GELU
+from .identity import Identity
+from .input import Input as Input
+from .l2pool import L2Pool
+from .lrelu import LeakyReLU
+from .lrn import LocalResponseNorm
+from .pool import MaxPool
+from .prelu import PReLU
+from .rbf import RBF
+from .relu import ReLU
+from .scaledtanh import ScaledTanh
+from .shortcut import Shortcut
+from .sigmoid import Sigmoid
+from .silu import SiLU
+from .softmax import Softmax
+from .subsample import Subsample
+from .tanh import Tanh
+
+LAYERS: tuple[type[Layer], ...] = (
+    Input,
+    Conv,
+    MaxPool,
+    AvgPool,
+    L2Pool,
+    GlobalAvgPool,
+    Subsample,
+    FullyConnected,
+    RBF,
+    Flatten,
+    ReLU,
+    LeakyReLU,
+    PReLU,
+    Sigmoid,
+    Tanh,
+    ScaledTanh,
+    Softmax,
+    GELU,
+    SiLU,
+    BatchNorm,
+    LocalResponseNorm,
+    Dropout,
+    Add,
+    Concat,
+    Identity,
+    Shortcut,
+)
+
+BY_OP: dict[str, type[Layer]] = {layer.op: layer for layer in LAYERS}

@@ -1,0 +1,179 @@
+"""The torch modules that torch.nn lacks. Imported only inside `Layer.module`, so that planning never loads torch."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ..spelling import Dims
+
+Index = tuple[list[int], list[int]]
+
+
+class _SpecialConv(nn.modules.conv._ConvNd):
+    """A convolution with a connection table, a flipped kernel, or a last window that hangs over the edge."""
+
+    def __init__(self, *, index: Index | None, flip: bool, hang: tuple[int, ...], **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.index, self.flip, self.hang = index, flip, hang
+        if index is not None:
+            self.weight = nn.Parameter(torch.empty(len(index[0]), *self.weight.shape[2:]))  # one kernel per pair
+
+    def kernel(self) -> Tensor:
+        """The weight as cross-correlation uses it: (K, C/G, *F)."""
+        weight: Tensor = self.weight
+        if self.index is not None:
+            dense = weight.new_zeros(self.out_channels, self.in_channels, *weight.shape[1:])
+            weight = dense.index_put(tuple(torch.tensor(i, device=weight.device) for i in self.index), weight)
+        return weight.flip(tuple(range(2, weight.dim()))) if self.flip else weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (N, C, *size) -> y (N, K, *size')."""
+        ends = [end for hang in reversed(self.hang) for end in (0, hang)]
+        return self._conv_forward(F.pad(x, ends), self.kernel(), self.bias)
+
+
+class Conv1d(_SpecialConv, nn.Conv1d):
+    """`nn.Conv1d` with what `_SpecialConv` adds."""
+
+
+class Conv2d(_SpecialConv, nn.Conv2d):
+    """`nn.Conv2d` with what `_SpecialConv` adds."""
+
+
+class Linear(nn.Linear):
+    """`nn.Linear` on a flattened volume: (N, C, *size) -> (N, K, 1, ...)."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Flatten in the order channels, rows, columns; keep the number of axes."""
+        return _as_volume(super().forward(input.flatten(1)), like=input)
+
+
+class Flatten(nn.Module):
+    """(N, C, *size) -> (N, C * positions, 1, ...)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Reshape, keeping the number of axes."""
+        return _as_volume(x.flatten(1), like=x)
+
+
+def _as_volume(y: Tensor, like: Tensor) -> Tensor:
+    """(N, K) -> (N, K, 1, ...) with as many axes as `like`."""
+    return y.reshape(*y.shape, *(1,) * (like.dim() - 2))
+
+
+def _window_sums(x: Tensor, kernel: Dims, stride: Dims, padding: Dims, ceil: bool) -> Tensor:
+    """The sum of each window. `avg_pool1d` cannot give sums, so a sequence is pooled as an image of one row."""
+    if x.dim() == 4:
+        return F.avg_pool2d(x, kernel, stride, padding, ceil_mode=ceil, divisor_override=1)
+    row = F.avg_pool2d(x.unsqueeze(2), (1, *kernel), (1, *stride), (0, *padding), ceil_mode=ceil, divisor_override=1)
+    return row.squeeze(2)
+
+
+class L2Pool(nn.Module):
+    """The Euclidean norm of each window, with derivative 0 where the whole window is 0."""
+
+    def __init__(self, kernel: Dims, stride: Dims, padding: Dims, *, ceil: bool) -> None:
+        super().__init__()
+        self.window = (kernel, stride, padding, ceil)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The root of the sum of squares."""
+        sums = _window_sums(x * x, *self.window)
+        positive = sums > 0
+        return torch.where(positive, sums.masked_fill(~positive, 1.0).sqrt(), 0.0)
+
+
+class Subsample(nn.Module):
+    """Window sums times one weight plus one bias a map."""
+
+    def __init__(self, channels: int, kernel: Dims, stride: Dims, padding: Dims, *, ceil: bool) -> None:
+        super().__init__()
+        self.window = (kernel, stride, padding, ceil)
+        self.weight = nn.Parameter(torch.full((channels,), 1 / math.prod(kernel)))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """w * sums + b."""
+        each = (-1, *(1,) * (x.dim() - 2))
+        return torch.addcmul(self.bias.view(each), self.weight.view(each), _window_sums(x, *self.window))
+
+
+class ScaledTanh(nn.Module):
+    """amplitude * tanh(slope * x)."""
+
+    def __init__(self, amplitude: float, slope: float) -> None:
+        super().__init__()
+        self.amplitude, self.slope = amplitude, slope
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The scaled hyperbolic tangent."""
+        return self.amplitude * torch.tanh(self.slope * x)
+
+
+class ResponseNormWithin(nn.Module):
+    """x / (k + alpha * energy of n x n positions of the same map)^beta."""
+
+    def __init__(self, size: int, alpha: float, beta: float, k: float) -> None:
+        super().__init__()
+        self.size, self.alpha, self.beta, self.k = size, alpha, beta, k
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Divide by the energy around each position."""
+        rank = x.dim() - 2
+        energy = _window_sums(x * x, (self.size,) * rank, (1,) * rank, (self.size // 2,) * rank, ceil=False)
+        return x * (self.k + self.alpha * energy) ** -self.beta
+
+
+class RBF(nn.Module):
+    """Squared distances to fixed codes: (N, D, 1, ...) -> (N, K, 1, ...)."""
+
+    codes: Tensor
+
+    def __init__(self, codes: NDArray[np.float64]) -> None:
+        super().__init__()
+        self.register_buffer("codes", torch.from_numpy(codes).to(torch.get_default_dtype()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """|x|^2 - 2 x c + |c|^2, which needs no (N, K, D) array."""
+        flat = x.flatten(1)
+        squares = (flat * flat).sum(1, keepdim=True) + (self.codes * self.codes).sum(1)
+        return _as_volume(squares - 2 * flat @ self.codes.T, like=x)
+
+
+class Shortcut(nn.Module):
+    """Every S-th position, and zero maps up to K channels."""
+
+    def __init__(self, stride: Dims, channels: int) -> None:
+        super().__init__()
+        self.stride, self.channels = stride, channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Slice and pad."""
+        picked = x[(slice(None), slice(None), *(slice(None, None, s) for s in self.stride))]
+        return F.pad(picked, (0, 0) * len(self.stride) + (0, self.channels - x.shape[1]))
+
+
+class Add(nn.Module):
+    """The sum of all inputs."""
+
+    def forward(self, *xs: Tensor) -> Tensor:
+        """Add from left to right."""
+        y = xs[0]
+        for x in xs[1:]:
+            y = y + x
+        return y
+
+
+class Concat(nn.Module):
+    """The channels of all inputs, one after another."""
+
+    def forward(self, *xs: Tensor) -> Tensor:
+        """Concatenate along channels."""
+        return torch.cat(xs, dim=1)

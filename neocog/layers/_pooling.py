@@ -1,0 +1,62 @@
+"""What all kinds of pooling share: F x F windows at stride S over each channel by itself, and no parameters."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import SpellingError
+from ..layer import Array, Layer, Shape, Window, per_axis
+from ..spelling import SIZE, SIZE0, Dims, setting, uniform, write_dims
+from ._window import FIT, overhang, windows
+
+
+@dataclass(frozen=True)
+class Pooling(Layer):
+    """Windows over each channel. Stride left out means windows side by side: S = F."""
+
+    kernel_size: Dims = setting("F", SIZE, position="head")
+    stride: Dims = setting("S", SIZE, default=None)
+    padding: Dims = setting("P", SIZE0, default=(0,))
+    fit: str = setting("fit", FIT, default="exact")
+
+    def __post_init__(self) -> None:
+        if self.stride is None:
+            object.__setattr__(self, "stride", uniform(self.kernel_size))
+        rank = max(len(self.kernel_size), len(self.padding))
+        halves = zip(per_axis(self.padding, rank, "P"), per_axis(self.kernel_size, rank, "F"), strict=True)
+        if any(2 * p > f for p, f in halves):
+            raise SpellingError(
+                f"{self.op}'s padding is at most half its window, so that no window lies wholly on padding",
+                received=f"P={write_dims(self.padding)}, F={write_dims(self.kernel_size)}",
+                hint=f"P={self.kernel_size[0] // 2} or smaller",
+            )
+
+    def default_of(self, name: str, declared: Any) -> Any:
+        """Stride left out means the window's size."""
+        return uniform(self.kernel_size) if name == "stride" else declared
+
+    def window(self, *inputs: Shape) -> Window:
+        """The window at this rank; pooling is never dilated."""
+        rank = inputs[0].rank
+        kernel, stride, padding = (per_axis(d, rank, self.token) for d in (self.kernel_size, self.stride, self.padding))
+        return Window(kernel, stride, padding, (1,) * rank)
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        """(H - F + 2P)/S + 1 on each axis; channels stay (fact P1)."""
+        (x,) = inputs
+        return Shape(windows(x, self.window(x), self.fit, self.token), x.channels)
+
+    def taps(self, x: Shape) -> int:
+        """How many values one window holds."""
+        return math.prod(self.window(x).kernel)
+
+    def hangs(self, x: Shape) -> bool:
+        """Whether `fit=ceil` adds windows that reach over the edge of this input."""
+        return any(overhang(x, self.window(x), self.output_shape(x).spatial))
+
+
+def seen_by(x: Array) -> Shape:
+    """The volume's shape, from the array (N, C, *size)."""
+    return Shape(x.shape[2:], x.shape[1])

@@ -1,0 +1,99 @@
+"""How many windows fit: the one copy of (W - F + 2P)/S + 1 (facts C2-C4), and what to type when it is not whole.
+
+NumPy forward passes must not call this module: there the size falls out of the arrays, which makes the two
+independent witnesses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+
+from ..errors import ShapeError
+from ..layer import Shape, Window
+from ..spelling import Dims, choice
+
+FIT = choice("exact", "floor", "ceil")
+
+
+def windows(shape: Shape, window: Window, fit: str, token: str) -> Dims:
+    """How many windows fit on each axis.
+
+    `fit` says what happens when they do not tile the padded input: `exact` refuses, `floor` leaves the rest
+    unread, `ceil` adds a last window that hangs over the edge (as Caffe's pooling does).
+    Raises ShapeError.
+    """
+    return tuple(_along_axis(shape, window, axis, fit, token) for axis in range(shape.rank))
+
+
+def overhang(shape: Shape, window: Window, outputs: Dims) -> Dims:
+    """How far the last window reaches past the padded input: not zero only where `fit=ceil` added a window."""
+    reach = zip(outputs, window.stride, window.extent, shape.spatial, window.padding, strict=True)
+    return tuple(max(0, (n - 1) * s + e - (w + 2 * p)) for n, s, e, w, p in reach)
+
+
+def _along_axis(shape: Shape, window: Window, axis: int, fit: str, token: str) -> int:
+    size, extent = shape.spatial[axis], window.extent[axis]
+    stride, padding = window.stride[axis], window.padding[axis]
+    room = size - extent + 2 * padding
+    if room < 0:
+        raise _too_large(shape, window, axis, token)
+    if room % stride and fit == "exact":
+        raise _does_not_tile(shape, window, axis, token)
+    count = room // stride + 1
+    hangs = fit == "ceil" and room % stride and count * stride < size + padding  # it must start on the input
+    return count + 1 if hangs else count
+
+
+def _axis_name(shape: Shape, axis: int) -> str:
+    return "L" if shape.rank == 1 else "HW"[axis]
+
+
+def _too_large(shape: Shape, window: Window, axis: int, token: str) -> ShapeError:
+    size, extent, padding = shape.spatial[axis], window.extent[axis], window.padding[axis]
+    dilated = f" (dilated from {window.kernel[axis]})" if window.dilation[axis] > 1 else ""
+    enough = -(-(extent - size) // 2)
+    return ShapeError(
+        f"the window of {token} is larger than its input: F={extent}{dilated} on "
+        f"{_axis_name(shape, axis)}={size} with P={padding}",
+        received=f"{shape}",
+        hint=f"F={size + 2 * padding} or smaller, P={enough} or larger, or an input of at least {extent - 2 * padding}",
+    )
+
+
+def _does_not_tile(shape: Shape, window: Window, axis: int, token: str) -> ShapeError:
+    size, extent = shape.spatial[axis], window.extent[axis]
+    stride, padding = window.stride[axis], window.padding[axis]
+    room = size - extent + 2 * padding
+    exact = Fraction(room, stride) + 1
+    name = _axis_name(shape, axis)
+    return ShapeError(
+        f"the windows of {token} do not tile its input: "
+        f"({name} - F + 2P)/S + 1 = ({size} - {extent} + {2 * padding})/{stride} + 1 = {float(exact):.4g}",
+        received=f"{shape}, so {name}={size}, F={extent}, P={padding}, S={stride}",
+        hint=", ".join(_fixes(size, extent, stride, padding, name)),
+    )
+
+
+def _fixes(size: int, extent: int, stride: int, padding: int, name: str) -> list[str]:
+    """The nearest changes, of one number each, that make the windows tile."""
+    room = size - extent + 2 * padding
+    fixes = []
+    if (p := _nearest(padding, extent - 1, lambda p: (size - extent + 2 * p) % stride == 0)) is not None:
+        fixes.append(f"P={p}")
+    if s := _nearest(stride, room, lambda s: s > 0 and room % s == 0):
+        fixes.append(f"S={s}")
+    smaller, larger = size - room % stride, size + stride - room % stride
+    sizes = [str(w) for w in (smaller, larger) if w > 0]
+    fixes.append(f"an input of {name}={' or '.join(sizes)}")
+    fixes.append("fit=floor (leaves the rest unread) or fit=ceil (a last window hangs over the edge)")
+    return fixes
+
+
+def _nearest(wanted: int, largest: int, good: Callable[[int], bool]) -> int | None:
+    """The number nearest to `wanted`, from 0 to `largest`, that is good; None when none is near."""
+    for distance in range(1, 64):
+        for candidate in (wanted - distance, wanted + distance):
+            if 0 <= candidate <= largest and good(candidate):
+                return candidate
+    return None

@@ -1,0 +1,283 @@
+r"""Convolution: K filters slide over a volume, each giving one feature map.
+
+    y[n,k,i,j] = b[k] + sum over c,u,v of  w[k,c,u,v] * x[n, c, S*i + D*u - P, S*j + D*v - P]
+
+| letter | meaning                                             | default        |
+|--------|-----------------------------------------------------|----------------|
+| F      | kernel size; `CONV1x7-64` is 1 high and 7 wide      | required       |
+| K      | number of filters = output channels                 | required       |
+| S      | stride                                              | 1              |
+| P      | zero padding on each side                           | D(F-1)/2, same |
+| D      | dilation; 1 is a dense kernel                       | 1              |
+| G      | groups: each sees C/G input and makes K/G maps      | 1              |
+| BIAS   | whether each filter has a bias                      | yes            |
+| FLIP   | yes: the kernel is flipped, the true convolution    | no             |
+| TABLE  | in quotes, the input maps that each output map sees | all            |
+| fit    | when windows do not tile: exact, floor or ceil      | exact          |
+
+Shapes: x (N, C, H, W), w (K, C/G, F, F), y (N, K, H', W') with H' = (H - D(F-1) - 1 + 2P)/S + 1. On a 1-D volume
+(N, C, L) the same with one axis. With a table of T pairs, w is (T, F, F).
+
+Gradient, from dy. The forward pass is linear in x and in w, so each gradient is its transpose:
+
+    db[k]       = sum over n,i,j of dy[n,k,i,j]
+    dw[k,c,u,v] = sum over n,i,j of dy[n,k,i,j] * x[n, c, S*i + D*u - P, S*j + D*v - P]
+    dx          = every dy[n,k,i,j] * w[k,c,u,v] added where x was read
+
+For S = D = 1 these are again convolutions: dw is the valid cross-correlation of x with dy, and dx is the full
+cross-correlation of dy with w turned by 180 degrees (facts C14, C15).
+
+Sources: LeCun et al., "Gradient-based learning applied to document recognition", 1998 (tables, eq. of C3);
+Dumoulin and Visin, arXiv 1603.07285 (arithmetic); Yu and Koltun, arXiv 1511.07122 (dilation).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from ..errors import ShapeError, SpellingError
+from ..layer import Array, Arrays, BadExample, Cost, Example, Layer, Parameter, Shape, Window, per_axis
+from ..spelling import COUNT, FLAG, SIZE, SIZE0, Dims, Kind, setting, uniform, write_dims
+from ._slide import slide, unslide
+from ._window import FIT, overhang, windows
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Table = tuple[tuple[int, ...], ...]
+
+
+def _read_table(text: str) -> Table:
+    rows = tuple(tuple(int(i) for i in row.split()) for row in text.strip('"').split(";"))
+    if any(not row or len(set(row)) < len(row) or min(row) < 0 for row in rows):
+        raise ValueError
+    return rows
+
+
+def _write_table(table: Table) -> str:
+    return '"' + "; ".join(" ".join(map(str, row)) for row in table) + '"'
+
+
+TABLE = Kind('rows of input maps in quotes, as in "0 1; 1 2"', _read_table, _write_table)
+
+
+@dataclass(frozen=True)
+class Conv(Layer):
+    """K filters of F x F x C sliding over a volume: `CONV3-64`. The module's docstring has the formulas."""
+
+    op: ClassVar[str] = "CONV"
+    kernel_size: Dims = setting("F", SIZE, position="head")
+    out_channels: int = setting("K", COUNT, position="dash")
+    stride: Dims = setting("S", SIZE, default=(1,))
+    padding: Dims = setting("P", SIZE0, default=None)
+    dilation: Dims = setting("D", SIZE, default=(1,))
+    groups: int = setting("G", COUNT, default=1)
+    bias: bool = setting("BIAS", FLAG, default=True)
+    flip: bool = setting("FLIP", FLAG, default=False)
+    table: Table | None = setting("TABLE", TABLE, default=None)
+    fit: str = setting("fit", FIT, default="exact")
+
+    examples = (
+        Example("CONV3-4", "5x6x2"),
+        Example("CONV3-2(S=2, P=1)", "5x5x3"),
+        Example("CONV1x3-4(S=2x1)", "5x4x2"),
+        Example("CONV3-4(D=2, P=1)", "7x8x2"),
+        Example("CONV3-4(G=2, BIAS=no)", "4x5x6"),
+        Example("CONV2-3(P=0, FLIP=yes)", "4x3x2"),
+        Example('CONV3-3(P=0, TABLE="0 1; 1 2; 0 2")', "5x4x3"),
+        Example("CONV3-2(S=2, fit=floor)", "6x5x2"),
+        Example("CONV3-2(S=2, P=0, fit=ceil)", "6x5x2"),
+        Example("CONV3-4(S=2)", "9x3"),
+    )
+    bad_examples = (
+        BadExample("CONV3-4(S=3, P=0)", "7x7x1", says="(7 - 3 + 0)/3 + 1 = 2.333"),
+        BadExample("CONV5-4(P=0)", "4x4x1", says="larger than its input"),
+        BadExample("CONV2-4", says="P=(F-1)/2 is not a whole number"),
+        BadExample("CONV3-4(G=2)", "5x5x3", says="does not divide"),
+        BadExample("CONV3-3(G=2)", says="G=2 does not divide K=3"),
+        BadExample('CONV3-2(TABLE="0 1; 3")', "5x5x3", says="input map 3"),
+        BadExample('CONV3-3(TABLE="0 1; 1 2")', says="2 rows"),
+        BadExample("CONV3x5x7-4", "9x9x3", says="spatial axes"),
+        BadExample("CONV3", says="CONV needs K"),
+        BadExample("CONV0-4", says="whole number from 1"),
+    )
+
+    def __post_init__(self) -> None:
+        if self.padding is None:
+            object.__setattr__(self, "padding", self._same_padding())
+        if self.out_channels % self.groups:
+            raise SpellingError(f"G={self.groups} does not divide K={self.out_channels}", hint="a divisor of K")
+        if self.table is not None:
+            self._check_table(self.table)
+
+    def _same_padding(self) -> Dims:
+        rank = max(len(self.kernel_size), len(self.dilation))
+        pairs = zip(per_axis(self.kernel_size, rank, "F"), per_axis(self.dilation, rank, "D"), strict=True)
+        doubled = [d * (f - 1) for f, d in pairs]
+        if any(p % 2 for p in doubled):
+            raise SpellingError(
+                f"CONV with F={write_dims(self.kernel_size)} has no default padding: P=(F-1)/2 is not a whole number",
+                hint="say P=, for instance P=0",
+            )
+        return uniform(tuple(p // 2 for p in doubled))
+
+    def _check_table(self, table: Table) -> None:
+        if len(table) != self.out_channels:
+            raise SpellingError(
+                f"TABLE has {len(table)} rows for K={self.out_channels} output maps", hint="one row for each output map"
+            )
+        if self.groups != 1:
+            raise SpellingError("TABLE and G both say which maps are connected", hint="one of them")
+
+    def default_of(self, name: str, declared: Any) -> Any:
+        """Padding left out means the same-size padding, where there is one."""
+        if name != "padding":
+            return declared
+        try:
+            return self._same_padding()
+        except SpellingError:
+            return None
+
+    def window(self, *inputs: Shape) -> Window:
+        """The kernel at this rank."""
+        rank = inputs[0].rank
+        dims = (self.kernel_size, self.stride, self.padding, self.dilation)
+        return Window(*(per_axis(d, rank, self.token) for d in dims))
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        """(H - D(F-1) - 1 + 2P)/S + 1 on each axis, K channels."""
+        (x,) = inputs
+        window = self.window(x)
+        if x.channels % self.groups:
+            raise ShapeError(
+                f"G={self.groups} of {self.token} does not divide its {x.channels} input channels",
+                received=str(x),
+                hint=f"a G that divides both {x.channels} and K={self.out_channels}",
+            )
+        if self.table and (largest := max(max(row) for row in self.table)) >= x.channels:
+            raise ShapeError(
+                f"TABLE of {self.token} names input map {largest}, but the input has maps 0 to {x.channels - 1}",
+                received=str(x),
+            )
+        return Shape(windows(x, window, self.fit, self.token), self.out_channels)
+
+    def _pairs(self, x: Shape) -> int:
+        """How many (input map, output map) pairs have a kernel."""
+        if self.table is not None:
+            return sum(map(len, self.table))
+        return self.out_channels * x.channels // self.groups
+
+    def cost(self, *inputs: Shape) -> Cost:
+        """F*F weights for each connected pair of maps; each is used once at every output position."""
+        (x,) = inputs
+        weights = self._pairs(x) * math.prod(self.window(x).kernel)
+        biases = self.out_channels if self.bias else 0
+        positions = self.output_shape(x).positions
+        return Cost(
+            parameters=weights + biases,
+            connections=(weights + biases) * positions,
+            macs=weights * positions,
+            kept=x.elements,
+        )
+
+    def unrolled(self, *inputs: Shape) -> int:
+        """F*F*C rows and one column for each output position (fact C8)."""
+        (x,) = inputs
+        return math.prod(self.window(x).kernel) * x.channels * self.output_shape(x).positions
+
+    def parameters(self, *inputs: Shape) -> dict[str, Parameter]:
+        """`weight` (K, C/G, *F), or (pairs, *F) with a table, and `bias` (K,)."""
+        (x,) = inputs
+        kernel = self.window(x).kernel
+        pairs, taps = self._pairs(x), math.prod(kernel)
+        fan = (taps * pairs // self.out_channels, taps * pairs // x.channels)
+        maps = (pairs,) if self.table else (self.out_channels, x.channels // self.groups)
+        found = {"weight": Parameter((*maps, *kernel), fan=fan)}
+        if self.bias:
+            found["bias"] = Parameter((self.out_channels,))
+        return found
+
+    def _dense(self, weight: Array, channels: int) -> Array:
+        """The kernel as cross-correlation uses it: (K, C/G, *F), zeros where the table has no pair."""
+        if self.table is not None:
+            dense = np.zeros((self.out_channels, channels, *weight.shape[1:]))
+            dense[self._table_index()] = weight
+            weight = dense
+        return np.flip(weight, axis=tuple(range(2, weight.ndim))) if self.flip else weight
+
+    def _table_index(self) -> tuple[list[int], list[int]]:
+        pairs = [(k, c) for k, row in enumerate(self.table or ()) for c in row]
+        return [k for k, _ in pairs], [c for _, c in pairs]
+
+    def forward(self, params: Arrays, *xs: Array, rng: np.random.Generator | None = None) -> tuple[Array, Any]:
+        """x (N, C, *size) -> y (N, K, *size')."""
+        (x,) = xs
+        window = self.window(Shape(x.shape[2:], x.shape[1]))
+        views = slide(x, window, self.fit)  # (N, C, *size', *F)
+        weight = self._dense(params["weight"], x.shape[1])
+        taps = list(range(-len(window.kernel), 0))
+        maps = [
+            np.moveaxis(np.tensordot(v, w, axes=([1, *taps], [1, *taps])), -1, 1)
+            for v, w in zip(np.split(views, self.groups, axis=1), np.split(weight, self.groups), strict=True)
+        ]
+        y = np.concatenate(maps, axis=1)
+        if self.bias:
+            y += params["bias"].reshape(-1, *(1,) * len(window.kernel))
+        return y, (x.shape, window, views, weight)
+
+    def backward(self, params: Arrays, cache: Any, dy: Array) -> tuple[tuple[Array, ...], dict[str, Array]]:
+        """The transposes of the forward pass: windows times dy, and dy spread back through the kernel."""
+        shape, window, views, weight = cache
+        rank = len(window.kernel)
+        summed = [0, *range(2, 2 + rank)]
+        dys = np.split(dy, self.groups, axis=1)
+        dw = np.concatenate(
+            [
+                np.tensordot(d, v, axes=(summed, summed))
+                for d, v in zip(dys, np.split(views, self.groups, axis=1), strict=True)
+            ]
+        )  # (K, C/G, *F)
+        dviews = np.concatenate(
+            [
+                np.moveaxis(np.tensordot(d, w, axes=([1], [0])), 1 + rank, 1)  # (N, C/G, *size', *F)
+                for d, w in zip(dys, np.split(weight, self.groups), strict=True)
+            ],
+            axis=1,
+        )
+        dx = unslide(dviews, shape[2:], window, self.fit)
+        if self.flip:
+            dw = np.flip(dw, axis=tuple(range(2, dw.ndim)))
+        grads = {"weight": dw[self._table_index()] if self.table is not None else dw}
+        if self.bias:
+            grads["bias"] = dy.sum(axis=tuple(summed))
+        return (dx,), grads
+
+    def module(self, *inputs: Shape) -> nn.Module:
+        """`nn.Conv1d` or `nn.Conv2d` itself, unless an option asks for what they cannot do."""
+        from torch import nn
+
+        from . import _modules
+
+        (x,) = inputs
+        window = self.window(x)
+        arguments: dict[str, Any] = {
+            "in_channels": x.channels,
+            "out_channels": self.out_channels,
+            "kernel_size": window.kernel,
+            "stride": window.stride,
+            "padding": window.padding,
+            "dilation": window.dilation,
+            "groups": self.groups,
+            "bias": self.bias,
+        }
+        hang = overhang(x, window, self.output_shape(x).spatial)
+        if self.table is None and not self.flip and not any(hang):
+            return (nn.Conv1d if x.rank == 1 else nn.Conv2d)(**arguments)
+        index = self._table_index() if self.table is not None else None
+        return (_modules.Conv1d if x.rank == 1 else _modules.Conv2d)(
+            index=index, flip=self.flip, hang=hang, **arguments
+        )

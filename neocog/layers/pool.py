@@ -1,0 +1,89 @@
+r"""Max pooling: the largest value of each window.
+
+    y[n,c,i,j] = max over u,v of  x[n, c, S*i + u - P, S*j + v - P]
+
+| letter | meaning                                                  | default |
+|--------|----------------------------------------------------------|---------|
+| F      | window size                                              | required |
+| S      | stride; S < F is overlapping pooling                     | F       |
+| P      | padding, which never wins                                | 0       |
+| fit    | what to do when windows do not tile: exact, floor, ceil  | exact   |
+
+Shapes: x (N, C, H, W) -> y (N, C, H', W') with H' = (H - F + 2P)/S + 1.
+
+Gradient: the forward pass remembers which value won each window (the switches); dx collects each dy at its
+winner, where windows overlap more than one (fact P2). On ties the first of the window wins.
+
+Source: Zhou and Chellappa, 1988; Krizhevsky et al., 2012, section 3.4 (overlapping).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from ..layer import Array, Arrays, BadExample, Cost, Example, Shape
+from ._pooling import Pooling, seen_by
+from ._slide import slide, unslide
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class MaxPool(Pooling):
+    """The largest value of each window: `POOL2`, or overlapping `POOL3(S=2)`."""
+
+    op: ClassVar[str] = "POOL"
+
+    examples = (
+        Example("POOL2", "6x4x3"),
+        Example("POOL3(S=2)", "7x5x2"),
+        Example("POOL3(S=2, P=1)", "5x7x2"),
+        Example("POOL2x3(S=1x3)", "4x6x2"),
+        Example("POOL3(S=2, fit=floor)", "6x8x2"),
+        Example("POOL3(S=2, fit=ceil)", "6x8x2"),
+        Example("POOL3(S=3, P=1, fit=ceil)", "6x8x1"),
+        Example("POOL2", "8x3"),
+    )
+    bad_examples = (
+        BadExample("POOL2", "5x5x1", says="(5 - 2 + 0)/2 + 1 = 2.5"),
+        BadExample("POOL3", "2x2x1", says="larger than its input"),
+        BadExample("POOL2(P=2)", says="at most half its window"),
+        BadExample("POOL", says="POOL needs F"),
+        BadExample("POOL2-8", says="takes no '-8' there"),
+    )
+
+    def cost(self, *inputs: Shape) -> Cost:
+        """F*F connections an output, no weights; one switch an output is kept."""
+        outputs = self.output_shape(*inputs).elements
+        return Cost(connections=self.taps(inputs[0]) * outputs, kept=outputs)
+
+    def forward(self, params: Arrays, *xs: Array, rng: np.random.Generator | None = None) -> tuple[Array, Any]:
+        """x (N, C, *size) -> y (N, C, *size'), and the switches."""
+        (x,) = xs
+        window = self.window(seen_by(x))
+        views = slide(x, window, self.fit, fill=-np.inf)
+        flat = views.reshape(*views.shape[: x.ndim], -1)  # (N, C, *size', F*F)
+        switches = flat.argmax(axis=-1)
+        y = np.take_along_axis(flat, switches[..., None], axis=-1)[..., 0]
+        return y, (x.shape, window, switches)
+
+    def backward(self, params: Arrays, cache: Any, dy: Array) -> tuple[tuple[Array, ...], dict[str, Array]]:
+        """Each dy goes to the value that won its window."""
+        shape, window, switches = cache
+        taps = int(np.prod(window.kernel))
+        flat = np.zeros((*dy.shape, taps))
+        np.put_along_axis(flat, switches[..., None], dy[..., None], axis=-1)
+        return (unslide(flat.reshape(*dy.shape, *window.kernel), shape[2:], window, self.fit),), {}
+
+    def module(self, *inputs: Shape) -> nn.Module:
+        """`nn.MaxPool1d` or `nn.MaxPool2d`."""
+        from torch import nn
+
+        (x,) = inputs
+        w = self.window(x)
+        pool = nn.MaxPool1d if x.rank == 1 else nn.MaxPool2d
+        return pool(w.kernel, w.stride, w.padding, ceil_mode=self.fit == "ceil")

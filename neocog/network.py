@@ -1,0 +1,177 @@
+"""A network as a value: layers in a chain with branches, and the same thing seen as a list of named nodes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+from .errors import ShapeError
+from .layer import Layer, Shape
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from .plan import Plan
+
+
+class Span(NamedTuple):
+    """Where something stands in its text: line and column from 1, and its width in characters."""
+
+    line: int
+    column: int
+    width: int
+
+    def __str__(self) -> str:
+        return f"line {self.line}, column {self.column}"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One layer in a chain."""
+
+    layer: Layer
+    at: Span | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True)
+class Branch:
+    """Several chains that start from the same volume and are joined: `ADD[ a | b ]`."""
+
+    join: Layer
+    arms: tuple[Chain, ...]
+    at: Span | None = field(default=None, compare=False)
+
+
+Item = Step | Branch
+Chain = tuple[Item, ...]
+
+
+class Node(NamedTuple):
+    """One layer of the network with the name that weights, plans and messages use for it."""
+
+    name: str
+    layer: Layer
+    inputs: tuple[int, ...]
+    """Positions in `Network.nodes` of the nodes it reads; always earlier ones."""
+    at: Span | None
+
+
+@dataclass(frozen=True)
+class Network:
+    """A convolutional network, complete before anything runs. Its first layer is INPUT.
+
+    Two networks are equal when their layers and branches are, however their texts were written. Nodes are
+    named by their word and a running number: `conv1`, `relu1`, `pool1`, `conv2`, ...
+    """
+
+    chain: Chain
+
+    @classmethod
+    def parse(cls, text: str, /, **variables: int) -> Network:
+        """The network that a text in the notation describes.
+
+        `variables` give the pattern variables their values: `Network.parse("... [CONV3-8 -> RELU]*N ...", N=2)`.
+        Raises NotationError with the line, a caret under the mistake, and what to type instead.
+        """
+        from .notation import parse
+
+        return parse(text, variables)
+
+    def __str__(self) -> str:
+        from .notation import write
+
+        return write(self)
+
+    def plan(self, batch: int = 1, dtype: str = "float32", optimizer: str = "momentum") -> Plan:
+        """Every size and cost of the network, without allocating one tensor. Raises ShapeError."""
+        from .plan import plan
+
+        return plan(self, batch=batch, dtype=dtype, optimizer=optimizer)
+
+    def build(self, seed: int = 0, init: str = "he") -> nn.Module:
+        """A plain torch module with freshly initialised weights; `state_dict` names are node names.
+
+        It maps (N, C, H, W) to (N, K) where the planned output is a vector, else to a volume. Raises ShapeError.
+        """
+        from .torch_engine import build
+
+        return build(self, seed=seed, init=init)
+
+    @cached_property
+    def nodes(self) -> tuple[Node, ...]:
+        """The layers in the order they run."""
+        return tuple(_Lowering().run(self.chain))
+
+    @property
+    def input_shape(self) -> Shape:
+        """The volume that one image fills."""
+        return self.nodes[0].layer.output_shape()
+
+    @cached_property
+    def shapes(self) -> tuple[Shape, ...]:
+        """The output volume of each node. Raises ShapeError naming the node and its place in the text."""
+        found: list[Shape] = []
+        for node in self.nodes:
+            found.append(node_shape(node, found))
+        return tuple(found)
+
+    def input_shapes(self, node: Node) -> tuple[Shape, ...]:
+        """The volumes that a node reads."""
+        return tuple(self.shapes[i] for i in node.inputs)
+
+    def node(self, name: str) -> Node:
+        """The node of that name. Raises KeyError."""
+        for node in self.nodes:
+            if node.name == name:
+                return node
+        raise KeyError(name)
+
+
+def node_shape(node: Node, before: list[Shape]) -> Shape:
+    """The output volume of a node, given those of all nodes before it. Raises ShapeError naming the node."""
+    try:
+        return node.layer.output_shape(*(before[i] for i in node.inputs))
+    except ShapeError as error:
+        raise error.at(f"{node.name} at {node.at}" if node.at else node.name) from None
+
+
+class _Lowering:
+    """Turns a chain with branches into nodes in running order, naming them on the way."""
+
+    def __init__(self) -> None:
+        self.nodes: list[Node] = []
+        self.seen: Counter[str] = Counter()
+
+    def run(self, chain: Chain) -> list[Node]:
+        self._chain(chain, ())
+        return self.nodes
+
+    def _chain(self, chain: Chain, source: tuple[int, ...]) -> tuple[int, ...]:
+        for item in chain:
+            if isinstance(item, Step):
+                source = self._node(item.layer, source, item.at)
+            else:
+                ends = [self._chain(arm, source) for arm in item.arms]
+                source = self._node(item.join, tuple(i for end in ends for i in end), item.at)
+        return source
+
+    def _node(self, layer: Layer, inputs: tuple[int, ...], at: Span | None) -> tuple[int, ...]:
+        op = layer.op.lower()
+        self.seen[op] += 1
+        name = op if op == "input" else f"{op}{self.seen[op]}"
+        self.nodes.append(Node(name, layer, inputs, at))
+        return (len(self.nodes) - 1,)
+
+
+def layers_of(chain: Chain) -> Iterator[Layer]:
+    """Every layer of a chain, branches included, in running order."""
+    for item in chain:
+        if isinstance(item, Step):
+            yield item.layer
+        else:
+            for arm in item.arms:
+                yield from layers_of(arm)
+            yield item.join

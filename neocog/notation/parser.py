@@ -1,0 +1,257 @@
+"""Text -> syntax: the lark grammar, and messages for texts that do not follow it, chosen by example."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from lark import Lark, Token, Transformer, UnexpectedCharacters, UnexpectedInput, UnexpectedToken
+
+from ..network import Span
+from . import syntax
+from .limits import check_limits, located
+
+MISTAKES: dict[tuple[str, str], tuple[str, ...]] = {
+    ("a layer is missing after `->`", "a layer such as RELU, or no `->` at the end"): (
+        "INPUT[8x8x1] ->",
+        "INPUT[8x8x1] -> -> RELU",
+        "INPUT[8x8x1] -> [RELU -> ]",
+        "INPUT[8x8x1] -> ADD[RELU -> | ID]",
+        "def a = RELU -> INPUT[8x8x1] -> )",
+    ),
+    ("layers are joined by `->`", "`->` between the two"): (
+        "INPUT[8x8x1] RELU",
+        "INPUT[8x8x1] -> CONV3-4 RELU",
+        "INPUT[8x8x1] -> CONV3-4(S=1) RELU",
+        "INPUT[8x8x1] -> [RELU]*2 RELU",
+        "INPUT[8x8x1] -> [RELU] [RELU]",
+        "INPUT[8x8x1] -> [RELU RELU]",
+        "INPUT[8x8x1] -> ADD[RELU RELU | ID]",
+        "INPUT[8x8x1] -> RELU, RELU",
+        "INPUT[8x8x1] -> RELU = 2",
+    ),
+    ("a text needs a network", "INPUT[28x28x1] -> ... -> FC10"): ("", "# only a comment", "fit=floor", "def a = RELU"),
+    ("a text begins with INPUT, a setting or a definition", "INPUT[28x28x1] -> ... -> FC10"): (
+        "-> RELU",
+        "( RELU )",
+        "28x28x1 -> RELU",
+        "*2",
+    ),
+    ("a `[` is not closed", "`]` where the group or branch ends"): (
+        "INPUT[8x8x1] -> [RELU",
+        "INPUT[8x8x1] -> [RELU -> TANH",
+        "INPUT[8x8x1] -> ADD[RELU | ID",
+        "INPUT[8x8x1] -> [CONV3-4(S=1)",
+        "INPUT[8x8x1",
+    ),
+    ("this `]` closes nothing", "without it, or a `[` before"): (
+        "INPUT[8x8x1] -> RELU]",
+        "INPUT[8x8x1] -> [RELU]]",
+        "INPUT[8x8x1] -> CONV3-4(S=1)]",
+        "INPUT[8x8x1]]",
+    ),
+    ("a group or branch is empty", "a layer in it; ID is the branch that changes nothing"): (
+        "INPUT[8x8x1] -> []",
+        "INPUT[8x8x1] -> []*2",
+        "INPUT[8x8x1] -> ADD[]",
+        "INPUT[8x8x1] -> ADD[| ID]",
+        "INPUT[8x8x1] -> ADD[RELU |]",
+        "INPUT[8x8x1] -> ADD[RELU | | ID]",
+        "INPUT[]",
+    ),
+    ("`|` stands between the branches of ADD or CONCAT", "ADD[ a | b ]"): (
+        "INPUT[8x8x1] -> RELU | TANH",
+        "INPUT[8x8x1] -> [RELU | TANH]",
+        "INPUT[8x8x1] | RELU",
+    ),
+    ("a repeat needs its count", "[ ... ]*3"): (
+        "INPUT[8x8x1] -> [RELU]*",
+        "INPUT[8x8x1] -> [RELU]* -> RELU",
+        "INPUT[8x8x1] -> [[RELU]*]",
+    ),
+    ("only a group in brackets is repeated", "[CONV3-64 -> RELU]*3"): (
+        "INPUT[8x8x1] -> RELU*3",
+        "INPUT[8x8x1] -> CONV3-4(S=1)*3",
+        "INPUT[8x8x1]*2",
+        "INPUT[8x8x1] -> [CONV3-4*2]",
+        "INPUT[8x8x1] -> ADD[RELU | ID]*2",
+        "INPUT[8x8x1] -> [RELU]*2*2",
+    ),
+    ("options are written NAME=value, separated by commas", "CONV3-64(S=2, P=1)"): (
+        "INPUT[8x8x1] -> CONV3-4(S=)",
+        "INPUT[8x8x1] -> CONV3-4(S=1 P=1)",
+        "INPUT[8x8x1] -> CONV3-4(1 P=1)",
+        "INPUT[8x8x1] -> CONV3-4(,)",
+        "INPUT[8x8x1] -> CONV3-4(S=1,)",
+        "INPUT[8x8x1] -> CONV3-4(=1)",
+        "INPUT[8x8x1] -> CONV3-4([1])",
+        "INPUT[8x8x1] -> CONV3-4(S=[1])",
+        "INPUT[8x8x1] -> CONV3-4(S=1=2)",
+    ),
+    ("a `(` is not closed", "`)` after the last option"): (
+        "INPUT[8x8x1] -> CONV3-4(",
+        "INPUT[8x8x1] -> CONV3-4(S=1",
+        "INPUT[8x8x1] -> CONV3-4(S=1,",
+        "INPUT[8x8x1] -> CONV3-4(S=1 -> RELU",
+        "INPUT[8x8x1] -> CONV3-4(S=",
+    ),
+    ("this `)` closes nothing", "without it"): (
+        "INPUT[8x8x1] -> RELU)",
+        "INPUT[8x8x1] -> CONV3-4(S=1))",
+        "INPUT[8x8x1])",
+        "INPUT[8x8x1] -> [RELU)",
+    ),
+    ("round brackets hold a layer's options; layers are grouped by square ones", "[CONV3-64 -> RELU]*2"): (
+        "INPUT[8x8x1] -> (RELU -> TANH)*2",
+        "INPUT[8x8x1] -> [RELU](S=2)",
+        "INPUT[8x8x1] -> [(RELU)]",
+        "INPUT[8x8x1](fit=floor)",
+        "INPUT(28, 28, 1) -> RELU(1)(2)",
+    ),
+    ("a layer's name begins with a letter", "the layer first, then its numbers, as in CONV3-64"): (
+        "INPUT[8x8x1] -> 3CONV",
+        "INPUT[8x8x1] -> [3x3]",
+        "INPUT[8x8x1] -> *3",
+        "INPUT[8x8x1] -> ?p",
+        'INPUT[8x8x1] -> "RELU"',
+        "INPUT[8x8x1] -> = 3",
+    ),
+    ("`?` names the variable that switches the part on (1) or off (0)", "POOL2?p"): (
+        "INPUT[8x8x1] -> POOL2?",
+        "INPUT[8x8x1] -> POOL2?1",
+        "INPUT[8x8x1] -> POOL2??p",
+        "INPUT[8x8x1] -> POOL2?(p)",
+    ),
+    ("a definition is `def name(parameters) = layers`", "def block(k) = CONV3-k -> RELU"): (
+        "def",
+        "def = RELU",
+        "def a RELU",
+        "def a() = RELU",
+        "def a(1) = RELU",
+        "def a(k = RELU",
+        "def a(k,) = RELU",
+        "def a(k l) = RELU",
+        "def a =",
+        "def a = = RELU",
+        "def a = def b = RELU",
+        "def 3 = RELU",
+        "INPUT[8x8x1] -> def a = RELU",
+    ),
+    ("definitions and settings stand before the network", "them first, the line that begins with INPUT last"): (
+        "INPUT[8x8x1] -> RELU def a = RELU",
+        "INPUT[8x8x1] def a = RELU",
+        "INPUT[8x8x1] -> [RELU] def a = RELU",
+        "INPUT[8x8x1] -> RELU(1) def a = RELU",
+    ),
+    ("a setting is `name=value`", "fit=floor, or a variable's default such as N=2"): (
+        "fit=",
+        "fit= -> INPUT[8x8x1]",
+        "fit=[floor] INPUT[8x8x1]",
+        "fit=(floor) INPUT[8x8x1]",
+        "fit==floor INPUT[8x8x1]",
+    ),
+    (
+        "INPUT's size is whole numbers joined by x",
+        "INPUT[28x28x1], height x width x channels, or INPUT[100x8] for sequences",
+    ): (
+        "INPUT[8x8x1 x2]",
+        "INPUT[8, 8, 1]",
+        "INPUT[8 8 1]",
+        "INPUT[8x8x1|2]",
+        "INPUT[*]",
+        "INPUT[=8]",
+        "INPUT[-8x8x1]",
+    ),
+}
+"""Errors by example: a text that fails where one of these snippets fails gets that message and hint."""
+
+
+@cache
+def _lark() -> Lark:
+    grammar = files(__package__).joinpath("grammar.lark").read_text()
+    return Lark(grammar, start="text", parser="lalr", propagate_positions=True, maybe_placeholders=False)
+
+
+def parse_source(text: str) -> syntax.Source:
+    """The syntax of a text. Raises NotationError with a caret and the likeliest mistake."""
+    check_limits(text)
+    try:
+        tree = _lark().parse(text)
+    except UnexpectedInput as error:
+        raise _explained(text, error) from None
+    source: syntax.Source = _Builder().transform(tree)
+    return source
+
+
+def _explained(text: str, error: UnexpectedInput) -> Exception:
+    found: tuple[str, str] | None = error.match_examples(_lark().parse, MISTAKES.items(), use_accepts=True)
+    rule, hint = found or ("this is not understood here", "docs/notation.md shows the notation on one page")
+    if isinstance(error, UnexpectedToken) and error.token.type != "$END":
+        at, received = _span(error.token), str(error.token)
+    elif isinstance(error, UnexpectedCharacters):
+        at, received = Span(error.line, error.column, 1), repr(error.char)
+    else:
+        at, received = _end(text), "the end of the text"
+    return located(text, at, rule, received, hint)
+
+
+def _end(text: str) -> Span:
+    """Just behind the last character that is not blank."""
+    shown = text.rstrip()
+    return Span(shown.count("\n") + 1, len(shown) - (shown.rfind("\n") + 1) + 1, 1)
+
+
+def _span(token: Token) -> Span:
+    return Span(token.line or 1, token.column or 1, len(token))
+
+
+class _Builder(Transformer[Token, Any]):
+    """Lark's tree -> our syntax, one method per rule of the grammar."""
+
+    def text(self, parts: list[Any]) -> syntax.Source:
+        settings = tuple(p for p in parts if isinstance(p, syntax.Setting))
+        definitions = tuple(p for p in parts if isinstance(p, syntax.Definition))
+        return syntax.Source(settings, definitions, parts[-1])
+
+    def setting(self, parts: list[syntax.Text]) -> syntax.Setting:
+        return syntax.Setting(*parts)
+
+    def definition(self, parts: list[Any]) -> syntax.Definition:
+        name, *parameters, body = parts
+        return syntax.Definition(name, tuple(parameters), body)
+
+    def chain(self, parts: list[Any]) -> syntax.Chain:
+        return tuple(parts)
+
+    def optional(self, parts: list[Any]) -> syntax.Maybe:
+        return syntax.Maybe(*parts)
+
+    def word(self, parts: list[Any]) -> syntax.Word:
+        return syntax.Word(parts[0], parts[1] if len(parts) > 1 else ())
+
+    def input(self, parts: list[syntax.Text]) -> syntax.Input:
+        return syntax.Input(*parts)
+
+    def branch(self, parts: list[Any]) -> syntax.Split:
+        return syntax.Split(parts[0], tuple(parts[1:]))
+
+    def group(self, parts: list[syntax.Chain]) -> syntax.Repeat:
+        return syntax.Repeat(parts[0], None)
+
+    def repeat(self, parts: list[Any]) -> syntax.Repeat:
+        return syntax.Repeat(*parts)
+
+    def options(self, parts: list[syntax.Option]) -> tuple[syntax.Option, ...]:
+        return tuple(parts)
+
+    def argument(self, parts: list[syntax.Text]) -> syntax.Option:
+        return syntax.Option(None, parts[0])
+
+    def keyed(self, parts: list[syntax.Text]) -> syntax.Option:
+        return syntax.Option(*parts)
+
+    def _piece(self, token: Token) -> syntax.Text:
+        return syntax.Text(str(token), _span(token))
+
+    WORD = KEY = VALUE = SIZE = _piece

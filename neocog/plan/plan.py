@@ -1,0 +1,141 @@
+"""The Plan: one row for each layer, totals and memory, and the error that shows the rows before it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import ShapeError
+from ..layer import Cost, Shape
+from ..network import Network, Node, node_shape
+from .memory import DEFINITIONS, memory
+from .receptive_field import Axis, Field, as_numbers, joined, through
+
+
+class PlanError(ShapeError):
+    """A layer that cannot take its input; `rows` are the layers before it, which could."""
+
+    rows: tuple[Row, ...] = ()
+
+
+@dataclass(frozen=True)
+class Row:
+    """One layer of the plan. Shapes and costs are for one image."""
+
+    node: Node
+    inputs: tuple[Shape, ...]
+    input_names: tuple[str, ...]
+    output: Shape
+    cost: Cost
+    field: Field
+
+    @property
+    def name(self) -> str:
+        """The node's name."""
+        return self.node.name
+
+    def as_dict(self) -> dict[str, Any]:
+        """The row as plain numbers and text. INPUT's own volume stands as its input too."""
+        layer = self.node.layer
+        return {
+            "name": self.name,
+            "op": layer.op,
+            "token": layer.token,
+            "from": list(self.input_names),
+            "input": (self.inputs[0] if self.inputs else self.output).as_list(),
+            "output": self.output.as_list(),
+            "parameters": self.cost.parameters,
+            "connections": self.cost.connections,
+            "macs": self.cost.macs,
+            "kept": self.cost.kept,
+            "receptive_field": as_numbers(self.field),
+        }
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything about a network that is known before it runs."""
+
+    network: Network
+    rows: tuple[Row, ...]
+    totals: dict[str, int]
+    memory: dict[str, int]
+    batch: int
+    dtype: str
+    optimizer: str
+
+    def __getitem__(self, name: str) -> Row:
+        """The row of the node with that name."""
+        for row in self.rows:
+            if row.name == name:
+                return row
+        raise KeyError(name)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The plan as one JSON-ready document."""
+        return {
+            "network": str(self.network),
+            "layers": [row.as_dict() for row in self.rows],
+            "totals": self.totals,
+            "memory": {**self.memory, "batch": self.batch, "dtype": self.dtype, "optimizer": self.optimizer},
+            "definitions": DEFINITIONS,
+        }
+
+
+def plan(network: Network, batch: int = 1, dtype: str = "float32", optimizer: str = "momentum") -> Plan:
+    """Every shape, cost and byte of a network, without running it.
+
+    `batch`, `dtype` (of the volumes) and `optimizer` matter to memory only.
+    Raises PlanError, a ShapeError, where a layer cannot take its input.
+    """
+    rows = _rows(network)
+    totals = _totals(rows)
+    shapes = [row.output for row in rows]
+    return Plan(
+        network, rows, totals, memory(network, shapes, totals, batch, dtype, optimizer), batch, dtype, optimizer
+    )
+
+
+def _rows(network: Network) -> tuple[Row, ...]:
+    rows: list[Row] = []
+    shapes: list[Shape] = []
+    for node in network.nodes:
+        try:
+            shapes.append(node_shape(node, shapes))
+        except ShapeError as error:
+            failure = PlanError(error.rule, where=error.where, received=error.received, hint=error.hint)
+            failure.rows = tuple(rows)
+            raise failure from None
+        rows.append(_row(node, rows, shapes))
+    return tuple(rows)
+
+
+def _row(node: Node, rows: list[Row], shapes: list[Shape]) -> Row:
+    inputs = tuple(shapes[i] for i in node.inputs)
+    sources = [rows[i] for i in node.inputs]
+    before = joined([row.field for row in sources]) if sources else (Axis(),) * shapes[-1].rank
+    return Row(
+        node=node,
+        inputs=inputs,
+        input_names=tuple(row.name for row in sources),
+        output=shapes[-1],
+        cost=node.layer.cost(*inputs),
+        field=through(before, node.layer.window(*inputs)),
+    )
+
+
+def _totals(rows: tuple[Row, ...]) -> dict[str, int]:
+    """Sums over the layers, each defined in `memory.DEFINITIONS`."""
+    owned = [p for row in rows for p in row.node.layer.parameters(*row.inputs).values()]
+    macs = sum(row.cost.macs for row in rows)
+    return {
+        "layers": len(rows) - 1,
+        "parameters": sum(row.cost.parameters for row in rows),
+        "fixed": sum(p.size for p in owned if not p.trainable),
+        "connections": sum(row.cost.connections for row in rows),
+        "macs": macs,
+        "flops": 2 * macs,
+        "activations": sum(row.output.elements for row in rows if not row.node.layer.in_place),
+        "volumes": sum(row.output.elements for row in rows),
+        "im2col": max(row.node.layer.unrolled(*row.inputs) for row in rows),
+    }

@@ -1,0 +1,123 @@
+"""A plan as a table for people (rich), for spreadsheets (CSV) and for documents (Markdown)."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from .plan import Plan, Row
+from .receptive_field import as_numbers
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+HEADER = ("layer", "written", "output", "parameters", "connections", "MACs", "sees", "jump")
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    """One row as text, numbers with thousands separators; zeros are left blank."""
+    field = as_numbers(row.field)
+    counts = (row.cost.parameters, row.cost.connections, row.cost.macs)
+    numbers = (f"{count:,}" if count else "" for count in counts)
+    return (
+        row.name,
+        row.node.layer.token,
+        str(row.output),
+        *numbers,
+        _per_axis(field["size"]),
+        _per_axis(field["jump"]),
+    )
+
+
+def _per_axis(value: object) -> str:
+    """`7`, or `1x7` where the axes differ."""
+    values = value if isinstance(value, list) else [value]
+    return "x".join("?" if v is None else f"{v:g}" for v in values)
+
+
+def rich_table(rows: Sequence[Row], title: str = "") -> Table:
+    """A table for the terminal; long tokens are cut, never wrapped."""
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, title=escape(title) or None, title_justify="left", pad_edge=False)
+    for k, name in enumerate(HEADER):
+        text = k < 2
+        table.add_column(
+            name, justify="left" if text else "right", no_wrap=True, overflow="ellipsis", max_width=28 if text else None
+        )
+    for row in rows:
+        table.add_row(*(escape(cell) for cell in cells(row)))
+    return table
+
+
+def summary(plan: Plan) -> list[str]:
+    """The totals in words, each saying what it counts."""
+    totals, memory = plan.totals, plan.memory
+    fixed = f", {totals['fixed']:,} fixed" if totals["fixed"] else ""
+    return [
+        f"{totals['layers']} layers, {totals['parameters']:,} parameters{fixed}, {totals['connections']:,} connections",
+        f"{totals['macs']:,} MACs an image = {totals['flops']:,} flops",
+        f"{totals['activations']:,} activation values an image ({totals['volumes']:,} if activation functions count)",
+        f"inference {size(memory['inference_bytes'])}, training {size(memory['training_bytes'])} "
+        f"with {plan.optimizer}, batch {plan.batch}, {plan.dtype}",
+        f"  training: volumes {size(memory['activations_bytes'])} and as much for gradients, "
+        f"parameters {size(memory['parameters_bytes'])} and as much for gradients, "
+        f"optimizer {size(memory['optimizer_bytes'])}, batch {size(memory['batch_bytes'])}",
+    ]
+
+
+def size(count: int) -> str:
+    """Bytes for people: `512 B`, `3.4 KiB`, `93.1 MiB`."""
+    value = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024:
+            return f"{value:.0f} B" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} TiB"
+
+
+def to_csv(plan: Plan) -> str:
+    """One line for each layer, plain numbers."""
+    columns = (
+        "name",
+        "op",
+        "token",
+        "input",
+        "output",
+        "parameters",
+        "connections",
+        "macs",
+        "kept",
+        "size",
+        "jump",
+        "start",
+    )
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(columns)
+    for row in plan.rows:
+        values = row.as_dict()
+        values.update(values.pop("receptive_field"))
+        writer.writerow([_flat(values[column]) for column in columns])
+    return out.getvalue()
+
+
+def _flat(value: object) -> object:
+    return "x".join(map(str, value)) if isinstance(value, list) else value
+
+
+def to_markdown(plan: Plan) -> str:
+    """A table with a row of totals, and the totals in words below it."""
+    totals = plan.totals
+    last = ("**total**", "", "", *(f"**{totals[key]:,}**" for key in ("parameters", "connections", "macs")), "", "")
+    lines = [_line(HEADER), _line("---:" if k > 1 else "---" for k in range(len(HEADER)))]
+    lines += [_line(cell.replace("|", "\\|") for cell in cells(row)) for row in plan.rows]
+    return "\n".join([*lines, _line(last), "", *(f"- {line.strip()}" for line in summary(plan)), ""])
+
+
+def _line(values: Iterable[str]) -> str:
+    return "| " + " | ".join(values) + " |"

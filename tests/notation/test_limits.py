@@ -1,0 +1,113 @@
+"""Hostile texts are refused by arithmetic: quickly, in little memory, with a message (reliability: N1, N2)."""
+
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from neocog import Network, NeocogError, ShapeError
+
+DOUBLING = "def d0 = RELU -> RELU\n" + "".join(f"def d{i} = d{i - 1} -> d{i - 1}\n" for i in range(1, 60))
+CHAIN = "def c0 = RELU\n" + "".join(f"def c{i} = c{i - 1}\n" for i in range(1, 100))
+
+HOSTILE = {
+    "nested repeats": "INPUT[8x8x1] -> [[RELU]*999999]*999999",
+    "eight nested repeats": "INPUT[8x8x1] -> " + "[" * 8 + "RELU" + "]*999999999" * 8,
+    "one repeat too many": "INPUT[8x8x1] -> [RELU]*20000",
+    "definitions that double": DOUBLING + "INPUT[8x8x1] -> d59",
+    "a chain of definitions": CHAIN + "INPUT[8x8x1] -> c99",
+    "open brackets": "[" * 100_000,
+    "deep brackets": "INPUT[8x8x1] -> " + "[" * 65 + "RELU" + "]" * 65,
+    "deep branches": "INPUT[8x8x1] -> " + "ADD[ID | " * 70 + "RELU" + "]" * 70,
+    "ten megabytes": "INPUT[8x8x1]" + " -> RELU" * 1_250_000,
+    "one megabyte of blanks": "INPUT[8x8x1] -> RELU" + " " * 1_000_000,
+    "arrows": "INPUT[8x8x1]" + " -> RELU" * 20_001,
+    "bars": "INPUT[8x8x1] -> ADD[" + "ID|" * 30_000 + "ID]",
+    "settings": "fit=floor " * 90_000,
+    "an endless number": "INPUT[8x8x1] -> FC" + "9" * 900_000,
+    "a ten-digit number": "INPUT[8x8x1] -> FC1234567890",
+    "a long word": "INPUT[8x8x1] -> " + "A" * 900_000,
+    "unicode digits": "INPUT[٢٨x٢٨x١] -> RELU",
+    "full-width letters": "INPUT[8x8x1] -> ＲＥＬＵ",
+    "a zero byte": "INPUT[8x8x1] -> RELU\x00",
+    "zero repeats": "INPUT[8x8x1] -> [RELU]*0",
+    "negative repeats": "INPUT[8x8x1] -> [RELU]*-1",
+    "a repeat of a repeat": "INPUT[8x8x1] -> [RELU]*9*9",
+    "nothing": "",
+    "only brackets": "[]" * 10_000,
+    "commas": "INPUT[8x8x1] -> CONV3-4(" + "1," * 70_000 + "1)",
+    "quotes": 'INPUT[8x8x1] -> CONV3-4(TABLE="' + "0 " * 100_000,
+    "a huge table": 'INPUT[8x8x1] -> CONV3-1(TABLE="' + " ".join(map(str, range(100_000))) + '")',
+    "question marks": "INPUT[8x8x1] -> RELU" + "?" * 100_000,
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_text_is_refused_with_a_message(name):
+    with pytest.raises(NeocogError) as caught:
+        Network.parse(HOSTILE[name]).plan()
+    assert len(str(caught.value)) < 1000
+
+
+def test_refusing_costs_neither_time_nor_memory():
+    """Peak memory of each refusal stays under 16 MiB and processor time under 50 ms (both limits are the promise)."""
+    script = textwrap.dedent(
+        """
+        import sys, time, tracemalloc
+        sys.path.insert(0, sys.argv[1])
+        from test_limits import HOSTILE
+        from neocog import Network, NeocogError
+        def refuse(text):
+            try:
+                Network.parse(text).plan()
+            except NeocogError:
+                return True
+        refuse("[")
+        for name, text in HOSTILE.items():
+            quickest = 9.0
+            for _ in range(3):
+                start = time.process_time()
+                assert refuse(text), name
+                quickest = min(quickest, time.process_time() - start)
+            tracemalloc.start()
+            refuse(text)
+            peak = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+            print(f"{name}|{quickest * 1e3:.1f}|{peak / 2**20:.1f}")
+        """
+    )
+    from pathlib import Path
+
+    run = subprocess.run(
+        [sys.executable, "-c", script, str(Path(__file__).parent)], capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    figures = [line.split("|") for line in run.stdout.splitlines()]
+    assert len(figures) == len(HOSTILE)
+    assert {name for name, _, mebibytes in figures if float(mebibytes) >= 16} == set()
+    assert {name for name, milliseconds, _ in figures if float(milliseconds) >= 50} == set()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("INPUT[8x8x1] -> CONV9-1(P=0)", "larger than its input"),
+        ("INPUT[8x8x1] -> [POOL2]*4", "larger than its input"),
+        ("INPUT[8x8x1] -> CONV3-4(D=999999999, P=0)", "larger than its input"),
+        ("INPUT[8x8x1] -> CONV3-4(S=999999999, P=0)", "do not tile"),
+        ("INPUT[8x8x1] -> ADD[CONV3-4 | ID]", "ADD needs branches of one shape"),
+        ("INPUT[8x8x1] -> CONCAT[POOL2 | ID]", "CONCAT"),
+    ],
+)
+def test_legal_but_absurd_networks_fail_at_the_layer(text, says):
+    with pytest.raises(ShapeError) as caught:
+        Network.parse(text).plan()
+    assert says in str(caught.value)
+    assert "at line 1, column" in str(caught.value)
+
+
+def test_numbers_beyond_64_bits_are_planned_exactly():
+    plan = Network.parse("INPUT[999999999x999999999x999999999] -> CONV3-999999999").plan()
+    assert plan.totals["parameters"] == 9 * 999999999**2 + 999999999
+    assert plan.totals["macs"] == 9 * 999999999**4

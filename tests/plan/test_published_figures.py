@@ -1,0 +1,164 @@
+"""The numbers that papers and lecture notes print for their networks, row by row."""
+
+import pytest
+
+from neocog import Network, zoo
+from neocog.zoo import names
+
+MIB = 2**20
+
+
+def rows(plan, *ops):
+    return [row for row in plan.rows if row.node.layer.op in ops]
+
+
+def test_lenet5_row_by_row():  # fact L
+    plan = zoo("lenet5").plan()
+    table = [
+        (str(row.output), row.cost.parameters, row.cost.connections)
+        for row in rows(plan, "CONV", "SUBSAMPLE", "FC", "RBF")
+    ]
+    assert table == [
+        ("28x28x6", 156, 122_304),  # C1
+        ("14x14x6", 12, 5_880),  # S2
+        ("10x10x16", 1_516, 151_600),  # C3
+        ("5x5x16", 32, 2_000),  # S4
+        ("1x1x120", 48_120, 48_120),  # C5
+        ("1x1x84", 10_164, 10_164),  # F6
+        ("1x1x10", 0, 840),  # output
+    ]
+    assert plan.totals["parameters"] == 60_000
+    assert plan.totals["connections"] == 340_908
+    assert plan.totals["fixed"] == 840
+
+
+def test_lenet5_connection_table_has_60_pairs():  # fact L
+    (c3,) = [node.layer for node in zoo("lenet5").nodes if getattr(node.layer, "table", None)]
+    assert sum(map(len, c3.table)) == 60
+    assert c3.table[:7] == ((0, 1, 2), (1, 2, 3), (2, 3, 4), (3, 4, 5), (0, 4, 5), (0, 1, 5), (0, 1, 2, 3))
+    assert c3.table[-1] == (0, 1, 2, 3, 4, 5)
+
+
+def test_vgg16_weights_of_every_layer():  # fact M1
+    plan = zoo("vgg16").plan()
+    biases = {row.name: row.output.channels for row in rows(plan, "CONV", "FC")}
+    weights = [row.cost.parameters - biases[row.name] for row in rows(plan, "CONV", "FC")]
+    assert weights == [
+        1_728, 36_864, 73_728, 147_456, 294_912, 589_824, 589_824,
+        1_179_648, 2_359_296, 2_359_296, 2_359_296, 2_359_296, 2_359_296,
+        102_760_448, 16_777_216, 4_096_000,
+    ]  # fmt: skip
+    assert sum(weights) == 138_344_128
+    assert plan.totals["parameters"] == 138_357_544
+
+
+def test_vgg16_volumes():  # fact M1
+    shapes = [str(row.output) for row in rows(zoo("vgg16").plan(), "INPUT", "CONV", "POOL", "FC")]
+    assert shapes == [
+        "224x224x3", *["224x224x64"] * 2, "112x112x64", *["112x112x128"] * 2, "56x56x128", *["56x56x256"] * 3,
+        "28x28x256", *["28x28x512"] * 3, "14x14x512", *["14x14x512"] * 3, "7x7x512", *["1x1x4096"] * 2, "1x1x1000",
+    ]  # fmt: skip
+
+
+def test_vgg16_activations_by_both_definitions():  # fact M2: 24M does not follow from the rows; these do
+    totals = zoo("vgg16").plan().totals
+    assert totals["activations"] == 15_237_608
+    assert totals["volumes"] == 28_801_512  # 28.8M: each ReLU and dropout output too
+    assert round(totals["activations"] * 4 / MIB) == 58
+
+
+def test_three_wide_convolutions_on_a_large_image():  # fact M3
+    plan = Network.parse("INPUT[224x224x3] -> [CONV3-64 -> RELU]*3").plan()
+    values = sum(row.output.elements for row in rows(plan, "CONV"))
+    assert values == 9_633_792
+    assert round(values * 2 * 4 / MIB, 1) == 73.5
+
+
+def test_memory_by_kind():  # fact M4
+    network = Network.parse("INPUT[32x32x3] -> CONV3-8 -> RELU -> FC10")
+    plans = {name: network.plan(batch=16, optimizer=name).memory for name in ("sgd", "momentum", "adam")}
+    parameters = 4 * (8 * 27 + 8 + 10 * 8192 + 10)
+    assert [plans[name]["optimizer_bytes"] // parameters for name in plans] == [0, 1, 2]
+    memory = plans["momentum"]
+    assert memory["parameters_bytes"] == memory["parameter_gradients_bytes"] == parameters
+    assert memory["activations_bytes"] == 16 * 4 * (3072 + 8192 + 10)
+    assert memory["batch_bytes"] == 16 * (4 * 3072 + 8)
+    kinds = ("activations", "activation_gradients", "parameters", "parameter_gradients", "optimizer", "batch")
+    assert memory["training_bytes"] == sum(memory[f"{kind}_bytes"] for kind in kinds)
+
+
+def test_inference_needs_only_the_volumes_alive_at_each_step():  # fact M4
+    chain = Network.parse("INPUT[8x8x4] -> CONV3-4 -> RELU -> CONV3-4 -> CONV3-2").plan()
+    volumes = 2 * 256 * 4  # the largest step reads 256 values and writes 256; RELU works in place
+    assert chain.memory["inference_bytes"] == chain.totals["parameters"] * 4 + volumes
+    branch = Network.parse("INPUT[8x8x4] -> ADD[ CONV3-4 -> CONV3-4 | ID ]").plan()
+    assert branch.memory["inference_bytes"] == branch.totals["parameters"] * 4 + 3 * 256 * 4
+
+
+def test_bytes_grow_with_the_batch_and_the_type_of_volumes():
+    network = zoo("vgg16")
+    one, many = (network.plan(batch=n).memory["activations_bytes"] for n in (1, 64))
+    assert many == 64 * one
+    assert network.plan(dtype="bfloat16").memory["activations_bytes"] * 2 == one
+
+
+@pytest.mark.parametrize(
+    ("size", "weights"), [("200x200x3", 120_000), ("100x100x3", 30_000), ("32x32x3", 3_072)]
+)
+def test_weights_of_one_fully_connected_neuron(size, weights):  # fact M5
+    plan = Network.parse(f"INPUT[{size}] -> FC1(BIAS=no)").plan()
+    assert plan.totals["parameters"] == weights
+
+
+def test_alexnet_first_layer():  # facts C7, C8
+    row = zoo("alexnet").plan()["conv1"]
+    assert str(row.output) == "55x55x96"
+    assert row.output.elements == 290_400
+    assert row.cost.parameters == 34_848 + 96
+    assert row.cost.connections == 105_705_600
+    assert row.node.layer.unrolled(*row.inputs) == 363 * 3025
+
+
+def test_small_convolutions_of_the_notes():  # fact C5
+    def first(text):
+        return Network.parse(text).plan()["conv1"]
+
+    one = first("INPUT[32x32x3] -> CONV5-1(P=0)")
+    assert (str(one.output), one.cost.parameters) == ("28x28x1", 76)
+    assert str(first("INPUT[32x32x3] -> CONV5-12").output) == "32x32x12"
+    assert first("INPUT[16x16x20] -> CONV3-1(BIAS=no)").cost.connections == 180 * 256
+    assert str(first("INPUT[5x5x3] -> CONV3-2(S=2, P=1)").output) == "3x3x2"
+
+
+def test_golden_numbers_of_the_small_classifier():
+    network = Network.parse("INPUT[32x32x3] -> [[CONV3-64 -> RELU]*2 -> POOL2]*3 -> FC10")
+    plan = network.plan()
+    assert [row.output.spatial[0] for row in rows(plan, "POOL")] == [16, 8, 4]
+    assert plan.totals["parameters"] == 196_682
+    assert plan.totals["macs"] == 63_121_408
+    assert plan["pool3"].field[0].size == 36
+
+
+PARAMETERS = {
+    "lenet5": 60_000,
+    "lenet5-relu": 61_706,
+    "alexnet": 60_965_224,
+    "vgg11": 132_863_336,
+    "vgg13": 133_047_848,
+    "vgg16": 138_357_544,
+    "vgg19": 143_667_240,
+    "nin": 966_986,
+    "resnet20": 269_722,
+    "resnet50": 25_557_032,
+    "convnetjs-cifar10": 5 * 5 * 3 * 16 + 16 + 5 * 5 * 16 * 20 + 20 + 5 * 5 * 20 * 20 + 20 + 320 * 10 + 10,
+}
+
+
+@pytest.mark.parametrize("name", names())
+def test_published_parameter_counts(name):
+    assert zoo(name).plan().totals["parameters"] == PARAMETERS[name]
+
+
+@pytest.mark.parametrize(("name", "giga"), [("vgg16", 15.47), ("vgg19", 19.63), ("resnet50", 4.09)])
+def test_published_multiply_adds(name, giga):
+    assert round(zoo(name).plan().totals["macs"] / 1e9, 2) == pytest.approx(giga, abs=0.011)
