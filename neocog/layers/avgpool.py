@@ -84,5 +84,6 @@ class AvgPool(Pooling):
 
         (x,) = inputs
         w = self.window(x)
-        pool = nn.AvgPool1d if x.rank == 1 else nn.AvgPool2d
-        return pool(w.kernel, w.stride, w.padding, ceil_mode=self.fit == "ceil")
+        pool: Any = nn.AvgPool1d if x.rank == 1 else nn.AvgPool2d
+        module: nn.Module = pool(w.kernel, w.stride, w.padding, ceil_mode=self.fit == "ceil")
+        return module

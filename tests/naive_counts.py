@@ -1,0 +1,62 @@
+"""Connections and macs counted one by one, as a plain loop would execute them. Shares no formula with the layers."""
+
+from __future__ import annotations
+
+from itertools import product
+
+from neocog.layer import Layer, Shape
+
+
+def counts(layer: Layer, x: Shape) -> tuple[int, int]:
+    """(connections, macs) of one image."""
+    if layer.op in ("CONV", "POOL", "AVGPOOL", "L2POOL", "SUBSAMPLE"):
+        return _windowed(layer, x)
+    connections = macs = 0
+    if layer.op in ("FC", "RBF"):
+        for _ in range(layer.out_channels):
+            for _ in product(*map(range, x.as_list())):
+                connections += 1
+                macs += 1
+            connections += getattr(layer, "bias", False)
+    if layer.op == "GAP":
+        for _ in product(*map(range, x.as_list())):
+            connections += 1
+    return connections, macs
+
+
+def _windowed(layer: Layer, x: Shape) -> tuple[int, int]:
+    connections = macs = 0
+    window = layer.window(x)
+    axes = zip(x.spatial, window.kernel, window.stride, window.padding, window.dilation, strict=True)
+    for _ in product(*(starts(*axis, layer.fit) for axis in axes)):
+        for maps in maps_seen(layer, x.channels):
+            for _ in product(maps, *map(range, window.kernel)):
+                connections += 1
+                macs += layer.op == "CONV"
+            if layer.op == "SUBSAMPLE":
+                macs += 1  # the sum is multiplied once
+            connections += layer.op == "SUBSAMPLE" or getattr(layer, "bias", False)
+    return connections, macs
+
+
+def maps_seen(layer: Layer, channels: int) -> list[list[int]]:
+    """For each output map the input maps it is computed from."""
+    if layer.op != "CONV":
+        return [[c] for c in range(channels)]
+    if layer.table is not None:
+        return [list(row) for row in layer.table]
+    group, per_group = channels // layer.groups, layer.out_channels // layer.groups
+    return [[c for c in range(channels) if c // group == k // per_group] for k in range(layer.out_channels)]
+
+
+def starts(size: int, f: int, s: int, p: int, d: int, fit: str) -> list[int]:
+    """Where windows begin along one axis, found by sliding one along until it no longer may."""
+    found: list[int] = []
+    start = -p
+    while start + d * (f - 1) <= size - 1 + p:
+        found.append(start)
+        start += s
+    reaches_end = found[-1] + d * (f - 1) == size - 1 + p
+    if fit == "ceil" and not reaches_end and start < size:
+        found.append(start)
+    return found

@@ -1,0 +1,130 @@
+"""Starting weights (fact A4): their spread, that they can be drawn again, and why zeros and small ones fail."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from neocog import NeocogError, Network, reference
+from neocog.initialise import METHODS, initialise
+from neocog.losses import LOSSES
+
+NET = Network.parse("INPUT[8x8x16] -> CONV3-32 -> BN -> PRELU -> SUBSAMPLE2 -> FC40 -> FC84 -> RBF10")
+CONV_IN, CONV_OUT = 3 * 3 * 16, 3 * 3 * 32
+
+
+@pytest.mark.parametrize(
+    ("method", "std"),
+    [
+        ("gaussian", 0.01),
+        ("he", (2 / CONV_IN) ** 0.5),
+        ("he-out", (2 / CONV_OUT) ** 0.5),
+        ("xavier", (2 / (CONV_IN + CONV_OUT)) ** 0.5),
+        ("lecun", (1 / CONV_IN) ** 0.5),
+    ],
+)
+def test_weights_have_the_spread_of_the_formula(method: str, std: float) -> None:  # fact A4
+    weight = initialise(NET, 0, method)["conv1.weight"]
+    assert_allclose(weight.std(), std, rtol=0.03)
+    assert abs(weight.mean()) < 0.05 * std
+
+
+def test_every_method_is_tested_above_or_is_zeros() -> None:
+    assert set(METHODS) == {"zeros", "gaussian", "he", "he-out", "xavier", "lecun"}
+
+
+def test_fully_connected_weights_count_the_whole_volume_as_inputs() -> None:
+    assert_allclose(initialise(NET)["fc1.weight"].std(), (2 / (4 * 4 * 32)) ** 0.5, rtol=0.03)
+
+
+def test_what_is_no_weight_starts_at_its_declared_value() -> None:
+    arrays = initialise(NET)
+    assert_array_equal(arrays["conv1.bias"], 0)
+    assert_array_equal(arrays["bn1.weight"], 1)
+    assert_array_equal(arrays["bn1.running_var"], 1)
+    assert set(np.unique(arrays["rbf1.codes"])) == {-1.0, 1.0}
+    assert arrays["rbf1.codes"].shape == (10, 84)
+
+
+def test_names_and_shapes_are_those_of_the_layers_parameters_in_float32() -> None:
+    arrays = initialise(NET)
+    expected = {
+        f"{node.name}.{name}": p.shape
+        for node in NET.nodes
+        for name, p in node.layer.parameters(*NET.input_shapes(node)).items()
+    }
+    assert {name: a.shape for name, a in arrays.items()} == expected
+    assert {a.dtype for a in arrays.values()} == {np.dtype(np.float32)}
+
+
+def test_one_seed_gives_the_same_bits_and_another_gives_others() -> None:
+    first, again, other = initialise(NET, 7), initialise(NET, 7), initialise(NET, 8)
+    for name in first:
+        assert_array_equal(first[name], again[name])
+    assert not np.array_equal(first["conv1.weight"], other["conv1.weight"])
+    assert not np.array_equal(first["conv1.weight"].ravel()[:100], first["fc1.weight"].ravel()[:100])
+
+
+def test_layers_added_at_the_end_leave_the_weights_before_them_as_they_were() -> None:
+    short = initialise(Network.parse("INPUT[8x8x1] -> CONV3-4 -> FC5"), 3)
+    long = initialise(Network.parse("INPUT[8x8x1] -> CONV3-4 -> FC5 -> RELU -> FC2"), 3)
+    for name, array in short.items():
+        assert_array_equal(array, long[name])
+
+
+def test_arrays_can_be_written_to_and_share_no_memory() -> None:
+    first = initialise(NET)
+    first["bn1.weight"] += 1
+    first["rbf1.codes"][:] = 0
+    assert_array_equal(initialise(NET)["bn1.weight"], 1)
+    assert initialise(NET)["rbf1.codes"].any()
+
+
+def test_unknown_method_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(NeocogError, match="no such initialiser") as refusal:
+        initialise(NET, 0, "kaiming")
+    assert "he-out" in str(refusal.value)
+    with pytest.raises(NeocogError, match="a seed is a whole number from 0"):
+        initialise(NET, -1)
+
+
+def trained_filters(method: str, steps: int = 5) -> np.ndarray:
+    """First-layer filters (K, C, F, F) of a small network after a few steps of gradient descent."""
+    network = Network.parse("INPUT[6x6x1] -> CONV3-4 -> TANH -> FC6 -> TANH -> FC3")
+    rng = np.random.default_rng(0)
+    x, target = rng.standard_normal((8, 1, 6, 6)), rng.integers(0, 3, 8)
+    weights = {name: a.astype(np.float64) for name, a in initialise(network, 0, method).items()}
+    for _ in range(steps):
+        trace = reference.forward(network, weights, x)
+        _, grads = reference.backward(trace, LOSSES["cross-entropy"].gradient(trace.output, target))
+        weights = {name: w - 0.5 * grads[name] for name, w in weights.items()}
+    return weights["conv1.weight"]
+
+
+def test_filters_that_start_as_zeros_never_become_different() -> None:  # fact A4: symmetry
+    filters = trained_filters("zeros")
+    assert_array_equal(filters, np.broadcast_to(filters[:1], filters.shape))
+
+
+def test_filters_that_start_at_random_stay_different() -> None:  # fact A4
+    filters = trained_filters("he").reshape(4, -1)
+    assert all(np.abs(filters[i] - filters[j]).max() > 0.01 for i in range(4) for j in range(i))
+
+
+def test_equal_filters_get_equal_gradients() -> None:  # fact A4: why zeros, or any constant, cannot learn
+    network = Network.parse("INPUT[6x6x1] -> CONV3-4 -> TANH -> FC3")
+    weights = {name: np.full(a.shape, 0.1) for name, a in initialise(network).items()}
+    trace = reference.forward(network, weights, np.random.default_rng(0).standard_normal((8, 1, 6, 6)))
+    _, grads = reference.backward(trace, LOSSES["cross-entropy"].gradient(trace.output, np.arange(8) % 3))
+    gradient = grads["conv1.weight"]
+    assert np.abs(gradient).max() > 0
+    assert_allclose(gradient, np.broadcast_to(gradient[:1], gradient.shape), rtol=1e-12)
+
+
+def test_small_gaussian_fades_out_in_a_deep_network_and_he_does_not() -> None:  # fact A4
+    network = Network.parse("INPUT[8x8x16] -> [CONV3-16 -> RELU]*12")
+    x = np.random.default_rng(0).standard_normal((2, 16, 8, 8))
+    sizes = {m: reference.forward(network, initialise(network, 0, m), x).output.std() for m in ("gaussian", "he")}
+    assert sizes["gaussian"] < 1e-9
+    assert 0.05 < sizes["he"] < 5
