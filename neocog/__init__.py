@@ -18,6 +18,7 @@ from .errors import NeocogError as NeocogError
 from .errors import NotationError as NotationError
 from .errors import RunError as RunError
 from .errors import ShapeError as ShapeError
+from .errors import SpellingError as SpellingError
 from .network import Network as Network
 from .zoo import zoo as zoo
 
@@ -25,11 +26,11 @@ if TYPE_CHECKING:
     from .data import load_data as load_data
     from .model import Model as Model
     from .model import load as load
-    from .train import train as train
+    from .training import train as train
 
 __version__ = "0.1.0"
 
-_LATER = {"load_data": "data", "Model": "model", "load": "model", "train": "train"}
+_LATER = {"load_data": "data", "Model": "model", "load": "model", "train": "training"}
 
 
 def __getattr__(name: str) -> Any:

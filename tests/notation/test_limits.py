@@ -6,7 +6,7 @@ import textwrap
 
 import pytest
 
-from neocog import Network, NeocogError, ShapeError
+from neocog import NeocogError, Network, ShapeError
 
 DOUBLING = "def d0 = RELU -> RELU\n" + "".join(f"def d{i} = d{i - 1} -> d{i - 1}\n" for i in range(1, 60))
 CHAIN = "def c0 = RELU\n" + "".join(f"def c{i} = c{i - 1}\n" for i in range(1, 100))

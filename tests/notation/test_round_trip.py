@@ -9,7 +9,16 @@ from neocog.network import Branch, Step
 from neocog.notation.words import split_word
 from neocog.zoo import names
 
-TOKENS = ("RELU", "CONV3-4", "CONV3-4(S=2, fit=floor)", "TANH", "LRELU(0.2)", "DROPOUT(0.5)", "CONV1x3-4(BIAS=no)", "BN")
+TOKENS = (
+    "RELU",
+    "CONV3-4",
+    "CONV3-4(S=2, fit=floor)",
+    "TANH",
+    "LRELU(0.2)",
+    "DROPOUT(0.5)",
+    "CONV1x3-4(BIAS=no)",
+    "BN",
+)
 
 
 @pytest.mark.parametrize("name", names())

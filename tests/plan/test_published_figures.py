@@ -102,9 +102,7 @@ def test_bytes_grow_with_the_batch_and_the_type_of_volumes():
     assert network.plan(dtype="bfloat16").memory["activations_bytes"] * 2 == one
 
 
-@pytest.mark.parametrize(
-    ("size", "weights"), [("200x200x3", 120_000), ("100x100x3", 30_000), ("32x32x3", 3_072)]
-)
+@pytest.mark.parametrize(("size", "weights"), [("200x200x3", 120_000), ("100x100x3", 30_000), ("32x32x3", 3_072)])
 def test_weights_of_one_fully_connected_neuron(size, weights):  # fact M5
     plan = Network.parse(f"INPUT[{size}] -> FC1(BIAS=no)").plan()
     assert plan.totals["parameters"] == weights

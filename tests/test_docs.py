@@ -1,0 +1,95 @@
+"""The documentation says what the program does: pages are current, examples run, what is printed is printed."""
+
+from __future__ import annotations
+
+import doctest
+import importlib.util
+import re
+import shlex
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from neocog import Network
+from neocog.cli import main
+from neocog.layers import LAYERS
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+BLOCK = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+def blocks(path: Path, kind: str) -> list[str]:
+    return [body for found, body in BLOCK.findall(path.read_text(encoding="utf-8")) if found == kind]
+
+
+def cases(kind: str, *names: str) -> list[object]:
+    return [
+        pytest.param(body, id=f"{name}-{k}")
+        for name in names
+        for k, body in enumerate(blocks(ROOT / name, kind), start=1)
+    ]
+
+
+def builder() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("docs_build", ROOT / "docs" / "build.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_layer_pages_are_what_the_layers_say_now():
+    committed = {p.name: p.read_text(encoding="utf-8") for p in (ROOT / "docs" / "layers").glob("*.md")}
+    made = builder().pages()
+    stale = [name for name in made.keys() | committed.keys() if made.get(name) != committed.get(name)]
+    assert not stale, f"run `make docs`: {sorted(stale)}"
+
+
+def test_every_layer_has_a_page_and_the_notation_names_it():
+    notation = (ROOT / "docs" / "notation.md").read_text(encoding="utf-8")
+    for layer in LAYERS:
+        assert f"{layer.op.lower()}.md" in builder().pages()
+        assert re.search(rf"\b{layer.op}(?![A-Z])", notation), f"docs/notation.md does not mention {layer.op}"
+
+
+@pytest.mark.parametrize("text", cases("net", "docs/notation.md", "README.md", "README.zh-CN.md"))
+def test_networks_in_the_documentation_can_be_planned(text):
+    net = Network.parse(text)
+    assert net.plan().totals["layers"] == len(net.nodes) - 1
+    assert Network.parse(str(net)) == net
+
+
+@pytest.mark.parametrize("name", ["docs/notation.md"])
+def test_python_in_a_page_prints_what_it_shows(name):
+    """The blocks of a page are one session, read from the top."""
+    test = doctest.DocTestParser().get_doctest("\n".join(blocks(ROOT / name, "python")), {}, name, name, 0)
+    assert test.examples
+    assert doctest.DocTestRunner(verbose=False).run(test).failed == 0
+
+
+@pytest.mark.parametrize("text", cases("console", "docs/notation.md"))
+def test_commands_in_the_notation_page_print_what_they_show(text, capsys):
+    """`$ neocog ...` and the whole of what it prints, or its first lines when the last line shown is `...`."""
+    for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
+        command, _, shown = part.partition("\n")
+        program, *arguments = shlex.split(command)
+        assert program == "neocog"
+        main(arguments)
+        printed = capsys.readouterr()
+        lines = [line.rstrip() for line in (printed.out + printed.err).splitlines()]
+        expected = [line.rstrip() for line in shown.rstrip().splitlines()]
+        if expected[-1:] == ["..."]:
+            expected, lines = expected[:-1], lines[: len(expected) - 1]
+        assert lines == expected
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_links_between_pages_lead_somewhere(path):
+    text = BLOCK.sub("", path.read_text(encoding="utf-8"))
+    for target in re.findall(r"\]\(([^)\s]+)\)|<img[^>]*src=\"([^\"]+)\"", text):
+        link = "".join(target).partition("#")[0]
+        if link and "://" not in link:
+            assert (path.parent / link).exists(), f"{path.name} links to {link}"
