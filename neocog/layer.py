@@ -159,6 +159,9 @@ class Layer:
         """The canonical text of this layer."""
         return write_settings(self.op, self)
 
+    def __str__(self) -> str:
+        return self.token
+
     def default_of(self, name: str, declared: Any) -> Any:
         """What the setting is when the text leaves it out; layers override it where it depends on others."""
         return declared
@@ -211,7 +214,7 @@ class Activation(Layer):
         return Cost(kept=inputs[0].elements)
 
 
-def per_axis(dims: Dims, rank: int, token: str) -> Dims:
+def per_axis(dims: Dims, rank: int, owner: object) -> Dims:
     """`(3,)` -> `(3, 3)`: a hyper-parameter with one number for each of `rank` spatial axes.
 
     Raises ShapeError when it was written for another number of axes.
@@ -221,7 +224,7 @@ def per_axis(dims: Dims, rank: int, token: str) -> Dims:
     if len(dims) != rank:
         shown = "x".join(map(str, dims))
         raise ShapeError(
-            f"{token} has {len(dims)} numbers in {shown}, but its input has {rank} spatial "
+            f"{owner} has {len(dims)} numbers in {shown}, but its input has {rank} spatial "
             + ("axis" if rank == 1 else "axes"),
             hint=f"one number, or {rank} joined by x",
         )

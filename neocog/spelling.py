@@ -7,6 +7,7 @@ token always prints the way it parses.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field
@@ -47,9 +48,12 @@ def _dims(part: Callable[[str], int]) -> Callable[[str], Dims]:
 
 
 def _decimal(text: str) -> float:
-    if not re.fullmatch(r"-?[0-9]{1,9}(\.[0-9]{1,17})?([eE]-?[0-9]{1,2})?", text):
+    if not re.fullmatch(r"-?[0-9]{1,9}(\.[0-9]{1,30})?([eE][-+]?[0-9]{1,3})?", text):
         raise ValueError
-    return float(text)
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError
+    return value
 
 
 def _flag(text: str) -> bool:
@@ -78,8 +82,13 @@ def write_dims(dims: Dims) -> str:
 
 
 def write_number(value: float) -> str:
-    """The shortest text that reads back as the same number: `0.5`, `1e-4`, `2`."""
-    return re.sub(r"e-0*", "e-", repr(int(value) if float(value).is_integer() else value))
+    """The shortest text that reads back as the same number: `0.5`, `1e-4`, `2`, `1e10`."""
+    if float(value).is_integer() and abs(value) <= LARGEST:
+        return str(int(value))
+    shortest = next(text for p in range(18) if float(text := f"{value:.{p}e}") == value)
+    digits, exponent = shortest.split("e")
+    plain = repr(value)
+    return plain if "e" not in plain and abs(value) <= LARGEST else f"{digits}e{int(exponent)}"
 
 
 COUNT = Kind("a whole number from 1", _counting, str)

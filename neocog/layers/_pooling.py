@@ -40,13 +40,13 @@ class Pooling(Layer):
     def window(self, *inputs: Shape) -> Window:
         """The window at this rank; pooling is never dilated."""
         rank = inputs[0].rank
-        kernel, stride, padding = (per_axis(d, rank, self.token) for d in (self.kernel_size, self.stride, self.padding))
+        kernel, stride, padding = (per_axis(d, rank, self) for d in (self.kernel_size, self.stride, self.padding))
         return Window(kernel, stride, padding, (1,) * rank)
 
     def output_shape(self, *inputs: Shape) -> Shape:
         """(H - F + 2P)/S + 1 on each axis; channels stay (fact P1)."""
         (x,) = inputs
-        return Shape(windows(x, self.window(x), self.fit, self.token), x.channels)
+        return Shape(windows(x, self.window(x), self.fit, self), x.channels)
 
     def taps(self, x: Shape) -> int:
         """How many values one window holds."""

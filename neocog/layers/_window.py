@@ -16,14 +16,14 @@ from ..spelling import Dims, choice
 FIT = choice("exact", "floor", "ceil")
 
 
-def windows(shape: Shape, window: Window, fit: str, token: str) -> Dims:
+def windows(shape: Shape, window: Window, fit: str, layer: object) -> Dims:
     """How many windows fit on each axis.
 
     `fit` says what happens when they do not tile the padded input: `exact` refuses, `floor` leaves the rest
     unread, `ceil` adds a last window that hangs over the edge (as Caffe's pooling does).
     Raises ShapeError.
     """
-    return tuple(_along_axis(shape, window, axis, fit, token) for axis in range(shape.rank))
+    return tuple(_along_axis(shape, window, axis, fit, layer) for axis in range(shape.rank))
 
 
 def overhang(shape: Shape, window: Window, outputs: Dims) -> Dims:
@@ -32,14 +32,14 @@ def overhang(shape: Shape, window: Window, outputs: Dims) -> Dims:
     return tuple(max(0, (n - 1) * s + e - (w + 2 * p)) for n, s, e, w, p in reach)
 
 
-def _along_axis(shape: Shape, window: Window, axis: int, fit: str, token: str) -> int:
+def _along_axis(shape: Shape, window: Window, axis: int, fit: str, layer: object) -> int:
     size, extent = shape.spatial[axis], window.extent[axis]
     stride, padding = window.stride[axis], window.padding[axis]
     room = size - extent + 2 * padding
     if room < 0:
-        raise _too_large(shape, window, axis, token)
+        raise _too_large(shape, window, axis, layer)
     if room % stride and fit == "exact":
-        raise _does_not_tile(shape, window, axis, token)
+        raise _does_not_tile(shape, window, axis, layer)
     count = room // stride + 1
     hangs = fit == "ceil" and room % stride and count * stride < size + padding  # it must start on the input
     return count + 1 if hangs else count
@@ -49,26 +49,26 @@ def _axis_name(shape: Shape, axis: int) -> str:
     return "L" if shape.rank == 1 else "HW"[axis]
 
 
-def _too_large(shape: Shape, window: Window, axis: int, token: str) -> ShapeError:
+def _too_large(shape: Shape, window: Window, axis: int, layer: object) -> ShapeError:
     size, extent, padding = shape.spatial[axis], window.extent[axis], window.padding[axis]
     dilated = f" (dilated from {window.kernel[axis]})" if window.dilation[axis] > 1 else ""
     enough = -(-(extent - size) // 2)
     return ShapeError(
-        f"the window of {token} is larger than its input: F={extent}{dilated} on "
+        f"the window of {layer} is larger than its input: F={extent}{dilated} on "
         f"{_axis_name(shape, axis)}={size} with P={padding}",
         received=f"{shape}",
         hint=f"F={size + 2 * padding} or smaller, P={enough} or larger, or an input of at least {extent - 2 * padding}",
     )
 
 
-def _does_not_tile(shape: Shape, window: Window, axis: int, token: str) -> ShapeError:
+def _does_not_tile(shape: Shape, window: Window, axis: int, layer: object) -> ShapeError:
     size, extent = shape.spatial[axis], window.extent[axis]
     stride, padding = window.stride[axis], window.padding[axis]
     room = size - extent + 2 * padding
     exact = Fraction(room, stride) + 1
     name = _axis_name(shape, axis)
     return ShapeError(
-        f"the windows of {token} do not tile its input: "
+        f"the windows of {layer} do not tile its input: "
         f"({name} - F + 2P)/S + 1 = ({size} - {extent} + {2 * padding})/{stride} + 1 = {float(exact):.4g}",
         received=f"{shape}, so {name}={size}, F={extent}, P={padding}, S={stride}",
         hint=", ".join(_fixes(size, extent, stride, padding, name)),

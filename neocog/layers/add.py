@@ -31,13 +31,14 @@ class Add(Layer):
     bad_examples = (
         BadExample("ADD", "4x4x2", "4x4x3", says="ADD needs branches of one shape"),
         BadExample("ADD", "8x8x2", "4x4x2", says="8x8x2 | 4x4x2"),
+        BadExample("ADD", "8x8x2", says="two or more"),
     )
 
     def output_shape(self, *inputs: Shape) -> Shape:
         """The one shape of all branches."""
-        if len(set(inputs)) > 1:
+        if len(inputs) < 2 or len(set(inputs)) > 1:
             raise ShapeError(
-                "ADD needs branches of one shape",
+                "ADD needs branches of one shape, two or more",
                 received=" | ".join(map(str, inputs)),
                 hint=_fix(inputs),
             )
@@ -64,6 +65,8 @@ class Add(Layer):
 
 def _fix(inputs: tuple[Shape, ...]) -> str:
     """The projection that would bring the last branch to the first one's shape, where a convolution can."""
+    if len(inputs) < 2:
+        return "ADD[ a | ID ]"
     wanted, other = inputs[0], next(x for x in inputs if x != inputs[0])
     small, large = sorted((wanted, other), key=lambda x: x.positions)
     pairs = list(zip(large.spatial, small.spatial, strict=False))

@@ -32,9 +32,9 @@ class Concat(Layer):
 
     def output_shape(self, *inputs: Shape) -> Shape:
         """The common height and width, all channels together."""
-        if len({x.spatial for x in inputs}) > 1:
+        if len(inputs) < 2 or len({x.spatial for x in inputs}) > 1:
             raise ShapeError(
-                "CONCAT needs branches of one height and width",
+                "CONCAT needs branches of one height and width, two or more",
                 received=" | ".join(map(str, inputs)),
                 hint="strides and paddings that keep one size in every branch, as CONV's default padding does",
             )

@@ -146,7 +146,7 @@ class Conv(Layer):
         """The kernel at this rank."""
         rank = inputs[0].rank
         dims = (self.kernel_size, self.stride, self.padding, self.dilation)
-        return Window(*(per_axis(d, rank, self.token) for d in dims))
+        return Window(*(per_axis(d, rank, self) for d in dims))
 
     def output_shape(self, *inputs: Shape) -> Shape:
         """(H - D(F-1) - 1 + 2P)/S + 1 on each axis, K channels."""
@@ -154,16 +154,16 @@ class Conv(Layer):
         window = self.window(x)
         if x.channels % self.groups:
             raise ShapeError(
-                f"G={self.groups} of {self.token} does not divide its {x.channels} input channels",
+                f"G={self.groups} of {self} does not divide its {x.channels} input channels",
                 received=str(x),
                 hint=f"a G that divides both {x.channels} and K={self.out_channels}",
             )
         if self.table and (largest := max(max(row) for row in self.table)) >= x.channels:
             raise ShapeError(
-                f"TABLE of {self.token} names input map {largest}, but the input has maps 0 to {x.channels - 1}",
+                f"TABLE of {self} names input map {largest}, but the input has maps 0 to {x.channels - 1}",
                 received=str(x),
             )
-        return Shape(windows(x, window, self.fit, self.token), self.out_channels)
+        return Shape(windows(x, window, self.fit, self), self.out_channels)
 
     def _pairs(self, x: Shape) -> int:
         """How many (input map, output map) pairs have a kernel."""

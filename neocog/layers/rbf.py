@@ -81,7 +81,7 @@ class RBF(Layer):
         (x,) = inputs
         if x.positions != 1 or x.channels != WIDTH * HEIGHT:
             raise ShapeError(
-                f"{self.token} compares {WIDTH * HEIGHT} values (7 x 12) with its drawings",
+                f"{self} compares {WIDTH * HEIGHT} values (7 x 12) with its drawings",
                 received=str(x),
                 hint=f"FC{WIDTH * HEIGHT} before it",
             )

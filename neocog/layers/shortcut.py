@@ -53,11 +53,11 @@ class Shortcut(Layer):
         (x,) = inputs
         if self.out_channels < x.channels:
             raise ShapeError(
-                f"{self.token} only adds maps, but K={self.out_channels} is fewer than its {x.channels} input channels",
+                f"{self} only adds maps, but K={self.out_channels} is fewer than its {x.channels} input channels",
                 received=str(x),
                 hint=f"K={x.channels} or more, or a projection CONV1-{self.out_channels}",
             )
-        stride = per_axis(self.stride, x.rank, self.token)
+        stride = per_axis(self.stride, x.rank, self)
         return Shape(tuple(-(-n // s) for n, s in zip(x.spatial, stride, strict=True)), self.out_channels)
 
     def cost(self, *inputs: Shape) -> Cost:
@@ -67,10 +67,10 @@ class Shortcut(Layer):
     def window(self, *inputs: Shape) -> Window:
         """One input position for each output position."""
         rank = inputs[0].rank
-        return Window((1,) * rank, per_axis(self.stride, rank, self.token), (0,) * rank, (1,) * rank)
+        return Window((1,) * rank, per_axis(self.stride, rank, self), (0,) * rank, (1,) * rank)
 
     def _picked(self, rank: int) -> tuple[slice, ...]:
-        steps = per_axis(self.stride, rank, self.token)
+        steps = per_axis(self.stride, rank, self)
         return (slice(None), slice(None), *(slice(None, None, s) for s in steps))
 
     def forward(self, params: Arrays, *xs: Array, rng: np.random.Generator | None = None) -> tuple[Array, Any]:
@@ -91,4 +91,4 @@ class Shortcut(Layer):
         from . import _modules
 
         (x,) = inputs
-        return _modules.Shortcut(per_axis(self.stride, x.rank, self.token), self.out_channels)
+        return _modules.Shortcut(per_axis(self.stride, x.rank, self), self.out_channels)
