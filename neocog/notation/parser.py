@@ -134,9 +134,7 @@ MISTAKES: dict[tuple[str, str], tuple[str, ...]] = {
         "def a(k l) = RELU",
         "def a =",
         "def a = = RELU",
-        "def a = def b = RELU",
         "def 3 = RELU",
-        "INPUT[8x8x1] -> def a = RELU",
     ),
     ("definitions and settings stand before the network", "them first, the line that begins with INPUT last"): (
         "INPUT[8x8x1] -> RELU def a = RELU",
@@ -166,6 +164,8 @@ MISTAKES: dict[tuple[str, str], tuple[str, ...]] = {
 }
 """Errors by example: a text that fails where one of these snippets fails gets that message and hint."""
 
+Situation = tuple[Any, ...]
+
 
 @cache
 def _lark() -> Lark:
@@ -185,8 +185,10 @@ def parse_source(text: str) -> syntax.Source:
 
 
 def _explained(text: str, error: UnexpectedInput) -> Exception:
-    found: tuple[str, str] | None = error.match_examples(_lark().parse, MISTAKES.items(), use_accepts=True)
-    rule, hint = found or ("this is not understood here", "docs/notation.md shows the notation on one page")
+    known = _mistakes()
+    situation = _situation(error)
+    nearest = next((known[s] for s in situation if s in known), None)
+    rule, hint = nearest or ("this is not understood here", "docs/notation.md shows the notation on one page")
     if isinstance(error, UnexpectedToken) and error.token.type != "$END":
         at, received = _span(error.token), str(error.token)
     elif isinstance(error, UnexpectedCharacters):
@@ -194,6 +196,32 @@ def _explained(text: str, error: UnexpectedInput) -> Exception:
     else:
         at, received = _end(text), "the end of the text"
     return located(text, at, rule, received, hint)
+
+
+@cache
+def _mistakes() -> dict[Situation, tuple[str, str]]:
+    """The message for each situation in which an example fails; the exact situation comes before a similar one."""
+    found: list[tuple[int, Situation, tuple[str, str]]] = []
+    for message, snippets in MISTAKES.items():
+        for snippet in snippets:
+            try:
+                _lark().parse(snippet)
+            except UnexpectedInput as error:
+                found += [(k, situation, message) for k, situation in enumerate(_situation(error))]
+    known: dict[Situation, tuple[str, str]] = {}
+    for _, situation, message in sorted(found, key=lambda entry: entry[0]):
+        known.setdefault(situation, message)
+    return known
+
+
+def _situation(error: UnexpectedInput) -> tuple[Situation, ...]:
+    """Where the parser stood and what it met, from the most exact description to the loosest."""
+    state = getattr(error.state, "position", error.state)
+    if isinstance(error, UnexpectedToken):
+        kind, expected = error.token.type, frozenset(error.accepts)
+    else:
+        kind, expected = "character", frozenset(getattr(error, "allowed", None) or ())
+    return (state, expected, kind), (expected, kind), (state, kind), (state, expected)
 
 
 def _end(text: str) -> Span:

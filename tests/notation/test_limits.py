@@ -1,5 +1,6 @@
 """Hostile texts are refused by arithmetic: quickly, in little memory, with a message (reliability: N1, N2)."""
 
+import random
 import subprocess
 import sys
 import textwrap
@@ -7,6 +8,8 @@ import textwrap
 import pytest
 
 from neocog import NeocogError, Network, ShapeError
+from neocog.zoo import names
+from neocog.zoo import text as text_of
 
 DOUBLING = "def d0 = RELU -> RELU\n" + "".join(f"def d{i} = d{i - 1} -> d{i - 1}\n" for i in range(1, 60))
 CHAIN = "def c0 = RELU\n" + "".join(f"def c{i} = c{i - 1}\n" for i in range(1, 100))
@@ -87,6 +90,41 @@ def test_refusing_costs_neither_time_nor_memory():
     assert len(figures) == len(HOSTILE)
     assert {name for name, _, mebibytes in figures if float(mebibytes) >= 16} == set()
     assert {name for name, milliseconds, _ in figures if float(milliseconds) >= 50} == set()
+
+
+PIECES = (*'[]()|*?=,.#"x-><019 \n', "->", "CONV3-4", "ADD[", "INPUT[8x8x1]", "def ", "fit=", "TABLE=", "é", "\x00")
+
+
+def mutated(rng: random.Random) -> str:
+    """A network's text with a few pieces inserted, deleted or copied elsewhere."""
+    text = text_of(rng.choice(names()))
+    for _ in range(rng.randint(1, 6)):
+        at, until = rng.randrange(len(text) + 1), rng.randrange(len(text) + 1)
+        what = rng.choice(("insert", "delete", "copy"))
+        if what == "insert":
+            text = text[:at] + rng.choice(PIECES) + text[at:]
+        elif what == "delete":
+            text = text[:at] + text[at + rng.randint(1, 8) :]
+        else:
+            text = text[:at] + text[until : until + rng.randint(1, 30)] + text[at:]
+    return text
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_random_damage_to_a_text_gives_a_network_or_a_message(seed):
+    rng = random.Random(seed)
+    outcomes = set()
+    for _ in range(40):
+        try:
+            network = Network.parse(mutated(rng))
+            network.plan()
+        except NeocogError as error:
+            assert len(str(error)) < 3000
+            outcomes.add("refused")
+        else:
+            assert Network.parse(str(network)) == network
+            outcomes.add("planned")
+    assert outcomes == {"refused", "planned"}
 
 
 @pytest.mark.parametrize(
