@@ -113,18 +113,19 @@ def mutated(rng: random.Random) -> str:
 @pytest.mark.parametrize("seed", range(8))
 def test_random_damage_to_a_text_gives_a_network_or_a_message(seed):
     rng = random.Random(seed)
-    outcomes = set()
+    messages = []
+    planned = 0
     for _ in range(40):
         try:
             network = Network.parse(mutated(rng))
             network.plan()
         except NeocogError as error:
-            assert len(str(error)) < 3000
-            outcomes.add("refused")
+            messages.append(str(error))
         else:
             assert Network.parse(str(network)) == network
-            outcomes.add("planned")
-    assert outcomes == {"refused", "planned"}
+            planned += 1
+    assert planned
+    assert 0 < max(map(len, messages)) < 3000
 
 
 @pytest.mark.parametrize(
