@@ -55,14 +55,14 @@ def test_every_layer_has_a_page_and_the_notation_names_it():
         assert re.search(rf"\b{layer.op}(?![A-Z])", notation), f"docs/notation.md does not mention {layer.op}"
 
 
-@pytest.mark.parametrize("text", cases("net", "docs/notation.md", "README.md", "README.zh-CN.md"))
+@pytest.mark.parametrize("text", cases("net", "docs/notation.md", "docs/notation.zh-CN.md", "README.md", "README.zh-CN.md"))
 def test_networks_in_the_documentation_can_be_planned(text):
     net = Network.parse(text)
     assert net.plan().totals["layers"] == len(net.nodes) - 1
     assert Network.parse(str(net)) == net
 
 
-@pytest.mark.parametrize("name", ["docs/notation.md"])
+@pytest.mark.parametrize("name", ["docs/notation.md", "docs/notation.zh-CN.md"])
 def test_python_in_a_page_prints_what_it_shows(name):
     """The blocks of a page are one session, read from the top."""
     test = doctest.DocTestParser().get_doctest("\n".join(blocks(ROOT / name, "python")), {}, name, name, 0)
@@ -70,7 +70,7 @@ def test_python_in_a_page_prints_what_it_shows(name):
     assert doctest.DocTestRunner(verbose=False).run(test).failed == 0
 
 
-@pytest.mark.parametrize("text", cases("console", "docs/notation.md"))
+@pytest.mark.parametrize("text", cases("console", "docs/notation.md", "docs/notation.zh-CN.md"))
 def test_commands_in_the_notation_page_print_what_they_show(text, capsys):
     """`$ neocog ...` and the whole of what it prints, or its first lines when the last line shown is `...`."""
     for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
