@@ -271,12 +271,12 @@ class _Expansion:
             return scope[value.text]
         return value.text
 
-    def _variable(self, name: str, where: syntax.Text, scope: Scope) -> str:
+    def _variable(self, name: str, where: syntax.Text, scope: Scope, example: int = 2) -> str:
         if name not in scope:
             self._fail(
                 where,
                 f"variable {name} has no value",
-                hint=f"-D {name}=2 on the command line, or {name}=2 before the network",
+                hint=f"-D {name}={example} on the command line, or {name}={example} before the network",
             )
         self.used.add(name)
         return scope[name]
@@ -296,7 +296,7 @@ class _Expansion:
         return int(count.text)
 
     def _switch(self, variable: syntax.Text, scope: Scope) -> int:
-        value = self._variable(variable.text, variable, scope)
+        value = self._variable(variable.text, variable, scope, example=1)
         if value not in ("0", "1"):
             self._fail(variable, f"?{variable.text} is 1 (present) or 0 (absent)", received=f"{variable.text}={value}")
         return int(value)

@@ -22,6 +22,10 @@ MISTAKES: dict[tuple[str, str], tuple[str, ...]] = {
     ),
     ("layers are joined by `->`", "`->` between the two"): (
         "INPUT[8x8x1] RELU",
+        "INPUT[8x8x1] => RELU",
+        "INPUT[8x8x1] -> RELU => RELU",
+        "INPUT[8x8x1] > RELU",
+        "INPUT[8x8x1] -> RELU - RELU",
         "INPUT[8x8x1] -> CONV3-4 RELU",
         "INPUT[8x8x1] -> CONV3-4(S=1) RELU",
         "INPUT[8x8x1] -> [RELU]*2 RELU",
@@ -43,6 +47,11 @@ MISTAKES: dict[tuple[str, str], tuple[str, ...]] = {
         "INPUT[8x8x1] -> [RELU -> TANH",
         "INPUT[8x8x1] -> ADD[RELU | ID",
         "INPUT[8x8x1] -> [CONV3-4(S=1)",
+        "INPUT[",
+        "[",
+        "INPUT[8x8x1] -> [",
+        "INPUT[8x8x1] -> ADD[",
+        "INPUT[8x8x1] -> ADD[ID |",
         "INPUT[8x8x1",
     ),
     ("this `]` closes nothing", "without it, or a `[` before"): (

@@ -1,17 +1,13 @@
-"""A plan as a table for people (rich), for spreadsheets (CSV) and for documents (Markdown)."""
+"""A plan as rows for people, for spreadsheets (CSV) and for documents (Markdown)."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 from .plan import Plan, Row
 from .receptive_field import as_numbers
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 HEADER = ("layer", "written", "output", "parameters", "connections", "MACs", "sees", "jump")
 
@@ -35,23 +31,6 @@ def _per_axis(value: object) -> str:
     """`7`, or `1x7` where the axes differ."""
     values = value if isinstance(value, list) else [value]
     return "x".join("?" if v is None else f"{v:g}" for v in values)
-
-
-def rich_table(rows: Sequence[Row], title: str = "") -> Table:
-    """A table for the terminal; long tokens are cut, never wrapped."""
-    from rich import box
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, title=escape(title) or None, title_justify="left", pad_edge=False)
-    for k, name in enumerate(HEADER):
-        text = k < 2
-        table.add_column(
-            name, justify="left" if text else "right", no_wrap=True, overflow="ellipsis", max_width=28 if text else None
-        )
-    for row in rows:
-        table.add_row(*(escape(cell) for cell in cells(row)))
-    return table
 
 
 def summary(plan: Plan) -> list[str]:

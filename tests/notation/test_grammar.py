@@ -126,7 +126,7 @@ def test_each_example_of_a_mistake_gets_its_message(rule, hint, snippet):
         ("INPUT[8x8x1] -> [RELU]*-1", "received: *-1"),
         ("INPUT[8x8x1] -> [RELU]*1.5", "received: *1.5"),
         ("INPUT[8x8x1] -> [RELU]*N", "-D N=2"),
-        ("INPUT[8x8x1] -> RELU?p", "-D p=2"),
+        ("INPUT[8x8x1] -> RELU?p", "-D p=1"),
         ("p=3 INPUT[8x8x1] -> RELU?p", "?p is 1 (present) or 0 (absent)"),
         ("N=0 INPUT[8x8x1] -> ADD[[RELU]*N | ID]", "a branch is empty"),
         ("fit=round INPUT[8x8x1] -> RELU", "fit is one of exact, floor, ceil"),

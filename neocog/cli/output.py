@@ -1,0 +1,116 @@
+"""What verbs share in printing: the JSON document, tables, errors."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..errors import NeocogError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+LONGEST_CELL = 28
+UNLIMITED = 1000
+
+
+def accept_every_character() -> None:
+    """Let stdout show what its encoding lacks, as in a file's name, by its number instead of failing."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def print_json(document: Any) -> None:
+    """The one JSON document of a verb, on stdout."""
+    unicode = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    print(json.dumps(document, indent=1, ensure_ascii=not unicode, allow_nan=False))
+
+
+def print_error(error: NeocogError, *, as_json: bool) -> int:
+    """An explained mistake: on stderr as text, and on stdout as the JSON document when one was asked for.
+
+    Returns its exit code.
+    """
+    print(f"error: {error.text()}", file=sys.stderr)
+    if as_json:
+        parts = {"where": error.where, "rule": error.rule, "received": error.received, "hint": error.hint}
+        print_json({"error": {"kind": type(error).__name__, **parts}})
+    return error.exit_code
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A rich console. Into a file or a pipe lines are as long as they need to be, unless COLUMNS is set."""
+    from rich.console import Console
+
+    class Piped(Console):
+        def on_broken_pipe(self) -> None:
+            raise  # to where every verb's is dealt with, instead of leaving with exit code 1
+
+    made = Piped(stderr=stderr, highlight=False, markup=False)
+    if not made.is_terminal and "COLUMNS" not in os.environ:
+        made.width = UNLIMITED
+    return made
+
+
+def print_table(
+    out: Console,
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    text: Collection[str],
+    optional: Sequence[str] = (),
+    prose: str = "",
+) -> None:
+    """Print a table: columns named in `text` are cut when long, that named `prose` is wrapped, others are numbers.
+
+    No number is cut: where the console is too narrow, `optional` columns are left out in their order, and named.
+    """
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    columns = {name: [row[k] for row in rows] for k, name in enumerate(header)}
+    for name in text:
+        columns[name] = [clipped_cell(cell) for cell in columns[name]]
+    left_out = []
+    for name in optional:
+        if _width(columns, prose) <= out.width:
+            break
+        del columns[name]
+        left_out.append(" ".join(name.split()))
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for name in columns:
+        left = name in text or name == prose
+        table.add_column(Text(name), justify="left" if left else "right", no_wrap=name != prose, vertical="top")
+    for cells in zip(*columns.values(), strict=True):
+        table.add_row(*map(Text, cells))
+    out.print(table)
+    if left_out:
+        print_wrapped(out, f"(left out at {out.width} columns: {', '.join(left_out)})")
+
+
+def clipped_cell(cell: str) -> str:
+    """A cell's text, cut where it would push the others off the screen."""
+    return cell if len(cell) <= LONGEST_CELL else f"{cell[: LONGEST_CELL - 3]}..."
+
+
+def _width(columns: dict[str, list[str]], prose: str) -> int:
+    """How many characters wide the table would be, the column of prose being narrow."""
+    from rich.cells import cell_len
+
+    lines = {name: [*name.split("\n"), *cells] for name, cells in columns.items()}
+    widths = {name: max(map(cell_len, texts)) for name, texts in lines.items()}
+    if prose:
+        widths[prose] = min(widths[prose], LONGEST_CELL)
+    return sum(widths.values()) + 3 * (len(widths) - 1)
+
+
+def print_wrapped(out: Console, line: str) -> None:
+    """A line of words; where it must go on in a next one, that is indented."""
+    from textwrap import fill
+
+    out.print(fill(line, max(20, out.width), subsequent_indent="    "), soft_wrap=True)

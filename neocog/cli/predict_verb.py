@@ -1,0 +1,58 @@
+"""`neocog predict MODEL FILE...`."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from ..errors import DataError
+from .arguments import whole_from
+from .output import console, print_error, print_json
+
+if TYPE_CHECKING:
+    from ..predict import Prediction
+
+EXAMPLES = """examples:
+  neocog predict runs/mnist-1/model.safetensors photo-of-a-seven.jpg
+  neocog predict runs/mnist-1/model.safetensors scans/*.png --top 3 --json"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """MODEL, image files, and how many classes to show."""
+    parser.add_argument("model", metavar="MODEL", help="a model file")
+    parser.add_argument("files", metavar="FILE", nargs="+", help="an image: JPEG, PNG, WebP, BMP, GIF, TIFF or PPM")
+    parser.add_argument(
+        "--top", type=whole_from(1), default=3, metavar="N", help="how many classes to show (default 3)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Classify each file. One that cannot be used is reported and does not stop the others; exit code 2 then."""
+    from ..model import load
+    from ..predict import predict
+
+    model = load(args.model)
+    found: list[Prediction] = []
+    failed: list[DataError] = []
+    for file in args.files:
+        try:
+            found += predict(model, file, args.top)
+        except DataError as error:
+            failed.append(error)
+            print_error(error, as_json=False)
+    if args.json:
+        problems = [{"file": error.where, "error": error.rule} for error in failed]
+        print_json({"model": args.model, "predictions": [p.as_json() for p in found], "failed": problems})
+    else:
+        out = console()
+        for prediction in found:
+            out.print(_line(prediction), soft_wrap=True)
+    return DataError.exit_code if failed else 0
+
+
+def _line(prediction: Prediction) -> str:
+    (best, share), *others = prediction.classes
+    rest = ", ".join(f"{name} {value:.1%}" for name, value in others)
+    name = "".join(c if c.isprintable() else "?" for c in prediction.source)
+    notes = f"   [{'; '.join(prediction.notes)}]" if prediction.notes else ""
+    return f"{name}: {best} ({share:.1%})" + (f", then {rest}" if rest else "") + notes

@@ -1,0 +1,91 @@
+"""NET on the command line: a text in the notation, a file that holds one, a model file, or a name from the zoo."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from ..errors import NeocogError
+from ..network import Network
+from ..notation.limits import TEXT_BYTES
+from ..zoo import names, text
+
+MODEL_SUFFIX = ".safetensors"
+
+
+def add_network(parser: argparse.ArgumentParser) -> None:
+    """Add NET and -D to a verb's arguments."""
+    parser.add_argument(
+        "net", metavar="NET", help="a text 'INPUT[28x28x1] -> CONV3-8 -> ...', a file of one, a zoo name, or a model"
+    )
+    parser.add_argument(
+        "-D",
+        dest="defines",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="the value of a pattern variable; may be given several times",
+    )
+
+
+def read_network(args: argparse.Namespace) -> Network:
+    """The network that NET and -D name. Raises NotationError and other NeocogErrors."""
+    variables = _variables(args.defines)
+    if not args.net.endswith(MODEL_SUFFIX):
+        return Network.parse(read_text(args.net), **variables)
+    if variables:
+        raise NeocogError("a model file has no pattern variables left to set", received=f"-D {args.defines[0][:60]}")
+    from ..model import load
+
+    return load(args.net).network
+
+
+def read_text(source: str) -> str:
+    """The text behind NET. Raises NeocogError when it is neither text, file nor zoo name."""
+    if source in names():
+        return text(source)
+    if any(mark in source for mark in ("->", "[", "\n")):
+        return source
+    path, where = Path(source), source[:80]
+    if not source.strip():
+        raise NeocogError("NET is empty", hint="a text 'INPUT[28x28x1] -> ...', a file, or a zoo name")
+    if _is(path.is_dir):
+        raise NeocogError("this is a folder, not a network", where=where)
+    if _is(path.is_file):
+        return _read_file(path, where)
+    if path.suffix or "/" in source:
+        raise NeocogError("there is no such file", where=where)
+    return text(source)
+
+
+def _is(what: Callable[[], bool]) -> bool:
+    try:
+        return what()
+    except (OSError, ValueError):  # a name too long for the file system, or with a zero byte
+        return False
+
+
+def _read_file(path: Path, where: str) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(TEXT_BYTES + 1)
+    except OSError as error:
+        raise NeocogError("this file cannot be read", where=where, received=error.strerror or "") from None
+    if len(content) > TEXT_BYTES:
+        raise NeocogError(f"a network's text has at most {TEXT_BYTES:,} bytes, this file has more", where=where)
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise NeocogError("this file is not text in UTF-8", where=where, received=f"byte {error.start}") from None
+
+
+def _variables(defines: list[str]) -> dict[str, int]:
+    values = {}
+    for define in defines:
+        match = re.fullmatch(r"([A-Za-z_]\w*)=([0-9]{1,9})", define, re.ASCII)
+        if not match:
+            raise NeocogError("-D gives a variable a whole number", received=f"-D {define[:60]}", hint="-D N=2")
+        values[match[1]] = int(match[2])
+    return values

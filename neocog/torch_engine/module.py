@@ -1,0 +1,85 @@
+"""The module: one submodule per layer under the layer's name, run in the network's order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ..initialise import initialise
+from ..network import Network
+
+
+class NetworkModule(nn.Module):
+    """A network as a torch module. Parameters are named `<node>.<parameter>`: `conv1.weight`.
+
+    `x` is (N, C, H, W) or (N, C, L) of any floating type; images need not have the planned size where every
+    layer allows another (no FC).
+    """
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+        for node in network.nodes:
+            self.add_module(node.name, node.layer.module(*network.input_shapes(node)))
+        self._last_use = _last_uses(network)
+
+    def run(self, x: Tensor) -> list[Tensor]:
+        """Every node's output volume, in the order of `network.nodes`."""
+        volumes: list[Tensor] = []
+        for node in self.network.nodes:
+            inputs = [volumes[i] for i in node.inputs] or [x]
+            volumes.append(self.get_submodule(node.name)(*inputs))
+        return volumes
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scores (N, K) when the last volume is a vector, else that volume (N, K, H', W')."""
+        volumes: dict[int, Tensor] = {}
+        for k, node in enumerate(self.network.nodes):
+            inputs = [volumes[i] for i in node.inputs] or [x]
+            volumes[k] = self.get_submodule(node.name)(*inputs)
+            for i in self._last_use[k]:
+                del volumes[i]  # so that inference holds only what is still needed
+        y = volumes[len(self.network.nodes) - 1]
+        return y.flatten(1) if all(n == 1 for n in y.shape[2:]) else y
+
+
+def _last_uses(network: Network) -> list[list[int]]:
+    """For each node, the earlier nodes whose volumes nothing reads after it."""
+    last = {i: k for k, node in enumerate(network.nodes) for i in node.inputs}
+    return [[i for i in dict.fromkeys(node.inputs) if last[i] == k] for k, node in enumerate(network.nodes)]
+
+
+def build(
+    network: Network, seed: int = 0, init: str = "he", weights: Mapping[str, NDArray[Any]] | None = None
+) -> NetworkModule:
+    """A module with freshly initialised weights (`init` as in `initialise`), or with the given ones.
+
+    Raises ShapeError when the network cannot be run on its own input.
+    """
+    module = NetworkModule(network)
+    write_weights(module, initialise(network, seed, init) if weights is None else weights)
+    return module
+
+
+def write_weights(module: nn.Module, weights: Mapping[str, NDArray[Any]]) -> None:
+    """Copy arrays into a module's parameters and buffers of the same names."""
+    own = module.state_dict()
+    with torch.no_grad():
+        for name, array in weights.items():
+            own[name].copy_(torch.from_numpy(np.array(array)))
+
+
+def read_weights(module: NetworkModule) -> dict[str, NDArray[np.float32]]:
+    """Copies of every array that the network's layers own, as float32 on the CPU."""
+    own = module.state_dict()
+    names = [
+        f"{node.name}.{name}"
+        for node in module.network.nodes
+        for name in node.layer.parameters(*module.network.input_shapes(node))
+    ]
+    return {name: own[name].detach().to("cpu", torch.float32, copy=True).numpy() for name in names}

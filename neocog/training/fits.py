@@ -1,0 +1,77 @@
+"""Whether a data set and a loss fit a network: said before training, with what to type instead."""
+
+from __future__ import annotations
+
+from ..data import Dataset
+from ..errors import DataError, NeocogError
+from ..network import Network, Node
+
+WITHOUT_OWN_OUTPUTS = ("FLATTEN", "DROPOUT", "SOFTMAX")
+"""Layers at the end of a network that have as many outputs as inputs, besides activation functions."""
+
+
+def check_fits(network: Network, dataset: Dataset, loss: str) -> None:
+    """Raise DataError when images or classes do not fit the network, NeocogError when the loss does not."""
+    _check_images(network, dataset)
+    _check_classes(network, dataset, loss)
+    if network.nodes[-1].layer.op == "RBF" and loss != "map":
+        raise NeocogError(
+            "RBF gives penalties, the smallest of which wins, and only the loss map reads them so",
+            received=f"loss={loss}",
+            hint="loss=map, or FC in place of RBF",
+        )
+
+
+def _check_images(network: Network, dataset: Dataset) -> None:
+    shape = network.input_shape
+    height, width, channels = dataset.images.shape[1:]
+    where = f"{dataset.name} for INPUT[{shape}]"
+    if shape.rank != 2:
+        raise DataError(
+            "images need an input of two axes and channels",
+            where=where,
+            received=f"images of {height}x{width}x{channels}",
+            hint=f"INPUT[{height}x{width}x{channels}]",
+        )
+    if channels != shape.channels:
+        kinds = {1: "grey", 3: "colour"}
+        size = "x".join(map(str, shape.spatial))
+        raise DataError(
+            f"the network takes {shape.channels} channels, the images have {channels}",
+            where=where,
+            received=f"{kinds.get(channels, f'{channels}-channel')} images of {height}x{width}x{channels}",
+            hint=f"INPUT[{size}x{channels}]",
+        )
+
+
+def _check_classes(network: Network, dataset: Dataset, loss: str) -> None:
+    last, shape = network.nodes[-1], network.shapes[-1]
+    classes = len(dataset.classes)
+    if shape.positions != 1:
+        raise DataError(
+            "the network ends in a volume, not in one score for each class",
+            where=last.name,
+            received=f"{shape} for {classes} classes",
+            hint=f"-> FC{classes}, or -> CONV1-{classes} -> GAP, at the end",
+        )
+    outputs = {classes} if loss != "sigmoid" or classes != 2 else {1, 2}
+    if shape.channels not in outputs:
+        source = _outputs_from(network)
+        op = source.layer.op
+        hint = (
+            f"{op}{classes} in place of {source.layer.token}" if op in ("FC", "RBF") else f"-> FC{classes} at the end"
+        )
+        raise DataError(
+            f"the network has {shape.channels} outputs, the data {classes} classes",
+            where=source.name,
+            received=f"{source.layer.token} for {dataset.name}",
+            hint=hint,
+        )
+
+
+def _outputs_from(network: Network) -> Node:
+    """The last layer that decides how many outputs there are."""
+    node = network.nodes[-1]
+    while node.inputs and (node.layer.in_place or node.layer.op in WITHOUT_OWN_OUTPUTS):
+        node = network.nodes[node.inputs[0]]
+    return node

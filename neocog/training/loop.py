@@ -1,0 +1,136 @@
+"""The training loop: the same few lines for every engine, network and data set."""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from types import FrameType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..data import Dataset
+from ..errors import RunError
+from .batches import Batches
+from .engine import Engine
+from .metrics import Epoch, Measured, Meter, measure
+from .progress import Progress
+from .run import RunFolder
+from .schedule import SCHEDULES
+from .settings import Settings
+
+POINTS_PER_EPOCH = 25
+"""How often an epoch's loss and learning rate are logged, for the curves."""
+
+
+class Interrupt:
+    """Whether Ctrl-C was pressed."""
+
+    asked = False
+
+
+@contextmanager
+def interruptible() -> Iterator[Interrupt]:
+    """Ctrl-C is noted and left to the loop, so that no step is cut in half; pressed again it acts at once."""
+    interrupt = Interrupt()
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may handle signals
+        yield interrupt
+        return
+
+    def note(signum: int, frame: FrameType | None) -> None:
+        interrupt.asked = True
+        signal.signal(signal.SIGINT, previous)
+
+    previous = signal.signal(signal.SIGINT, note)
+    try:
+        yield interrupt
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+@dataclass(frozen=True)
+class Loop:
+    """Everything that takes part in training; `run` is the loop itself."""
+
+    engine: Engine
+    batches: Batches
+    measured_on: Dataset
+    settings: Settings
+    folder: RunFolder
+    progress: Progress
+
+    def run(self) -> tuple[list[Epoch], Measured]:
+        """Train for the given epochs, or until the target accuracy. Returns their numbers and the last measurement.
+
+        Raises RunError when the loss is not finite, KeyboardInterrupt after the step in which Ctrl-C was pressed.
+        """
+        epochs: list[Epoch] = []
+        with interruptible() as interrupt:
+            for number in range(1, self.settings.epochs + 1):
+                learned = self._learn(number, interrupt)
+                result = measure(self.engine, self.measured_on, self.batches.preprocessing, self.settings.loss)
+                epochs.append(self._note(number, learned, result))
+                if self.settings.target_accuracy is not None and result.accuracy >= self.settings.target_accuracy:
+                    break
+        return epochs, result
+
+    def _learn(self, epoch: int, interrupt: Interrupt) -> Meter:
+        """Every mini-batch once."""
+        whole, recent = Meter(), Meter()
+        for step, (x, labels) in enumerate(self.batches.epoch(epoch), start=(epoch - 1) * len(self.batches)):
+            lr = self._rate(step)
+            loss, right = self.engine.step(x, labels, lr)
+            if not math.isfinite(loss):
+                raise self._not_finite(x, epoch, step)
+            for meter in (whole, recent):
+                meter.add(loss, right, len(labels))
+            self.progress.stepped(epoch, whole)
+            if (step + 1) % max(1, len(self.batches) // POINTS_PER_EPOCH) == 0:
+                self.folder.log("steps", {"step": step + 1, "lr": lr, "loss": recent.loss})
+                recent = Meter()
+            if interrupt.asked:
+                raise KeyboardInterrupt
+        whole.stop()
+        return whole
+
+    def _rate(self, step: int) -> float:
+        total = self.settings.epochs * len(self.batches)
+        return self.settings.lr * SCHEDULES[self.settings.schedule](step / total)
+
+    def _note(self, number: int, learned: Meter, result: Measured) -> Epoch:
+        """Log and show what an epoch came to."""
+        steps = number * len(self.batches)
+        epoch = Epoch(
+            epoch=number,
+            steps=steps,
+            lr=self._rate(steps - 1),
+            train_loss=learned.loss,
+            train_accuracy=learned.accuracy,
+            loss=result.loss,
+            accuracy=result.accuracy,
+            measured_on=self.measured_on.split,
+            seconds=learned.seconds,
+            images_per_second=learned.images_per_second,
+        )
+        if not math.isfinite(result.loss):
+            x, _ = next(self.batches.epoch(number))
+            raise self._not_finite(x, number, steps - 1)
+        self.folder.log("epoch", asdict(epoch))
+        self.progress.epoch_done(epoch, self.settings.epochs)
+        return epoch
+
+    def _not_finite(self, x: NDArray[np.float32], epoch: int, step: int) -> RunError:
+        """The error that says where numbers stopped being numbers, and what usually helps."""
+        layer = self.engine.first_non_finite(x)
+        place = f"the output of {layer} is the first that is not finite" if layer else "every layer's output is finite"
+        slower = f"a smaller learning rate, lr={self.settings.lr / 10:.2g}"
+        return RunError(
+            "the loss is not finite any more; no model was written",
+            where=f"epoch {epoch}, step {step + 1}",
+            received=place,
+            hint=f"{slower}, or the warm-up of schedule=one-cycle, or another init",
+        )

@@ -1,0 +1,95 @@
+"""What is measured while a network trains."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from time import perf_counter
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..data import Dataset, Preprocessing
+from ..losses import LOSSES
+from .engine import Engine
+
+CHUNK = 500
+
+
+class Measured(NamedTuple):
+    """A network's answers on a data set: mean loss, share of right answers, and probabilities (N, K)."""
+
+    loss: float
+    accuracy: float
+    probabilities: NDArray[np.float64]
+
+
+def measure(engine: Engine, dataset: Dataset, preprocessing: Preprocessing, loss: str) -> Measured:
+    """Run over a whole data set as at prediction (fact A6). The loss is NaN where an output is not finite."""
+    chunks = [
+        engine.scores(preprocessing(dataset.images[start : start + CHUNK]))
+        for start in range(0, len(dataset.labels), CHUNK)
+    ]
+    scores = np.concatenate(chunks).astype(np.float64)
+    if not np.isfinite(scores).all():
+        return Measured(math.nan, 0.0, np.zeros_like(scores))
+    probabilities = LOSSES[loss].posterior(scores)
+    right = probabilities.argmax(axis=1) == dataset.labels
+    return Measured(float(LOSSES[loss].value(scores, dataset.labels)), float(right.mean()), probabilities)
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One line of `metrics.jsonl`: means over the epoch's training images, and the accuracy after it."""
+
+    epoch: int
+    steps: int
+    lr: float
+    train_loss: float
+    train_accuracy: float
+    loss: float
+    accuracy: float
+    measured_on: str
+    seconds: float
+    images_per_second: float
+
+
+class Meter:
+    """Running means of the loss and of right answers over training images, and how fast they pass."""
+
+    def __init__(self) -> None:
+        self.images = self.right = 0
+        self.total_loss = 0.0
+        self.started = perf_counter()
+        self.stopped: float | None = None
+
+    def add(self, loss: float, right: int, images: int) -> None:
+        """Count one mini-batch."""
+        self.images += images
+        self.right += right
+        self.total_loss += loss * images
+
+    def stop(self) -> None:
+        """Let no more time count."""
+        self.stopped = perf_counter()
+
+    @property
+    def loss(self) -> float:
+        """Mean loss over the images so far."""
+        return self.total_loss / max(1, self.images)
+
+    @property
+    def accuracy(self) -> float:
+        """Share of right answers so far, each given before the network learned from that image."""
+        return self.right / max(1, self.images)
+
+    @property
+    def seconds(self) -> float:
+        """Time from the start until now, or until it was stopped."""
+        return (self.stopped or perf_counter()) - self.started
+
+    @property
+    def images_per_second(self) -> float:
+        """Training images per second of wall time."""
+        return self.images / max(1e-9, self.seconds)

@@ -1,0 +1,122 @@
+"""What a person sees while a network trains: a bar on a terminal, a line for each epoch elsewhere, or nothing."""
+
+from __future__ import annotations
+
+import sys
+from typing import Protocol, TextIO
+
+from ..errors import NeocogError
+from .metrics import Epoch, Meter
+
+
+class Progress(Protocol):
+    """Told by the training loop what happens."""
+
+    def started(self, headline: str, epochs: int, steps: int) -> None:
+        """The run begins: `steps` mini-batches in all."""
+
+    def stepped(self, epoch: int, meter: Meter) -> None:
+        """A mini-batch was learned; `meter` has the epoch's means so far."""
+
+    def epoch_done(self, epoch: Epoch, epochs: int) -> None:
+        """An epoch ended and was measured."""
+
+    def finished(self) -> None:
+        """The run is over, well or not."""
+
+
+def describe(epoch: Epoch, epochs: int) -> str:
+    """One line on one epoch."""
+    return (
+        f"epoch {epoch.epoch:>{len(str(epochs))}}/{epochs}  loss {epoch.train_loss:.4f}  "
+        f"train {epoch.train_accuracy:7.2%}  {epoch.measured_on} {epoch.accuracy:7.2%}  "
+        f"{epoch.images_per_second:,.0f} img/s  {epoch.seconds:.1f} s"
+    )
+
+
+class Silence:
+    """Says nothing."""
+
+    def started(self, headline: str, epochs: int, steps: int) -> None:
+        """Nothing."""
+
+    def stepped(self, epoch: int, meter: Meter) -> None:
+        """Nothing."""
+
+    def epoch_done(self, epoch: Epoch, epochs: int) -> None:
+        """Nothing."""
+
+    def finished(self) -> None:
+        """Nothing."""
+
+
+class Lines(Silence):
+    """One plain line for each epoch: for files, pipes and continuous integration."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def started(self, headline: str, epochs: int, steps: int) -> None:
+        """The headline."""
+        print(headline, file=self.stream, flush=True)
+
+    def epoch_done(self, epoch: Epoch, epochs: int) -> None:
+        """The epoch's line."""
+        print(describe(epoch, epochs), file=self.stream, flush=True)
+
+
+class Bar:
+    """A bar over the whole run with loss, accuracy, speed and time left; finished epochs scroll by above it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self.console = Console(file=stream, highlight=False)
+        self.bar = Progress(
+            TextColumn("epoch {task.fields[epoch]}"),
+            BarColumn(bar_width=None),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TextColumn("{task.fields[numbers]}"),
+            TimeRemainingColumn(compact=True),
+            console=self.console,
+            refresh_per_second=8,
+            transient=True,
+        )
+        self.epochs = 0
+
+    def started(self, headline: str, epochs: int, steps: int) -> None:
+        """The headline, and the empty bar."""
+        self.epochs = epochs
+        self.console.print(headline, markup=False)
+        self.task = self.bar.add_task("", total=steps, epoch=f"1/{epochs}", numbers="")
+        self.bar.start()
+
+    def stepped(self, epoch: int, meter: Meter) -> None:
+        """One step further."""
+        numbers = f"loss {meter.loss:.4f}  {meter.accuracy:.2%}  {meter.images_per_second:,.0f} img/s"
+        self.bar.update(self.task, advance=1, epoch=f"{epoch}/{self.epochs}", numbers=numbers)
+
+    def epoch_done(self, epoch: Epoch, epochs: int) -> None:
+        """The epoch's line, above the bar."""
+        self.console.print(describe(epoch, epochs), markup=False)
+
+    def finished(self) -> None:
+        """The bar goes; the lines stay."""
+        self.bar.stop()
+
+
+def choose_progress(wanted: str | Progress) -> Progress:
+    """`auto` is a bar when stderr is a terminal and lines when not; `bar`, `lines` and `none` are what they say.
+
+    Raises NeocogError for another word.
+    """
+    if not isinstance(wanted, str):
+        return wanted
+    if wanted == "none":
+        return Silence()
+    if wanted == "bar" or (wanted == "auto" and sys.stderr.isatty()):
+        return Bar(sys.stderr)
+    if wanted in ("auto", "lines"):
+        return Lines(sys.stderr)
+    raise NeocogError("progress is one of auto, bar, lines, none", received=f"progress={wanted}")

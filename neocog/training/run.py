@@ -1,0 +1,97 @@
+"""A run's folder: `config.yaml` and `metrics.jsonl` while it trains, `model.safetensors` and `report.html` after."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..errors import NeocogError, RunError
+from ..model import write_atomically
+
+MODEL, METRICS, CONFIG, REPORT = "model.safetensors", "metrics.jsonl", "config.yaml", "report.html"
+INTERRUPTED = "interrupted.safetensors"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A folder of this run alone. Every file but the growing `metrics.jsonl` appears whole or not at all."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, out: str | Path | None, name: str) -> RunFolder:
+        """The folder `out`, or without one the first free `runs/<name>-N`, made and known to be writable.
+
+        Raises NeocogError when it holds another run, RunError when it cannot be made or written.
+        """
+        with _explained(Path(out or "runs")):
+            folder = cls(_numbered(Path("runs"), name) if out is None else _given(Path(out)))
+            folder.log_file.touch()
+            return folder
+
+    @property
+    def log_file(self) -> Path:
+        """`metrics.jsonl`."""
+        return self.path / METRICS
+
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        """Write `config.yaml`: what is needed to do the run again."""
+        text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True, width=120)
+        write_atomically(self.path / CONFIG, text.encode())
+
+    def log(self, kind: str, values: Mapping[str, Any]) -> None:
+        """Append one line to `metrics.jsonl`: a JSON object with its `kind`, `steps` or `epoch`."""
+        line = json.dumps({"kind": kind, **values}, allow_nan=False)
+        with _explained(self.path), self.log_file.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The lines of a run folder's `metrics.jsonl`."""
+    return [json.loads(line) for line in (path / METRICS).read_text(encoding="utf-8").splitlines()]
+
+
+def _given(path: Path) -> Path:
+    taken = [name for name in (MODEL, METRICS, CONFIG, REPORT, INTERRUPTED) if (path / name).exists()]
+    if taken:
+        raise NeocogError(
+            "this folder holds another run, which is not overwritten",
+            where=str(path),
+            received=f"it has {', '.join(taken)}",
+            hint=f"another folder, as {path}-2, or none: runs are then numbered",
+        )
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _numbered(parent: Path, name: str) -> Path:
+    parent.mkdir(parents=True, exist_ok=True)
+    for number in count(1):
+        path = parent / f"{name}-{number}"
+        try:
+            path.mkdir()
+        except FileExistsError:
+            continue
+        return path
+    raise AssertionError  # count never ends
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Tell the user which folder failed and why, instead of a traceback."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            "the run folder cannot be written",
+            where=str(path),
+            received=error.strerror or str(error),
+            hint="another out folder",
+        ) from None

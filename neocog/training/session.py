@@ -1,0 +1,196 @@
+"""`train`: everything around the loop, from checking what was asked to the written model and report."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+
+from .. import __version__
+from ..data import Dataset, Preprocessing, Splits
+from ..errors import DataError
+from ..initialise import initialise
+from ..losses import default_loss
+from ..model import Model
+from ..network import Network
+from ..report import write_report
+from .batches import Batches, hold_out
+from .engine import Engine, choose_engine
+from .fits import check_fits
+from .loop import Loop
+from .metrics import Epoch, measure
+from .progress import Progress, choose_progress
+from .run import INTERRUPTED, MODEL, REPORT, RunFolder, read_metrics
+from .settings import LEARNING_RATES, Settings
+
+
+def train(
+    network: Network,
+    data: Splits,
+    *,
+    epochs: int = 6,
+    batch_size: int = 64,
+    lr: float | None = None,
+    optimizer: str = "nesterov",
+    momentum: float = 0.9,
+    weight_decay: float = 5e-4,
+    schedule: str = "one-cycle",
+    shift: int = 0,
+    seed: int = 0,
+    init: str = "he",
+    loss: str | None = None,
+    engine: str = "auto",
+    device: str = "auto",
+    validation: int = 0,
+    target_accuracy: float | None = None,
+    out: str | Path | None = None,
+    name: str | None = None,
+    progress: str | Progress = "auto",
+) -> Model:
+    """Train a network as a classifier and write a run folder: model, metrics, settings and report.
+
+    `lr` is the schedule's highest; None is a good one for the optimizer and small networks. `loss` None is the
+    one for the network's last layer. `shift` moves each training image by up to that many pixels, anew in each
+    epoch. `validation` holds that many training images out, and the accuracy after each epoch, at which
+    `target_accuracy` (a fraction) may end the run, is measured on them; with 0 it is measured on the test
+    images. `out` None makes `runs/<name>-N`, `name` being that of the data. `progress` is auto, bar, lines,
+    none, or an object of one's own.
+
+    Raises DataError, NeocogError or ShapeError before anything is written when something does not fit,
+    RunError when the loss is not finite or the folder cannot be written, and KeyboardInterrupt after Ctrl-C,
+    with the weights so far in the folder's `interrupted.safetensors`.
+    """
+    loss = loss or default_loss(network).name
+    settings = Settings(
+        epochs=epochs,
+        batch_size=batch_size,
+        lr=LEARNING_RATES.get(optimizer, 0.0) if lr is None else lr,
+        optimizer=optimizer,
+        momentum=momentum,
+        weight_decay=weight_decay,
+        schedule=schedule,
+        shift=shift,
+        init=init,
+        loss=loss,
+        validation=validation,
+        target_accuracy=target_accuracy,
+        seed=seed,
+    )
+    check_fits(network, data.train, loss)
+    watcher = choose_progress(progress)
+    session = Session(network, data, settings, engine, device)
+    return session.run(RunFolder.create(out, name or data.train.name), watcher)
+
+
+class Session:
+    """One training run, ready to start: data split, preprocessing learned, weights on their engine."""
+
+    def __init__(self, network: Network, data: Splits, settings: Settings, engine: str, device: str) -> None:
+        self.started = perf_counter()
+        self.network, self.data, self.settings = network, data, settings
+        self.learned_from, self.measured_on = _split(data, settings.validation)
+        self.preprocessing = Preprocessing.learn(self.learned_from, network.input_shape)
+        make, self.reason = choose_engine(engine, network, device)
+        self.engine: Engine = make(
+            network,
+            initialise(network, settings.seed, settings.init),
+            loss=settings.loss,
+            optimizer=settings.optimizer,
+            momentum=settings.momentum,
+            weight_decay=settings.weight_decay,
+            batch_size=settings.batch_size,
+            device=device,
+            seed=settings.seed,
+        )
+        self.config = self._config()
+
+    def run(self, folder: RunFolder, progress: Progress) -> Model:
+        """Train, measure on the test images, and fill the folder."""
+        settings = self.settings
+        batches = Batches(self.learned_from, self.preprocessing, settings.batch_size, settings.shift, settings.seed)
+        folder.write_config(self.config)
+        progress.started(self._headline(), settings.epochs, settings.epochs * len(batches))
+        loop = Loop(self.engine, batches, self.measured_on, settings, folder, progress)
+        try:
+            epochs, last = loop.run()
+        except KeyboardInterrupt:
+            saved = self._model(folder, {"interrupted": True}).save(folder.path / INTERRUPTED)
+            raise KeyboardInterrupt(f"the weights so far are in {saved}") from None
+        finally:
+            progress.finished()
+        if settings.validation:
+            last = measure(self.engine, self.data.test, self.preprocessing, settings.loss)
+        model = self._model(folder, self._results(epochs, last.accuracy, last.loss)).with_golden(self.learned_from)
+        model.save(folder.path / MODEL)
+        write_report(folder.path / REPORT, model, read_metrics(folder.path), self.data.test, last.probabilities)
+        return model
+
+    def _headline(self) -> str:
+        parameters = self.network.plan().totals["parameters"]
+        return (
+            f"{parameters:,} parameters, {len(self.learned_from.labels):,} images of {self.data.train.name}, "
+            f"{self.settings.loss} loss, {self.reason}"
+        )
+
+    def _results(self, epochs: list[Epoch], accuracy: float, loss: float) -> dict[str, Any]:
+        images = len(self.learned_from.labels) * len(epochs)
+        return {
+            "test_accuracy": accuracy,
+            "test_loss": loss,
+            "test_images": len(self.data.test.labels),
+            "epochs": len(epochs),
+            "seconds": round(perf_counter() - self.started, 3),
+            "images_per_second": round(images / sum(epoch.seconds for epoch in epochs), 1),
+        }
+
+    def _config(self) -> dict[str, Any]:
+        """What is needed to do the run again; the model's record holds it too."""
+        train, test = self.data.train, self.data.test
+        return {
+            "network": str(self.network),
+            "data": {
+                "name": train.name,
+                "training_images": len(train.labels),
+                "test_images": len(test.labels),
+                "training_fingerprint": train.fingerprint(),
+                "test_fingerprint": test.fingerprint(),
+            },
+            "settings": self.settings.as_dict(),
+            "engine": self.engine.name,
+            "device": self.engine.device,
+            "reason": self.reason,
+            "threads": self.engine.threads,
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+            "versions": {
+                "neocog": __version__,
+                "python": platform.python_version(),
+                "numpy": np.__version__,
+                "torch": str(torch.__version__),
+            },
+        }
+
+    def _model(self, folder: RunFolder, results: dict[str, Any]) -> Model:
+        record = {**self.config, **results, "folder": str(folder.path)}
+        return Model(
+            self.network, self.engine.weights(), self.preprocessing, self.data.train.classes, self.settings.loss, record
+        )
+
+
+def _split(data: Splits, validation: int) -> tuple[Dataset, Dataset]:
+    """What is learned from, and what the accuracy after each epoch is measured on."""
+    if not validation:
+        return data.train, data.test
+    if validation >= len(data.train.labels):
+        raise DataError(
+            "some training images must be left to learn from",
+            received=f"validation={validation} of {len(data.train.labels)} images",
+            hint=f"validation={len(data.train.labels) // 6}",
+        )
+    learned_from, held = hold_out(data.train, validation)
+    return learned_from, replace(held, split="validation")

@@ -1,0 +1,63 @@
+"""Everything that decides how a network is trained, checked before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ..errors import NeocogError
+from ..losses import LOSSES
+from ..torch_engine.trainer import OPTIMIZERS
+from .schedule import SCHEDULES
+
+LEARNING_RATES = {"sgd": 0.1, "momentum": 0.02, "nesterov": 0.02, "adamw": 0.002}
+"""Good starting points for small networks with He initialisation and mini-batches of 64."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The resolved settings of a run: no value is left to be decided. Raises NeocogError for an impossible one."""
+
+    epochs: int
+    batch_size: int
+    lr: float
+    optimizer: str
+    momentum: float
+    weight_decay: float
+    schedule: str
+    shift: int
+    init: str
+    loss: str
+    validation: int
+    target_accuracy: float | None
+    seed: int
+
+    def __post_init__(self) -> None:
+        known: dict[str, Iterable[str]] = {
+            "optimizer": OPTIMIZERS,
+            "schedule": SCHEDULES,
+            "loss": LOSSES,
+        }
+        for name, words in known.items():
+            self._require(name, getattr(self, name) in words, f"one of {', '.join(words)}")
+        for name in ("epochs", "batch_size"):
+            self._require(name, getattr(self, name) >= 1, "a whole number from 1")
+        for name in ("shift", "validation", "seed", "weight_decay"):
+            self._require(name, getattr(self, name) >= 0, "0 or more")
+        self._require("lr", 0 < self.lr < float("inf"), "a number above 0")
+        self._require("momentum", 0 <= self.momentum < 1, "from 0 up to, not including, 1")
+        self._require(
+            "target_accuracy",
+            self.target_accuracy is None or 0 < self.target_accuracy <= 1,
+            "a fraction above 0 and at most 1",
+            "target_accuracy=0.99 for 99 %",
+        )
+
+    def _require(self, name: str, holds: bool, rule: str, hint: str = "") -> None:
+        if not holds:
+            raise NeocogError(f"{name} is {rule}", received=f"{name}={getattr(self, name)}", hint=hint)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The settings as plain values, in order."""
+        return asdict(self)

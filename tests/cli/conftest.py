@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import struct
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from neocog.cli import main
+from neocog.data import Dataset, load_data
+
+NET = "INPUT[28x28x1] -> POOL2 -> CONV3-4 -> RELU -> POOL2 -> FC10"
+"""Learns a few hundred digits in a second."""
+
+
+class Answer(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture(autouse=True)
+def _no_terminal_settings(monkeypatch):
+    for name in ("COLUMNS", "FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def call(*arguments: object) -> Answer:
+    """The command line in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            code = main([str(argument) for argument in arguments])
+        except SystemExit as stop:  # how argparse ends --help and --version
+            code = int(stop.code or 0)
+    return Answer(code, out.getvalue(), err.getvalue())
+
+
+@pytest.fixture(scope="session")
+def neocog() -> Callable[..., Answer]:
+    return call
+
+
+@pytest.fixture(scope="session")
+def shell() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """A command line for bash, where `neocog` is a process of its own."""
+
+    def run(command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        command = f'set -o pipefail; neocog() {{ "{sys.executable}" -m neocog.cli "$@"; }}; {command}'
+        return subprocess.run(
+            ["bash", "-c", command], env={**os.environ, **environment}, capture_output=True, text=True, timeout=120
+        )
+
+    return run
+
+
+def write_idx(path: Path, values) -> None:
+    header = bytes((0, 0, 8, values.ndim)) + struct.pack(f">{values.ndim}I", *values.shape)
+    path.write_bytes(header + values.astype("u1").tobytes())
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory) -> Path:
+    """A data folder of 384 training and 200 test digits, as IDX files."""
+    path = tmp_path_factory.mktemp("data") / "some digits"
+    path.mkdir()
+    whole = load_data("mnist")
+    for prefix, dataset, count in (("train", whole.train, 384), ("t10k", whole.test, 200)):
+        write_idx(path / f"{prefix}-images-idx3-ubyte", dataset.images[:count, :, :, 0])
+        write_idx(path / f"{prefix}-labels-idx1-ubyte", dataset.labels[:count])
+    return path
+
+
+@pytest.fixture(scope="session")
+def test_digits() -> Dataset:
+    return load_data("mnist").test
+
+
+@pytest.fixture(scope="session")
+def trained(folder, tmp_path_factory) -> tuple[Answer, Path]:
+    """What `train --json` answers, and its run folder."""
+    out = tmp_path_factory.mktemp("runs") / "my run"
+    answer = call(
+        *("train", NET, folder, "--out", out, "--epochs", 6, "--batch-size", 32),
+        *("--lr", 0.05, "--device", "cpu", "--json"),
+    )
+    return answer, out

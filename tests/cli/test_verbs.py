@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from neocog import __version__, load, zoo
+from neocog.check.network_check import Row
+from neocog.cli import VERBS
+from neocog.zoo import names
+
+NET = "INPUT[28x28x1] -> POOL2 -> CONV3-4 -> RELU -> POOL2 -> FC10"
+
+
+def document(answer, code=0):
+    assert (answer.code, "Traceback" in answer.err) == (code, False)
+    return json.loads(answer.out)
+
+
+@pytest.fixture(scope="session")
+def images(test_digits, tmp_path_factory) -> list[Path]:
+    """PNG files of the first ten test digits."""
+    folder = tmp_path_factory.mktemp("images")
+    paths = [folder / f"{k}.png" for k in range(10)]
+    for path, image in zip(paths, test_digits.images, strict=False):
+        Image.fromarray(image[..., 0]).save(path)
+    return paths
+
+
+def test_train_answers_with_the_numbers_of_the_run(trained):
+    answer, out = trained
+    record = document(answer)
+    assert {"test_accuracy", "seconds", "epochs", "images_per_second", "engine"} <= set(record)
+    assert 0.6 < record["test_accuracy"] <= 1
+    assert (record["epochs"], record["engine"], record["device"], record["test_images"]) == (6, "torch", "cpu", 200)
+    assert record["seconds"] > 0
+    assert record["images_per_second"] > 0
+    assert record["folder"] == str(out)
+
+
+def test_the_progress_of_training_goes_to_stderr(trained):
+    lines = trained[0].err.splitlines()
+    assert "384 images" in lines[0]
+    assert [line[:9] for line in lines[1:]] == [f"epoch {k}/6" for k in range(1, 7)]
+
+
+def test_a_run_leaves_model_metrics_settings_and_report(trained):
+    _, out = trained
+    assert sorted(entry.name for entry in out.iterdir()) == [
+        "config.yaml",
+        "metrics.jsonl",
+        "model.safetensors",
+        "report.html",
+    ]
+
+
+def test_train_ends_with_the_accuracy_the_files_and_commands_that_work(neocog, folder, tmp_path):
+    out = tmp_path / "a run"
+    options = ("--epochs", 1, "--device", "cpu", "--target-accuracy", 0.01)
+    code, text, err = neocog("train", NET, folder, "--out", out, *options)
+    lines = text.splitlines()
+    assert code == 0
+    assert " of 200 test images right (" in lines[1]
+    assert f"model   {out}/model.safetensors" in lines
+    assert f"report  {out}/report.html" in lines
+    commands = [line.split("  # ")[0].strip() for line in lines[lines.index("next:") + 1 :]]
+    assert [command.split()[:2] for command in commands] == [["neocog", verb] for verb in ("predict", "eval", "plan")]
+    assert f"'{out}/model.safetensors'" in commands[0]
+    assert commands[1].endswith(f"'{folder}'")
+    assert "epoch 1/1" in err
+
+
+def test_the_printed_next_steps_run_as_they_are(shell, trained, folder):
+    _, out = trained
+    done = shell(f"neocog eval '{out}/model.safetensors' '{folder}' && neocog plan '{out}/model.safetensors'")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_eval_measures_what_training_measured(neocog, trained, folder):
+    answer, out = trained
+    result = document(neocog("eval", out / "model.safetensors", folder, "--json"))
+    assert result["top1"] == document(answer)["test_accuracy"]
+    assert result["top1"] <= result["top5"] <= 1
+    assert [row["class"] for row in result["per_class"]] == list("0123456789")
+    assert sum(row["images"] for row in result["per_class"]) == result["images"] == 200
+    assert result["golden_error"] == 0
+    learned = document(neocog("eval", out / "model.safetensors", folder, "--split", "train", "--json"))
+    assert (learned["split"], learned["images"]) == ("train", 384)
+
+
+def test_eval_prints_each_class_and_the_totals(neocog, trained, folder, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    code, out, err = neocog("eval", trained[1] / "model.safetensors", folder)
+    lines = out.splitlines()
+    assert (code, err) == (0, "")
+    assert [line.split()[0] for line in lines[2:12]] == list("0123456789")
+    assert " on 200 test images (" in lines[13]
+    assert max(map(len, lines)) <= 80
+
+
+def test_predict_reads_image_files(neocog, trained, images):
+    model = trained[1] / "model.safetensors"
+    result = document(neocog("predict", model, *images, "--json", "--top", 2))
+    assert [entry["file"] for entry in result["predictions"]] == [str(path) for path in images]
+    assert result["failed"] == []
+    for entry, own in zip(result["predictions"], load(model).predict(images), strict=True):
+        assert entry["class"] == entry["top"][0]["class"] == own.best
+        assert len(entry["top"]) == 2
+        assert 1 >= entry["top"][0]["probability"] >= entry["top"][1]["probability"] >= 0
+
+
+def test_predict_answers_for_the_good_files_when_one_is_bad(neocog, trained, images, tmp_path):
+    model = trained[1] / "model.safetensors"
+    bad = tmp_path / "notes.png"
+    bad.write_text("no image")
+    files = [images[0], bad, tmp_path / "gone.png", images[1]]
+    answer = neocog("predict", model, *files, "--json")
+    result = document(answer, code=2)
+    assert [entry["file"] for entry in result["predictions"]] == [str(images[0]), str(images[1])]
+    assert [entry["file"] for entry in result["failed"]] == [str(bad), str(tmp_path / "gone.png")]
+    assert f"error: {bad}: this is not an image" in answer.err
+    code, out, err = neocog("predict", model, *files)
+    assert code == 2
+    assert [line.split(": ")[0] for line in out.splitlines()] == [str(images[0]), str(images[1])]
+    assert err.count("error: ") == 2
+
+
+def test_predict_shows_the_likeliest_classes_on_one_line_each(neocog, trained, images):
+    code, out, _ = neocog("predict", trained[1] / "model.safetensors", images[0], "--top", 1)
+    best = load(trained[1] / "model.safetensors").predict(images[0])[0]
+    assert code == 0
+    assert out.startswith(f"{images[0]}: {best.best} ({best.classes[0][1]:.1%})")
+    assert len(out.splitlines()) == 1
+
+
+def test_predict_takes_a_file_whose_name_no_terminal_can_show(shell, trained, images, tmp_path):
+    command = f"cp '{images[0]}' $'odd\\xff\\e[2J.png' && neocog predict '{trained[1]}/model.safetensors' odd*"
+    done = shell(f"cd '{tmp_path}' && {command} && {command.replace('predict', 'predict --json')}")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\x1b" not in done.stdout
+
+
+def test_check_finds_a_sound_network_sound(neocog):
+    code, out, err = neocog("check", "INPUT[6x6x1] -> CONV3-2 -> RELU -> FC3")
+    assert (code, err) == (0, "")
+    assert "all agree" in out.splitlines()[-1]
+    result = document(neocog("check", "INPUT[6x6x1] -> CONV3-2 -> RELU -> FC3", "--json"))
+    assert result["agree"] is True
+    assert {"conv1", "relu1", "fc1"} <= {check["node"] for check in result["checks"]}
+    assert set(result["checks"][0]) == set(Row._fields)
+
+
+def test_check_exits_1_and_names_the_layer_when_a_gradient_is_wrong(neocog, monkeypatch):
+    from neocog.layers.conv import Conv
+
+    right = Conv.backward
+
+    def wrong(self, params, cache, dy):
+        dxs, dparams = right(self, params, cache, dy)
+        return dxs, dparams | {"bias": 1.01 * dparams["bias"]}
+
+    monkeypatch.setattr(Conv, "backward", wrong)
+    code, out, _ = neocog("check", "INPUT[6x6x1] -> CONV3-2 -> RELU -> FC3")
+    assert code == 1
+    assert "conv1: gradients-autograd differs by 9.9e-03, allowed 1e-10\n  dbias" in out
+    assert "disagree (!)" in out.splitlines()[-1]
+    result = document(neocog("check", "INPUT[6x6x1] -> CONV3-2 -> RELU -> FC3", "--json"), code=1)
+    assert result["agree"] is False
+    wrong_layers = {check["node"] for check in result["checks"] if not check["ok"]}
+    assert "conv1" in wrong_layers
+    assert "fc1" not in wrong_layers
+
+
+def test_zoo_lists_every_network_with_its_size(neocog, monkeypatch):
+    for columns in ("80", None):
+        monkeypatch.setenv("COLUMNS", columns) if columns else monkeypatch.delenv("COLUMNS")
+        code, out, err = neocog("zoo")
+        assert (code, err) == (0, "")
+        assert [name for name in names() if f"\n{name} " not in out] == []
+        assert "138,357,544" in out
+        assert not columns or max(map(len, out.splitlines())) <= 80
+    listed = document(neocog("zoo", "--json"))["networks"]
+    assert [entry["name"] for entry in listed] == list(names())
+    assert all(entry["parameters"] > 0 and entry["source"] for entry in listed)
+
+
+def test_zoo_prints_a_text_that_is_a_network(neocog, tmp_path):
+    code, out, err = neocog("zoo", "vgg16")
+    assert (code, err) == (0, "")
+    (tmp_path / "my.net").write_text(out, encoding="utf-8")
+    assert document(neocog("plan", tmp_path / "my.net", "--json"))["network"] == str(zoo("vgg16"))
+    assert document(neocog("zoo", "vgg16", "--json"))["text"] == out
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_shows_examples_within_the_screen(verb, neocog, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    code, out, err = neocog(verb, "--help")
+    assert (code, err) == (0, "")
+    options, examples = out.split("\nexamples:\n")
+    assert all(line.startswith(f"  neocog {verb}") for line in examples.splitlines())
+    assert max(map(len, options.splitlines())) <= 80
+    assert "--json" in options
+
+
+def test_the_overview_lists_the_verbs(neocog, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    code, out, err = neocog("--help")
+    assert (code, err) == (0, "")
+    assert [verb for verb in VERBS if f"\n  {verb} " not in out] == []
+    assert max(map(len, out.splitlines())) <= 80
+    assert neocog("-h").out == out
+    without = neocog()
+    assert (without.code, without.out, without.err) == (2, "", out)
+    assert neocog("--version") == (0, f"neocog {__version__}\n", "")

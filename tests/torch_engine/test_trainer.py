@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from neocog import NeocogError, Network, zoo
+from neocog.initialise import initialise
+from neocog.losses import LOSSES
+from neocog.reference import backward, forward
+from neocog.torch_engine.trainer import TorchTrainer, make_optimizer, pick_device, pick_threads
+
+NET = Network.parse("INPUT[6x6x1] -> CONV3-3 -> TANH -> POOL2 -> FC4")
+RNG = np.random.default_rng(5)
+X = RNG.standard_normal((8, 1, 6, 6)).astype(np.float32)
+LABELS = RNG.integers(0, 4, 8)
+
+
+def trainer(network=NET, **settings):
+    return TorchTrainer(network, initialise(network, 1), **{"loss": "cross-entropy", "device": "cpu", **settings})
+
+
+def gradients(weights, x=X, labels=LABELS):
+    """By the reference, in float64."""
+    trace = forward(NET, weights, x)
+    return backward(trace, LOSSES["cross-entropy"].gradient(trace.output, labels))[1]
+
+
+def close(got, expected):
+    for name, value in expected.items():
+        np.testing.assert_allclose(got[name], value, rtol=2e-5, atol=2e-6, err_msg=name)
+
+
+def test_a_step_of_sgd_goes_down_the_mean_gradient():  # fact A5
+    made = trainer(optimizer="sgd")
+    start = made.weights()
+    loss, right = made.step(X, LABELS, lr=0.1)
+    scores = forward(NET, start, X).output
+    np.testing.assert_allclose(loss, LOSSES["cross-entropy"].value(scores, LABELS), rtol=1e-5)
+    assert right == (scores.argmax(axis=1) == LABELS).sum()
+    close(made.weights(), {name: start[name] - 0.1 * grad for name, grad in gradients(start).items()})
+
+
+@pytest.mark.parametrize("optimizer", ["momentum", "nesterov"])
+def test_momentum_remembers_earlier_gradients(optimizer):
+    made = trainer(optimizer=optimizer, momentum=0.8)
+    weights = made.weights()
+    velocity = {name: np.zeros_like(w) for name, w in weights.items()}
+    for _ in range(3):
+        made.step(X, LABELS, lr=0.1)
+        for name, grad in gradients(weights).items():
+            velocity[name] = 0.8 * velocity[name] + grad
+            ahead = grad + 0.8 * velocity[name] if optimizer == "nesterov" else velocity[name]
+            weights[name] = weights[name] - 0.1 * ahead
+    close(made.weights(), weights)
+
+
+def test_the_first_step_of_adamw_is_the_learning_rate_in_the_direction_of_the_gradient():
+    made = trainer(optimizer="adamw", weight_decay=0.5)
+    start = made.weights()
+    made.step(X, LABELS, lr=0.01)
+    for name, grad in gradients(start).items():
+        kept = 1 - 0.01 * 0.5 if name.endswith("weight") else 1.0
+        expected = kept * start[name] - 0.01 * grad / (np.abs(grad) + 1e-8)
+        np.testing.assert_allclose(made.weights()[name], expected, rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+def test_weights_decay_and_biases_do_not():
+    made, start = trainer(optimizer="sgd", weight_decay=0.3), trainer().weights()
+    made.step(X, LABELS, lr=0.1)
+    decay = {name: 0.3 * w if name.endswith("weight") else 0.0 for name, w in start.items()}
+    close(made.weights(), {name: start[name] - 0.1 * (grad + decay[name]) for name, grad in gradients(start).items()})
+
+
+def test_norms_and_fixed_arrays_do_not_decay_either():
+    network = Network.parse("INPUT[6x6x1] -> CONV3-3 -> BN -> PRELU -> FC84 -> RBF10")
+    module = network.build()
+    decaying, rest = make_optimizer(module, "sgd", 0.9, 0.1).param_groups
+    named = {id(p): name for name, p in module.named_parameters()}
+    assert {named[id(p)] for p in decaying["params"]} == {"conv1.weight", "fc1.weight"}
+    assert rest["weight_decay"] == 0
+    assert {named[id(p)] for p in rest["params"]} >= {"conv1.bias", "bn1.weight", "bn1.bias", "fc1.bias"}
+
+
+def test_a_loss_that_is_not_finite_changes_nothing():
+    made = trainer()
+    start = made.weights()
+    loss, _ = made.step(np.full_like(X, np.nan), LABELS, lr=0.1)
+    assert np.isnan(loss)
+    for name, array in made.weights().items():
+        np.testing.assert_array_equal(array, start[name])
+
+
+def test_the_layer_where_numbers_overflow_is_named():
+    weights = initialise(NET, 1)
+    weights["fc1.weight"] = weights["fc1.weight"] * np.float32(1e38)
+    broken = TorchTrainer(NET, weights, loss="cross-entropy", device="cpu")
+    assert broken.first_non_finite(X * 100) == "fc1"
+    assert trainer().first_non_finite(X) is None
+
+
+def test_a_step_leaves_the_callers_random_numbers_alone():
+    made = trainer(Network.parse("INPUT[6x6x1] -> DROPOUT(0.5) -> FC4"))
+    torch.manual_seed(3)
+    expected = torch.rand(4)
+    torch.manual_seed(3)
+    made.step(X, LABELS, lr=0.1)
+    torch.testing.assert_close(torch.rand(4), expected, rtol=0, atol=0)
+
+
+def test_chance_inside_the_network_comes_from_seed_and_step():
+    network = Network.parse("INPUT[6x6x1] -> DROPOUT(0.5) -> FC4")
+
+    def losses(seed: int) -> list[float]:
+        made = trainer(network, seed=seed)
+        return [made.step(X, LABELS, lr=1e-12)[0] for _ in range(3)]
+
+    assert losses(1) == losses(1)
+    assert len({*losses(1), *losses(2)}) == 6
+
+
+def test_scores_are_those_of_prediction():
+    made = trainer(Network.parse("INPUT[6x6x1] -> DROPOUT(0.5) -> BN -> FC4"))
+    made.step(X, LABELS, lr=0.1)
+    np.testing.assert_allclose(made.scores(X)[:3], made.scores(X[:3]), rtol=1e-5, atol=1e-6)
+    expected = forward(made.module.network, made.weights(), X).output
+    np.testing.assert_allclose(made.scores(X), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_an_optimizer_that_is_not_there_is_refused():
+    with pytest.raises(NeocogError, match="optimizer is one of sgd, momentum, nesterov, adamw"):
+        trainer(optimizer="lion")
+
+
+def test_a_device_that_is_not_known_is_refused():
+    with pytest.raises(NeocogError, match="this device is unknown\n  received: device=gpu\n  try: auto, cpu"):
+        pick_device("gpu")
+
+
+def test_a_gpu_that_is_not_there_is_refused():
+    with pytest.raises(NeocogError, match="this device is not there\n  received: device=cuda:99; torch finds"):
+        pick_device("cuda:99")
+
+
+def test_small_steps_run_on_one_thread_and_large_ones_on_all():
+    assert pick_threads(NET, batch_size=64) == 1
+    assert pick_threads(zoo("resnet20"), batch_size=64) == torch.get_num_threads()
+
+
+def test_the_number_of_threads_is_as_before_afterwards():
+    before = torch.get_num_threads()
+    made = trainer()
+    made.step(X, LABELS, lr=0.1)
+    made.scores(X)
+    assert torch.get_num_threads() == before

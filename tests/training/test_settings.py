@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from neocog import NeocogError
+from neocog.training.settings import Settings
+
+GOOD = {
+    "epochs": 1,
+    "batch_size": 64,
+    "lr": 0.1,
+    "optimizer": "sgd",
+    "momentum": 0.9,
+    "weight_decay": 0.0,
+    "schedule": "constant",
+    "shift": 0,
+    "init": "he",
+    "loss": "cross-entropy",
+    "validation": 0,
+    "target_accuracy": None,
+    "seed": 0,
+}
+
+
+def test_good_settings_come_back_as_they_were_given():
+    assert Settings(**GOOD).as_dict() == GOOD
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("epochs", 0, "epochs is a whole number from 1"),
+        ("batch_size", 0, "batch_size is a whole number from 1"),
+        ("lr", 0, "lr is a number above 0"),
+        ("lr", math.nan, "lr is a number above 0"),
+        ("lr", math.inf, "lr is a number above 0"),
+        ("momentum", 1.0, "momentum is from 0 up to, not including, 1"),
+        ("weight_decay", -0.1, "weight_decay is 0 or more"),
+        ("shift", -1, "shift is 0 or more"),
+        ("validation", -1, "validation is 0 or more"),
+        ("seed", -1, "seed is 0 or more"),
+        ("target_accuracy", 99, "try: target_accuracy=0.99 for 99 %"),
+        ("target_accuracy", 0, "a fraction above 0 and at most 1"),
+        ("optimizer", "adam", "optimizer is one of sgd, momentum, nesterov, adamw"),
+        ("schedule", "linear", "schedule is one of constant, step, cosine, one-cycle"),
+        ("loss", "mse", "loss is one of cross-entropy"),
+    ],
+)
+def test_an_impossible_setting_is_refused_by_its_name(name, value, says):
+    with pytest.raises(NeocogError) as refused:
+        Settings(**{**GOOD, name: value})
+    assert says in str(refused.value)
+    assert f"received: {name}={value}" in str(refused.value)

@@ -1,0 +1,267 @@
+from __future__ import annotations
+
+import io
+import json
+import signal
+import threading
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import yaml
+
+from neocog import DataError, NeocogError, Network, RunError, load, train
+from neocog.data import Dataset, Splits
+from neocog.training.engine import choose_engine
+from neocog.training.metrics import Epoch, Meter
+from neocog.training.progress import Bar, Silence, choose_progress
+from neocog.training.run import read_metrics
+
+
+def run(network, digits, tmp_path, **settings):
+    quick = {"epochs": 2, "batch_size": 32, "out": tmp_path / "run", "progress": "none", "device": "cpu"}
+    return train(network, digits, **{**quick, **settings})
+
+
+def epochs_of(path):
+    return [line for line in read_metrics(path) if line["kind"] == "epoch"]
+
+
+def files(path):
+    return sorted(entry.name for entry in path.iterdir())
+
+
+def test_a_network_learns_to_read_digits(small, digits, tmp_path):
+    model = run(small, digits, tmp_path, epochs=6, lr=0.05)
+    assert model.record["test_accuracy"] > 0.75
+    losses = [epoch["train_loss"] for epoch in epochs_of(tmp_path / "run")]
+    assert losses[-1] < losses[0] / 2
+
+
+def test_training_twice_with_one_seed_gives_the_same_bits(digits, tmp_path):
+    network = Network.parse("INPUT[28x28x1] -> POOL2 -> CONV3-4 -> BN -> RELU -> POOL2 -> DROPOUT(0.2) -> FC10")
+    first, second, other = (
+        run(network, digits, tmp_path, seed=seed, shift=1, out=tmp_path / str(k)).weights
+        for k, seed in enumerate((3, 3, 4))
+    )
+    assert all(np.array_equal(first[name], second[name]) for name in first)
+    assert any(not np.array_equal(first[name], other[name]) for name in first)
+
+
+def test_a_finished_run_leaves_four_files(small, digits, tmp_path):
+    model = run(small, digits, tmp_path)
+    path = tmp_path / "run"
+    assert files(path) == ["config.yaml", "metrics.jsonl", "model.safetensors", "report.html"]
+    assert "test images read correctly" in (path / "report.html").read_text(encoding="utf-8")
+    saved = load(path / "model.safetensors")
+    assert saved.record == json.loads(json.dumps(model.record))
+    assert all(np.array_equal(saved.weights[name], array) for name, array in model.weights.items())
+
+
+def test_the_settings_file_is_enough_to_do_the_run_again(small, digits, tmp_path):
+    model = run(small, digits, tmp_path, shift=2, schedule="cosine")
+    config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text(encoding="utf-8"))
+    again = run(Network.parse(config["network"]), digits, tmp_path, out=tmp_path / "again", **config["settings"])
+    assert all(np.array_equal(again.weights[name], array) for name, array in model.weights.items())
+    assert config["data"]["training_fingerprint"] == digits.train.fingerprint()
+    assert config["settings"]["lr"] == 0.02
+    assert config["settings"]["loss"] == "cross-entropy"
+
+
+def test_metrics_tell_of_every_epoch_and_of_steps_between(small, digits, tmp_path):
+    model = run(small, digits, tmp_path, epochs=3)
+    lines = read_metrics(tmp_path / "run")
+    epochs = epochs_of(tmp_path / "run")
+    assert [(e["epoch"], e["steps"]) for e in epochs] == [(1, 12), (2, 24), (3, 36)]
+    assert [line["step"] for line in lines if line["kind"] == "steps"] == list(range(1, 37))
+    assert {e["measured_on"] for e in epochs} == {"test"}
+    assert epochs[-1]["accuracy"] == model.record["test_accuracy"]
+    assert model.record["epochs"] == 3
+    assert model.record["seconds"] > 0
+    assert model.record["images_per_second"] > 0
+
+
+def test_the_learning_rate_follows_the_schedule(small, digits, tmp_path):
+    run(small, digits, tmp_path, lr=0.04, schedule="step")
+    rates = [line["lr"] for line in read_metrics(tmp_path / "run") if line["kind"] == "steps"]
+    np.testing.assert_allclose(rates, [0.04] * 12 + [0.004] * 6 + [0.0004] * 6)
+
+
+def test_training_stops_at_the_target_accuracy(small, digits, tmp_path):
+    model = run(small, digits, tmp_path, epochs=50, lr=0.05, target_accuracy=0.4)
+    accuracies = [epoch["accuracy"] for epoch in epochs_of(tmp_path / "run")]
+    assert accuracies[-1] >= 0.4
+    assert all(accuracy < 0.4 for accuracy in accuracies[:-1])
+    assert model.record["epochs"] == len(accuracies) < 50
+
+
+def test_held_out_images_are_measured_on_and_not_learned_from(small, digits, tmp_path):
+    model = run(small, digits, tmp_path, validation=84)
+    epochs = epochs_of(tmp_path / "run")
+    assert {e["measured_on"] for e in epochs} == {"validation"}
+    assert epochs[0]["steps"] == -(-300 // 32)
+    right = model.scores(model.preprocessing(digits.test.images)).argmax(axis=1) == digits.test.labels
+    assert model.record["test_accuracy"] == right.mean()
+
+
+def test_runs_without_a_folder_are_numbered(small, digits, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in (None, None, "mine"):
+        run(small, digits, tmp_path, epochs=1, out=None, name=name)
+    assert files(tmp_path / "runs") == ["mine-1", "mnist-1", "mnist-2"]
+
+
+def test_a_folder_with_another_run_is_left_as_it_is(small, digits, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "model.safetensors").write_bytes(b"dear")
+    with pytest.raises(NeocogError) as refused:
+        run(small, digits, tmp_path)
+    assert "run: this folder holds another run, which is not overwritten" in str(refused.value)
+    assert "received: it has model.safetensors" in str(refused.value)
+    assert files(tmp_path / "run") == ["model.safetensors"]
+
+
+def test_a_folder_that_cannot_be_written_is_found_before_training(small, digits, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(RunError, match="the run folder cannot be written\n  received: Not a directory"):
+        run(small, digits, tmp_path, out=tmp_path / "file" / "run", progress=MustNotStart())
+
+
+class MustNotStart(Silence):
+    def started(self, headline, epochs, steps):
+        raise AssertionError
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_without_a_model(small, digits, tmp_path):
+    with pytest.raises(RunError) as stopped:
+        run(small, digits, tmp_path, lr=1e30, schedule="constant")
+    text = str(stopped.value)
+    assert text.startswith("epoch 1, step 2: the loss is not finite any more; no model was written")
+    assert "received: the output of fc1 is the first that is not finite" in text
+    assert "try: a smaller learning rate, lr=1e+29" in text
+    assert files(tmp_path / "run") == ["config.yaml", "metrics.jsonl"]
+
+
+def test_a_network_that_breaks_in_the_very_last_step_leaves_no_model(small, digits, tmp_path):
+    with pytest.raises(RunError, match="epoch 1, step 1: the loss is not finite"):
+        run(small, digits, tmp_path, lr=1e38, epochs=1, batch_size=384, schedule="constant")
+    assert "model.safetensors" not in files(tmp_path / "run")
+
+
+class PressCtrlC(Silence):
+    """Presses Ctrl-C in the third step, and counts the steps."""
+
+    def __init__(self):
+        self.steps = 0
+
+    def stepped(self, epoch, meter):
+        self.steps += 1
+        if self.steps == 15:
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_ctrl_c_ends_the_run_after_the_step_and_keeps_the_weights_so_far(small, digits, tmp_path):
+    before, progress = signal.getsignal(signal.SIGINT), PressCtrlC()
+    with pytest.raises(KeyboardInterrupt):
+        run(small, digits, tmp_path, progress=progress)
+    assert progress.steps == 15
+    assert files(tmp_path / "run") == ["config.yaml", "interrupted.safetensors", "metrics.jsonl"]
+    assert len(epochs_of(tmp_path / "run")) == 1
+    assert load(tmp_path / "run" / "interrupted.safetensors").record["interrupted"] is True
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_training_works_in_a_thread_too(small, digits, tmp_path):
+    found = []
+    thread = threading.Thread(target=lambda: found.append(run(small, digits, tmp_path, epochs=1)))
+    thread.start()
+    thread.join()
+    assert found[0].record["epochs"] == 1
+
+
+DIGIT = "INPUT[28x28x1]"
+
+
+@pytest.mark.parametrize(
+    ("text", "settings", "says"),
+    [
+        (f"{DIGIT} -> FC12", {}, ["fc1: the network has 12 outputs, the data 10 classes", "FC10 in place of FC12"]),
+        (f"{DIGIT} -> FC12 -> RELU -> SOFTMAX", {}, ["received: FC12 for mnist", "FC10 in place of FC12"]),
+        (f"{DIGIT} -> CONV3-12 -> GAP", {}, ["gap1: the network has 12 outputs", "try: -> FC10 at the end"]),
+        (f"{DIGIT} -> FC84 -> RBF9", {}, ["try: RBF10 in place of RBF9"]),
+        (f"{DIGIT} -> FC1", {"loss": "sigmoid"}, ["1 outputs, the data 10 classes"]),
+        (f"{DIGIT} -> CONV3-10", {}, ["conv1: the network ends in a volume", "try: -> FC10, or -> CONV1-10 -> GAP"]),
+        ("INPUT[28x28x3] -> FC10", {}, ["takes 3 channels, the images have 1", "grey images", "try: INPUT[28x28x1]"]),
+        ("INPUT[784x1] -> FC10", {}, ["an input of two axes and channels", "try: INPUT[28x28x1]"]),
+        (f"{DIGIT} -> FC84 -> RBF10", {"loss": "hinge"}, ["received: loss=hinge", "try: loss=map, or FC in place"]),
+        (f"{DIGIT} -> CONV3-10(S=2, P=0) -> GAP", {}, ["do not tile"]),
+        (f"{DIGIT} -> FC10", {"engine": "native"}, ["the native engine cannot train yet", "try: engine=torch"]),
+        (f"{DIGIT} -> FC10", {"engine": "keras"}, ["engine is one of auto, torch, native"]),
+        (f"{DIGIT} -> FC10", {"device": "gpu"}, ["this device is unknown"]),
+        (f"{DIGIT} -> FC10", {"init": "ones"}, ["there is no such initialiser"]),
+        (f"{DIGIT} -> FC10", {"epochs": 0}, ["epochs is a whole number from 1"]),
+        (f"{DIGIT} -> FC10", {"optimizer": "adam"}, ["optimizer is one of sgd"]),
+        (f"{DIGIT} -> FC10", {"validation": 384}, ["received: validation=384 of 384 images", "try: validation=64"]),
+        (f"{DIGIT} -> FC10", {"progress": "loud"}, ["progress is one of auto, bar, lines, none"]),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_before_anything_is_written(text, settings, says, digits, tmp_path):
+    with pytest.raises(NeocogError) as refused:
+        run(Network.parse(text), digits, tmp_path, **settings)
+    assert [words for words in says if words not in str(refused.value)] == []
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_colour_set_is_refused_by_a_grey_network_with_its_own_size(tmp_path):
+    colour = Dataset("photos", "train", np.zeros((4, 8, 9, 3), np.uint8), np.array([0, 1, 0, 1]), ("cat", "dog"))
+    with pytest.raises(DataError, match="received: colour images of 8x9x3\n  try: INPUT\\[8x9x3\\]"):
+        run(Network.parse("INPUT[8x9x1] -> FC2"), Splits(colour, replace(colour, split="test")), tmp_path)
+
+
+def test_two_classes_may_share_one_output(digits, tmp_path):
+    two = [replace(part, labels=(part.labels > 4).astype(np.int64), classes=("low", "high")) for part in digits]
+    network = Network.parse("INPUT[28x28x1] -> POOL4 -> FC1")
+    model = run(network, Splits(*two), tmp_path, loss="sigmoid", epochs=4)
+    assert model.record["test_accuracy"] > 0.6
+
+
+def test_the_engine_is_chosen_with_a_reason(small):
+    engine, reason = choose_engine("torch", small, "cpu")
+    assert engine.name == "torch"
+    assert reason == "torch on cpu, as asked"
+    assert choose_engine("auto", small)[1].startswith("torch on ")
+
+
+def test_lines_tell_of_every_epoch_on_stderr(small, digits, tmp_path, capsys):
+    run(small, digits, tmp_path, progress="lines")
+    out, err = capsys.readouterr()
+    headline, *lines = err.splitlines()
+    assert out == ""
+    assert headline.startswith("2,010 parameters, 384 images of mnist, cross-entropy loss, torch on cpu")
+    assert [line[:9] for line in lines] == ["epoch 1/2", "epoch 2/2"]
+    assert "img/s" in lines[0]
+
+
+def test_silence_is_silent(small, digits, tmp_path, capsys):
+    run(small, digits, tmp_path, progress="none")
+    assert capsys.readouterr() == ("", "")
+
+
+def test_without_a_terminal_there_are_lines_and_with_one_a_bar(monkeypatch):
+    stream = io.StringIO()
+    monkeypatch.setattr("sys.stderr", stream)
+    assert choose_progress("auto").__class__.__name__ == "Lines"
+    stream.isatty = lambda: True
+    assert isinstance(choose_progress("auto"), Bar)
+
+
+def test_a_bar_leaves_the_epochs_lines_behind():
+    stream = io.StringIO()
+    bar, meter = Bar(stream), Meter()
+    meter.add(0.5, 3, 4)
+    bar.started("a [b] run", epochs=2, steps=2)
+    bar.stepped(1, meter)
+    bar.epoch_done(Epoch(1, 1, 0.1, 0.5, 0.75, 0.4, 0.8, "test", 1.5, 4000.0), 2)
+    bar.finished()
+    assert "a [b] run" in stream.getvalue()
+    assert "epoch 1/2  loss 0.5000  train  75.00%  test  80.00%  4,000 img/s  1.5 s" in stream.getvalue()
