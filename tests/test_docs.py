@@ -55,7 +55,9 @@ def test_every_layer_has_a_page_and_the_notation_names_it():
         assert re.search(rf"\b{layer.op}(?![A-Z])", notation), f"docs/notation.md does not mention {layer.op}"
 
 
-@pytest.mark.parametrize("text", cases("net", "docs/notation.md", "docs/notation.zh-CN.md", "README.md", "README.zh-CN.md"))
+@pytest.mark.parametrize(
+    "text", cases("net", "docs/notation.md", "docs/notation.zh-CN.md", "README.md", "README.zh-CN.md")
+)
 def test_networks_in_the_documentation_can_be_planned(text):
     net = Network.parse(text)
     assert net.plan().totals["layers"] == len(net.nodes) - 1

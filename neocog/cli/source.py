@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from ..errors import NeocogError
+from ..errors import NeocogError, NotationError
 from ..network import Network
 from ..notation.limits import TEXT_BYTES
 from ..zoo import names, text
@@ -34,7 +34,7 @@ def read_network(args: argparse.Namespace) -> Network:
     """The network that NET and -D name. Raises NotationError and other NeocogErrors."""
     variables = _variables(args.defines)
     if not args.net.endswith(MODEL_SUFFIX):
-        return Network.parse(read_text(args.net), **variables)
+        return _parse(args.net, variables)
     if variables:
         raise NeocogError("a model file has no pattern variables left to set", received=f"-D {args.defines[0][:60]}")
     from ..model import load
@@ -42,12 +42,20 @@ def read_network(args: argparse.Namespace) -> Network:
     return load(args.net).network
 
 
+def _parse(source: str, variables: dict[str, int]) -> Network:
+    text = read_text(source)
+    try:
+        return Network.parse(text, **variables)
+    except NotationError as error:
+        if text == source:
+            raise
+        raise error.at(f"{source}, {error.where}" if error.where else source) from None
+
+
 def read_text(source: str) -> str:
     """The text behind NET. Raises NeocogError when it is neither text, file nor zoo name."""
     if source in names():
         return text(source)
-    if any(mark in source for mark in ("->", "[", "\n")):
-        return source
     path, where = Path(source), source[:80]
     if not source.strip():
         raise NeocogError("NET is empty", hint="a text 'INPUT[28x28x1] -> ...', a file, or a zoo name")
@@ -55,6 +63,8 @@ def read_text(source: str) -> str:
         raise NeocogError("this is a folder, not a network", where=where)
     if _is(path.is_file):
         return _read_file(path, where)
+    if any(mark in source for mark in ("->", "[", "\n")):
+        return source
     if path.suffix or "/" in source:
         raise NeocogError("there is no such file", where=where)
     return text(source)

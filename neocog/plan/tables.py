@@ -38,7 +38,8 @@ def summary(plan: Plan) -> list[str]:
     totals, memory = plan.totals, plan.memory
     fixed = f", {totals['fixed']:,} fixed" if totals["fixed"] else ""
     return [
-        f"{totals['layers']} layers, {totals['parameters']:,} parameters{fixed}, {totals['connections']:,} connections",
+        f"{totals['layers']} layer{'s' * (totals['layers'] != 1)}, {totals['parameters']:,} parameters{fixed}, "
+        f"{totals['connections']:,} connections",
         f"{totals['macs']:,} MACs an image = {totals['flops']:,} flops",
         f"{totals['activations']:,} activation values an image ({totals['volumes']:,} if activation functions count)",
         f"inference {size(memory['inference_bytes'])}, training {size(memory['training_bytes'])} "

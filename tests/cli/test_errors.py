@@ -15,7 +15,7 @@ IN = "INPUT[8x8x1]"
 SMALL = "INPUT[28x28x1] -> POOL4 -> FC10"
 
 NOTATIONS = [
-    ("[", "column 2: a layer is missing"),
+    ("[", "column 2: a `[` is not closed"),
     ("INPUT[", "column 7: "),
     ("INPUT[]", "received: ]"),
     ("INPUT[8x8x1", "column 12: a `[` is not closed"),
@@ -23,7 +23,7 @@ NOTATIONS = [
     ("-> CONV3-8", "column 1: a text begins with INPUT"),
     (f"{IN} -> -> RELU", "column 17: a layer is missing after `->`"),
     (f"{IN} CONV3-8[", "column 14: layers are joined by `->`"),
-    (f"{IN} => RELU ->", "received: ="),
+    (f"{IN} => RELU ->", "column 14: layers are joined by `->`"),
     ("INPUT[0x8x1] -> RELU", "INPUT's size is whole numbers from 1"),
     ("INPUT[8x8x1x2x3] -> RELU", "received: 8x8x1x2x3"),
     ("INPUT[-8x8x1] -> RELU", "received: -8x8x1"),
@@ -50,7 +50,7 @@ NOTATIONS = [
     (f"{IN} -> CONV9-3(P=0)", "F=9 on H=8 with P=0"),
     (f"{IN} -> POOL2 -> POOL2 -> POOL2 -> POOL2", "pool4 at line 1, column 44"),
     (f"{IN} -> ADD[CONV3-2 | CONV3-3]", "received: 8x8x2 | 8x8x3"),
-    (f"{IN} -> ADD[CONV3-2 |", "column 30: a layer is missing"),
+    (f"{IN} -> ADD[CONV3-2 |", "column 30: a `[` is not closed"),
     (f"{IN} -> CONCAT[POOL2 | ID]", "received: 4x4x1 | 8x8x1"),
     (f"{IN} -> ADD[ID]", "ADD joins two or more branches"),
     (f"{IN} -> [RELU]*0", "a repeat's count is a whole number from 1"),

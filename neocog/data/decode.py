@@ -1,0 +1,150 @@
+"""An image file -> bytes (H, W, 3) or (H, W, 1), the same way wherever images are read.
+
+Sizes are checked in the file's header before a pixel is decoded. Orientation from EXIF is applied; CMYK, palettes,
+transparency, 1-bit, 16-bit and floating-point images become 8-bit grey or RGB; of an animation the first frame counts.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import stat
+import warnings
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, ImageStat, UnidentifiedImageError
+
+from ..errors import DataError
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+MEGAPIXELS = 64
+FILE_BYTES = 256 * 2**20
+_OTHERS = {
+    b"%PDF": "a PDF document",
+    b"<svg": "an SVG drawing",
+    b"PK\x03\x04": "a zip archive",
+    b"ftyphei": "a HEIC photo",
+    b"ftypmif": "a HEIC photo",
+    b"ftypavif": "an AVIF image",
+    b"\x89PNG": "a PNG image whose header is damaged",
+    b"\xff\xd8\xff": "a JPEG image whose header is damaged",
+    b"GIF8": "a GIF image whose header is damaged",
+}
+_DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
+
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # what it has to say, the error raised here says
+
+
+def decode(path: Path) -> NDArray[np.uint8]:
+    """The image in a file: RGB (H, W, 3), or (H, W, 1) when it is grey. Raises DataError naming the file."""
+    where = str(path)
+    _check_file(path, where)
+    try:
+        # opened here, since Pillow maps a TIFF that it opens by name into memory, and then turns it wrongly
+        with path.open("rb") as file:
+            return _decoded(file, where)
+    except OSError as error:
+        raise DataError("this file cannot be read", where=where, received=error.strerror or "") from None
+
+
+def _decoded(file: BinaryIO, where: str) -> NDArray[np.uint8]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            warnings.simplefilter("ignore", UserWarning)  # Pillow's notes on odd metadata are no reason to refuse
+            with Image.open(file, formats=FORMATS) as image:
+                _check_size(image.size, where)
+                image.seek(0)
+                return to_bytes(ImageOps.exif_transpose(image))
+    except DataError:
+        raise
+    except UnidentifiedImageError:
+        raise DataError(
+            "this is not an image in a known format", where=where, received=_kind(file), hint=", ".join(FORMATS)
+        ) from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        pixels = re.search(r"[0-9]+ pixels", str(error))
+        raise _too_large(where, pixels[0] if pixels else "more") from None
+    except Exception as error:  # a damaged file can make a decoder fail in any way
+        reason = str(error).split("\n")[0][:100] or type(error).__name__
+        raise DataError("this image is damaged and cannot be decoded", where=where, received=reason) from None
+
+
+def _check_file(path: Path, where: str) -> None:
+    try:
+        status = path.stat()
+    except (OSError, ValueError) as error:
+        missing = not isinstance(error, PermissionError)
+        raise DataError("there is no such file" if missing else "this file may not be read", where=where) from None
+    if stat.S_ISDIR(status.st_mode):
+        raise DataError("this is a folder, not an image", where=where, hint="the files in it")
+    if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
+        raise DataError("this is not a regular file", where=where)
+    size = status.st_size
+    if size == 0:
+        raise DataError("this file is empty", where=where)
+    if size > FILE_BYTES:
+        raise DataError(f"an image file has at most {FILE_BYTES:,} bytes", where=where, received=f"{size:,} bytes")
+
+
+def _kind(file: BinaryIO) -> str:
+    """What a file that is no image seems to be."""
+    file.seek(0)
+    start = file.read(512)
+    for mark, kind in _OTHERS.items():
+        if mark in start[:32]:
+            return kind
+    printable = sum(byte in b"\t\n\r" or 32 <= byte < 127 for byte in start)
+    return "text" if printable > 0.95 * len(start) else f"first bytes {start[:8].hex(' ')}"
+
+
+def _check_size(size: tuple[int, int], where: str) -> None:
+    width, height = size
+    if width * height > MEGAPIXELS * 10**6:
+        raise _too_large(where, f"{width} x {height} pixels")
+    if width < 1 or height < 1:
+        raise DataError("this image has no pixels", where=where, received=f"{width} x {height}")
+
+
+def _too_large(where: str, received: str) -> DataError:
+    return DataError(
+        f"an image has at most {MEGAPIXELS} megapixels", where=where, received=received, hint="a smaller copy of it"
+    )
+
+
+def to_bytes(image: Image.Image) -> NDArray[np.uint8]:
+    """A Pillow image of any mode as (H, W, 3) bytes, or (H, W, 1) where it is grey."""
+    if image.mode in _DEEP:
+        return _scaled(np.asarray(image), 65535.0 if image.mode != "F" else 1.0)[..., None]
+    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+        image = _on_ground(image.convert("RGBA"))
+    if image.mode in ("1", "L"):
+        return np.asarray(image.convert("L"))[..., None]
+    colours = np.asarray(image.convert("RGB"))
+    return np.asarray(colours[..., :1] if (colours == colours[..., :1]).all() else colours)
+
+
+def _scaled(values: NDArray[np.generic], top: float) -> NDArray[np.uint8]:
+    """Deep grey values from 0..top to 0..255; values that lie outside are brought there by their own range.
+
+    Floating-point values that are no fractions but fit a byte are taken for bytes.
+    """
+    wide = values.astype(np.float32)
+    low, high = float(wide.min()), float(wide.max())
+    if not np.isfinite(high - low):  # which also finds single values that are not numbers
+        raise ValueError("values that are not finite numbers")
+    if low >= 0 and top < high <= 255:
+        top = 255.0
+    elif low < 0 or high > top:
+        wide, top = wide - np.float32(low), high - low or 1.0
+    return np.asarray(np.rint(wide * np.float32(255.0 / top)), np.uint8)
+
+
+def _on_ground(image: Image.Image) -> Image.Image:
+    """Transparency (RGBA) laid on white, or on black where what is visible is light itself."""
+    *colours, alpha = ImageStat.Stat(image.convert("RGBa")).mean  # the colours here are multiplied by alpha
+    light = alpha < 255 and sum(colours) / 3 > 200 / 255 * alpha
+    return Image.alpha_composite(Image.new("RGBA", image.size, "black" if light else "white"), image)

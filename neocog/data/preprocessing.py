@@ -1,0 +1,179 @@
+"""From image bytes to a network's input, the same at training, evaluation and prediction; it travels with the model."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import DataError, ModelFileError
+from ..layer import Shape
+from .dataset import Dataset
+from .decode import MEGAPIXELS
+from .glyph import LUMINANCE, Glyph
+from .resample import resized
+
+Images = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Bytes (N, h, w, C) -> x (N, C, H, W): fitted into the network's input, minus mean, over deviation.
+
+    `source` is the size (h, w) of the training images, `size` (H, W) of the network's input; `mean` and `std` are
+    of the training images, for each channel, on a scale of 0 to 1. `glyph` is the set's convention where it has
+    one: see data/glyph.py.
+    """
+
+    size: tuple[int, int]
+    source: tuple[int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    glyph: Glyph | None = None
+
+    @classmethod
+    def learn(cls, dataset: Dataset, shape: Shape) -> Preprocessing:
+        """What suits a training set and a network's input shape.
+
+        Raises DataError for a network whose input is no image.
+        """
+        if shape.rank != 2:
+            raise DataError("images need an input of height, width and channels", received=f"INPUT[{shape}]")
+        share, values = _shares(dataset.images), np.arange(256) / 255.0
+        mean = share @ values
+        std = np.sqrt((share * (values - mean[:, None]) ** 2).sum(axis=1))
+        return cls(
+            size=(shape.spatial[0], shape.spatial[1]),
+            source=(dataset.images.shape[1], dataset.images.shape[2]),
+            mean=tuple(round(float(m), 6) for m in mean),
+            std=tuple(round(float(max(s, 1e-3)), 6) for s in std),
+            glyph=Glyph.learn(dataset.images),
+        )
+
+    @property
+    def channels(self) -> int:
+        """How many channels an image has."""
+        return len(self.mean)
+
+    @cached_property
+    def _table(self) -> NDArray[np.float32]:
+        """The normalised value of each byte, (C, 256)."""
+        values = np.arange(256) / 255.0
+        return np.stack([(values - m) / s for m, s in zip(self.mean, self.std, strict=True)]).astype(np.float32)
+
+    def __call__(self, images: Images) -> NDArray[np.float32]:
+        """Images (N, h, w, C) of the training set's size as x (N, C, H, W)."""
+        fitted = images if self.source == self.size else self._fitted(images)
+        planes = [self._table[c][fitted[..., c]] for c in range(self.channels)]
+        return np.stack(planes, axis=1)
+
+    def _fitted(self, images: Images) -> Images:
+        """Images in the middle of the network's input, on their ground.
+
+        They are enlarged by the largest whole factor that fits, or made smaller until they fit.
+        """
+        (height, width), (h, w) = self.size, self.source
+        scale = min(height / h, width / w)
+        if scale >= 2:
+            images = images.repeat(int(scale), axis=1).repeat(int(scale), axis=2)
+        elif scale < 1:
+            images = _bytes(resized(images, (max(1, round(h * scale)), max(1, round(w * scale)))))
+        h, w = images.shape[1:3]
+        top, left = (height - h) // 2, (width - w) // 2
+        padded = np.empty((len(images), height, width, self.channels), np.uint8)
+        padded[:] = self.glyph.ground if self.glyph else [round(255 * m) for m in self.mean]
+        padded[:, top : top + h, left : left + w] = images
+        return padded
+
+    def standardise(self, image: Images) -> tuple[Images, list[str]]:
+        """One image (H, W, 1 or 3) of any size as one of the training set's (h, w, C), and what was done to it.
+
+        Raises DataError when there is nothing to read on it.
+        """
+        if self.glyph:
+            return self.glyph.standardise(image)
+        notes: list[str] = []
+        if image.shape[2] != self.channels:
+            image = _with_channels(image, self.channels)
+            notes.append("colour made grey" if self.channels == 1 else "grey made colour")
+        if image.shape[:2] != self.source:
+            image = _bytes(resized(_middle(image, self.source), self.source))
+            notes.append(f"middle resized to {self.source[0]}x{self.source[1]}")
+        return image, notes
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values, for the model file."""
+        values = asdict(self)
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+    @classmethod
+    def from_json(cls, values: Any) -> Preprocessing:
+        """The inverse of `as_json`. Raises ModelFileError for values that make no sense."""
+        try:
+            made = cls(
+                size=_pair(values["size"]),
+                source=_pair(values["source"]),
+                mean=_within(-10, 10, values["mean"]),
+                std=_within(1e-6, 10, values["std"]),
+                glyph=_glyph(values["glyph"]),
+            )
+        except (KeyError, TypeError, ValueError, OverflowError):
+            raise ModelFileError("the preprocessing is damaged") from None
+        if len(made.mean) != len(made.std) or len(made.mean) not in (1, 3):
+            raise ModelFileError("the preprocessing is damaged: one mean and deviation for each channel")
+        if made.glyph and (made.glyph.frame != made.source or made.channels != 1):
+            raise ModelFileError("the preprocessing is damaged: its frame is not the images' size")
+        return made
+
+
+def _shares(images: Images) -> NDArray[np.float64]:
+    """How often each byte occurs in each channel (C, 256); in blocks, since counting widens bytes to words."""
+    blocks = np.array_split(images, -(-images.size // 2**22))
+    counts = [sum(np.bincount(b[..., c].ravel(), minlength=256) for b in blocks) for c in range(images.shape[3])]
+    return np.asarray(np.stack(counts) / (images.size / images.shape[3]))
+
+
+def _pair(values: Any) -> tuple[int, int]:
+    first, second = (int(v) for v in values)
+    if min(first, second) < 1 or first * second > MEGAPIXELS * 10**6:
+        raise ValueError
+    return first, second
+
+
+def _within(low: float, high: float, values: Any) -> tuple[float, ...]:
+    numbers = tuple(float(v) for v in values)
+    if not all(low <= v <= high for v in numbers):  # a NaN is not
+        raise ValueError
+    return numbers
+
+
+def _glyph(values: Any) -> Glyph | None:
+    if values is None:
+        return None
+    frame = _pair(values["frame"])
+    row, column = _within(0, max(frame), values["centre"])
+    (stroke,) = _within(1e-3, max(frame), [values["stroke"]])
+    ground, box = int(values["ground"]), int(values["box"])
+    if ground not in (0, 255) or not 0 < box <= max(frame):
+        raise ValueError
+    return Glyph(frame, ground, box, (row, column), stroke)
+
+
+def _bytes(values: NDArray[np.float32]) -> Images:
+    return np.rint(values).astype(np.uint8)
+
+
+def _with_channels(image: Images, channels: int) -> Images:
+    return np.repeat(image, 3, axis=2) if channels == 3 else _bytes(image @ LUMINANCE)[..., None]
+
+
+def _middle(image: Images, like: tuple[int, int]) -> Images:
+    """The largest middle part with the proportions of `like`."""
+    height, width = image.shape[:2]
+    scale = min(height / like[0], width / like[1])
+    h, w = max(1, round(like[0] * scale)), max(1, round(like[1] * scale))
+    top, left = (height - h) // 2, (width - w) // 2
+    return image[top : top + h, left : left + w]

@@ -1,0 +1,157 @@
+"""Where data comes from: built-in names, and folders in the formats those sets are published in."""
+
+from __future__ import annotations
+
+import io
+import os
+from difflib import get_close_matches
+from functools import cache
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import DataError
+from .dataset import Dataset, Splits
+from .idx import read_idx
+
+DIGITS = tuple("0123456789")
+ARTICLES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+OBJECTS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+CLASSES = {"mnist": DIGITS, "fashion-mnist": ARTICLES, "cifar10": OBJECTS}
+"""The built-in sets with the names of their classes. MNIST comes with the package."""
+
+CIFAR_RECORD = 1 + 3 * 32 * 32
+LARGEST = 2**31  # bytes in one batch file: far more than the published ones have
+
+
+def load_data(source: str) -> Splits:
+    """Training and test images of a built-in set, or of a folder that holds IDX or CIFAR-10 files.
+
+    A built-in set is looked for in the datasets folder: `$NEOCOG_DATA`, else the user's cache folder.
+    Raises DataError naming what was looked for and where.
+    """
+    if source in CLASSES:
+        return _built_in(source, datasets_folder() / source)
+    folder = Path(source)
+    if source and _is_folder(folder):  # the path of nothing would be the working folder
+        return _from_folder(folder, folder.resolve().name, None)
+    near = get_close_matches(source, CLASSES, n=1, cutoff=0.6)
+    known = ", ".join(f"{name} ({_whereabouts(name)})" for name in CLASSES)
+    raise DataError(
+        "there is no such data set or folder",
+        received=source[:80],
+        hint=f"{near[0]}" if near else f"{known}; or the path of a folder with IDX or CIFAR-10 files",
+    )
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):  # a name too long for the file system, or one with a zero byte
+        return False
+
+
+def _whereabouts(name: str) -> str:
+    if _is_folder(datasets_folder() / name):
+        return "in the datasets folder"
+    return "comes with the package" if name == "mnist" else f"its files go into {datasets_folder() / name}"
+
+
+def datasets_folder() -> Path:
+    """`$NEOCOG_DATA`, or `neocog/datasets` in the user's cache folder."""
+    from platformdirs import user_cache_path
+
+    given = os.environ.get("NEOCOG_DATA")
+    return Path(given) if given else user_cache_path("neocog") / "datasets"
+
+
+@cache
+def _built_in(name: str, folder: Path) -> Splits:
+    """Read once in a process: training, measuring and reporting use the same arrays, which nothing may change."""
+    if _is_folder(folder):
+        return _from_folder(folder, name, CLASSES[name])
+    if name == "mnist":
+        return _from_folder(files(__package__) / "mnist", name, DIGITS)
+    raise DataError(
+        f"{name} is not in the datasets folder",
+        where=str(folder),
+        hint=f"put its original files there, or set NEOCOG_DATA to the folder that holds {name}/",
+    )
+
+
+def _from_folder(folder: Traversable, name: str, classes: tuple[str, ...] | None) -> Splits:
+    try:
+        names = {entry.name for entry in folder.iterdir()}
+    except OSError as error:
+        raise DataError("this folder cannot be read", where=str(folder), received=error.strerror or "") from None
+    if "data_batch_1.bin" in names:
+        return _cifar(folder, name, classes or OBJECTS)
+    if any(entry.startswith("train-images-idx3-ubyte") for entry in names):
+        return _idx(folder, name, classes)
+    if "data_batch_1" in names:
+        raise DataError(
+            "these are CIFAR-10's Python files: reading a pickle may run code, so they are not opened",
+            where=str(folder),
+            hint="the binary version, with data_batch_1.bin to 5 and test_batch.bin",
+        )
+    raise DataError(
+        "this folder holds no data in a known format",
+        where=str(folder),
+        hint="train-images-idx3-ubyte and its three companions, or data_batch_1.bin to 5 and test_batch.bin",
+    )
+
+
+def _idx(folder: Traversable, name: str, classes: tuple[str, ...] | None) -> Splits:
+    def read(prefix: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        images = read_idx(_find(folder, f"{prefix}-images-idx3-ubyte"), 3)
+        return images[..., None], read_idx(_find(folder, f"{prefix}-labels-idx1-ubyte"), 1)
+
+    train, test = read("train"), read("t10k")
+    if train[0].shape[1:] != test[0].shape[1:]:
+        sizes = " and ".join("x".join(map(str, images.shape[1:3])) for images, _ in (train, test))
+        raise DataError("training and test images have one size", where=str(folder), received=sizes)
+    if classes is None:
+        highest = max(int(labels.max(initial=0)) for _, labels in (train, test))
+        classes = tuple(str(k) for k in range(highest + 1))
+    return Splits(_dataset(name, "train", *train, classes), _dataset(name, "test", *test, classes))
+
+
+def _find(folder: Traversable, name: str) -> Traversable:
+    for path in (folder / name, folder / f"{name}.gz"):
+        if path.is_file():
+            return path
+    raise DataError("a file of the set is missing", where=str(folder), received=f"no {name} or {name}.gz")
+
+
+def _cifar(folder: Traversable, name: str, classes: tuple[str, ...]) -> Splits:
+    train = [_cifar_batch(folder / f"data_batch_{k}.bin") for k in range(1, 6)]
+    test = _cifar_batch(folder / "test_batch.bin")
+    joined = np.concatenate([images for images, _ in train]), np.concatenate([labels for _, labels in train])
+    return Splits(_dataset(name, "train", *joined, classes), _dataset(name, "test", *test, classes))
+
+
+def _cifar_batch(path: Traversable) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Records of a label byte and three 32 x 32 planes, red, green, blue (Krizhevsky, 2009)."""
+    if not path.is_file():
+        raise DataError("a file of the set is missing", where=str(path))
+    with path.open("rb") as file:
+        size = file.seek(0, io.SEEK_END)
+        if size == 0 or size % CIFAR_RECORD or size > LARGEST:
+            raise DataError(
+                f"a CIFAR-10 batch is records of {CIFAR_RECORD} bytes", where=str(path), received=f"{size:,} bytes"
+            )
+        file.seek(0)
+        records = np.frombuffer(file.read(), np.uint8).reshape(-1, CIFAR_RECORD)
+    return records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), records[:, 0]
+
+
+def _dataset(
+    name: str, split: str, images: NDArray[np.uint8], labels: NDArray[np.uint8], classes: tuple[str, ...]
+) -> Dataset:
+    images = np.ascontiguousarray(images)
+    images.setflags(write=False)
+    return Dataset(name, split, images, labels.astype(np.int64), classes)

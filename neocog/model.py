@@ -1,0 +1,384 @@
+"""A trained network as one value and one file: text, weights, preprocessing, class names, and how it was trained.
+
+The file is a `.safetensors` file: a JSON header and plain arrays, no code. Its metadata key `neocog` holds one JSON
+document; beside the weights stand a few training images and the outputs the network gave for them (`golden/...`), so
+that any copy of the model, on any engine, can show that it still gives the same answers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import stat
+import struct
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .data import Dataset, Preprocessing
+from .errors import ModelFileError, NeocogError, RunError
+from .losses import LOSSES
+from .network import Network
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from .predict import Prediction
+
+FORMAT = 1
+HEADER_BYTES = 4 * 2**20
+GOLDEN = 4
+_IMAGES, _OUTPUT = "golden/input", "golden/output"
+
+Weights = Mapping[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A network with its weights, ready to predict.
+
+    `weights` are float32 arrays by `<node>.<parameter>`; `loss` is the one it was trained with, which says how its
+    outputs become probabilities; `record` tells how it was trained, in plain JSON values; `golden` holds a few
+    images (n, h, w, C) with the outputs (n, K) the network gave for them.
+    """
+
+    network: Network
+    weights: Weights
+    preprocessing: Preprocessing
+    classes: tuple[str, ...]
+    loss: str
+    record: Mapping[str, Any] = field(default_factory=dict)
+    golden: tuple[NDArray[np.uint8], NDArray[np.float32]] | None = None
+
+    @cached_property
+    def _module(self) -> nn.Module:
+        from .torch_engine import build
+
+        return build(self.network, weights=self.weights).eval()
+
+    def module(self) -> nn.Module:
+        """The network as a torch module in evaluation mode, with these weights."""
+        return self._module
+
+    def scores(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The network's outputs (N, K) for preprocessed images x (N, C, H, W); (N, K, H', W') if they are a map."""
+        import torch
+
+        with torch.inference_mode():
+            y: NDArray[np.float32] = self.module()(torch.from_numpy(x)).numpy()
+        return y
+
+    def predict(self, sources: Any, top: int = 5) -> list[Prediction]:
+        """Classify image files or arrays: see `neocog.predict.predict`."""
+        from .predict import predict
+
+        return predict(self, sources, top)
+
+    def with_golden(self, dataset: Dataset) -> Model:
+        """The same model with the first images of a data set and its own answers to them."""
+        images = np.ascontiguousarray(dataset.images[:GOLDEN])
+        return replace(self, golden=(images, self.scores(self.preprocessing(images))))
+
+    def golden_error(self) -> float:
+        """The largest difference between the stored answers and those given now; 0 without stored ones."""
+        if self.golden is None:
+            return 0.0
+        images, stored = self.golden
+        return float(np.abs(self.scores(self.preprocessing(images)) - stored).max())
+
+    def save(self, path: str | Path) -> Path:
+        """Write the model to one file, whole or not at all.
+
+        Raises RunError where it cannot be written, and ModelFileError when its parts do not belong together, so
+        that what was saved can be loaded.
+        """
+        from safetensors.numpy import save
+
+        _check_parts(self.network, self.preprocessing, self.classes, self.loss)
+        _check_arrays(_described(self.weights), _weight_shapes(self.network))
+        tensors: dict[str, NDArray[Any]] = {name: np.ascontiguousarray(a) for name, a in self.weights.items()}
+        if self.golden is not None:
+            tensors[_IMAGES], tensors[_OUTPUT] = self.golden
+        _check_finite(tensors)
+        document = {
+            "format": FORMAT,
+            "network": str(self.network),
+            "classes": list(self.classes),
+            "preprocessing": self.preprocessing.as_json(),
+            "loss": self.loss,
+            "record": dict(self.record),
+        }
+        document = json.loads(_canonical(document))
+        document["sha256"] = _checksum(document, tensors)
+        target = Path(path)
+        write_atomically(target, save(tensors, {"neocog": _canonical(document)}))
+        return target
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that its name always stands for a complete one, also after a crash.
+
+    Raises RunError naming the folder or file and the reason.
+    """
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        raise RunError("this file cannot be written", where=str(path), received=error.strerror or str(error)) from None
+    except BaseException:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the rename itself durable; folders cannot be opened so on Windows, where the rename is."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def load(path: str | Path) -> Model:
+    """The model in a file. Nothing in the file is executed, and nothing large is read before it is known to fit.
+
+    Raises ModelFileError for a damaged or foreign file.
+    """
+    target = Path(path)
+    try:
+        return _load(target)
+    except ModelFileError as error:
+        raise error.at(str(target)) from None
+    except (OSError, ValueError) as error:  # ValueError for a name with a zero byte
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ModelFileError("this file cannot be read", where=str(target), received=reason) from None
+
+
+def _load(path: Path) -> Model:
+    header, stored = _read_header(path)
+    document = _read_document(header)
+    network = _read_network(document)
+    preprocessing = Preprocessing.from_json(document.get("preprocessing"))
+    classes, loss, record = document.get("classes"), str(document.get("loss")), document.get("record")
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+        raise ModelFileError("the class names are damaged")
+    if not isinstance(record, dict):
+        raise ModelFileError("the training record is damaged")
+    _check_parts(network, preprocessing, classes, loss)
+    _check_arrays(header, _weight_shapes(network) | _golden_shapes(header, network, preprocessing))
+    _check_size(header, stored)
+    tensors = _read_tensors(path)
+    if document.pop("sha256", None) != _checksum(document, tensors):
+        raise ModelFileError("this is not what was saved: the checksum differs", hint="another copy of the file")
+    _check_finite(tensors)
+    golden = (tensors.pop(_IMAGES), tensors.pop(_OUTPUT)) if _IMAGES in tensors else None
+    return Model(network, tensors, preprocessing, tuple(classes), loss, record, golden)
+
+
+def _read_header(path: Path) -> tuple[dict[str, Any], int]:
+    """The arrays' descriptions in a safetensors header, and how many bytes of arrays follow it."""
+    status = path.stat()
+    if stat.S_ISDIR(status.st_mode):
+        raise ModelFileError("this is a folder, not a model file", hint="the model.safetensors in it")
+    if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
+        raise ModelFileError("this is not a regular file")
+    if not status.st_size:
+        raise ModelFileError("this file is empty")
+    with path.open("rb") as file:
+        start = file.read(9)
+        if start[8:] != b"{":
+            kind = next((kind for mark, kind in _FOREIGN.items() if start.startswith(mark)), "something else")
+            rule = f"a model file is a safetensors file; this is {kind}, and was not opened further"
+            raise ModelFileError(rule, received=f"first bytes {start[:8].hex(' ')}")
+        (length,) = struct.unpack("<Q", start[:8])
+        if length > HEADER_BYTES:
+            raise ModelFileError(f"a header has at most {HEADER_BYTES:,} bytes", received=f"{length:,} bytes")
+        if length > status.st_size - 8:
+            raise ModelFileError(
+                "this file is cut off within its header", received=f"{status.st_size:,} of {length + 8:,} bytes or more"
+            )
+        file.seek(8)
+        header = _read_json(file.read(length), "the header")
+    if not all(isinstance(entry, dict) for entry in header.values()):
+        raise ModelFileError("the header is damaged: it does not describe arrays")
+    return header, status.st_size - 8 - length
+
+
+_FOREIGN = {
+    b"PK": "a zip archive, as torch.save writes",
+    b"\x80\x02": "a pickle",
+    b"\x80\x03": "a pickle",
+    b"\x80\x04": "a pickle",
+    b"\x80\x05": "a pickle",
+    b"\x89PNG": "a PNG image",
+    b"\xff\xd8\xff": "a JPEG image",
+    b"\x89HDF": "an HDF5 file, as Keras writes",
+    b"\x93NUMPY": "a NumPy array",
+    b"GGUF": "a GGUF file",
+}
+
+
+def _read_json(text: str | bytes, what: str) -> dict[str, Any]:
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            raise ValueError
+        return found
+
+    try:
+        value = json.loads(text, object_pairs_hook=unique)
+    except (ValueError, RecursionError):
+        raise ModelFileError(f"{what} is damaged: it is not JSON with each name once") from None
+    if not isinstance(value, dict):
+        raise ModelFileError(f"{what} is damaged: it is not a JSON object")
+    return value
+
+
+def _read_document(header: dict[str, Any]) -> dict[str, Any]:
+    text = header.pop("__metadata__", {}).get("neocog")
+    if not isinstance(text, str):
+        raise ModelFileError(
+            "this safetensors file was not written by neocog", hint="a model.safetensors of a training run"
+        )
+    document = _read_json(text, "the description")
+    version = document.get("format")
+    if not isinstance(version, int):
+        raise ModelFileError("the description is damaged: it names no format")
+    if version > FORMAT:
+        raise ModelFileError(f"the file has format {version}, this neocog reads up to {FORMAT}", hint="a newer neocog")
+    if _canonical(document) != text:
+        raise ModelFileError("the description is damaged: it is not as it was written")
+    return document
+
+
+def _read_network(document: dict[str, Any]) -> Network:
+    text = document.get("network")
+    try:
+        network = Network.parse(text if isinstance(text, str) else "")
+        _ = network.shapes
+    except NeocogError as error:
+        raise ModelFileError("the network in the file cannot be used", received=error.rule[:120]) from None
+    return network
+
+
+def _check_parts(network: Network, preprocessing: Preprocessing, classes: Sequence[str], loss: str) -> None:
+    """Whether preprocessing leads to the network's input, and the classes and loss suit its output."""
+    if (*preprocessing.size, preprocessing.channels) != tuple(network.input_shape.as_list()):
+        raise ModelFileError(
+            "the preprocessing does not lead to the network's input",
+            received=f"{'x'.join(map(str, (*preprocessing.size, preprocessing.channels)))} for {network.input_shape}",
+        )
+    outputs = network.shapes[-1].channels
+    if len(classes) != outputs and (outputs, len(classes)) != (1, 2):
+        raise ModelFileError(f"there are {len(classes)} class names for {outputs} outputs")
+    if loss not in LOSSES:
+        raise ModelFileError("the loss is not known", received=loss[:40], hint=f"one of {', '.join(LOSSES)}")
+
+
+Described = dict[str, dict[str, Any]]
+"""Arrays by name as a safetensors header describes them: `{"dtype": "F32", "shape": [2, 3]}`."""
+
+
+def _described(weights: Weights) -> Described:
+    kinds = {"float32": "F32"}
+    return {
+        name: {"dtype": kinds.get(str(a.dtype), str(a.dtype)), "shape": list(a.shape)} for name, a in weights.items()
+    }
+
+
+def _weight_shapes(network: Network) -> Described:
+    """The arrays that the network's layers own."""
+    return {
+        f"{node.name}.{name}": {"dtype": "F32", "shape": list(parameter.shape)}
+        for node in network.nodes
+        for name, parameter in node.layer.parameters(*network.input_shapes(node)).items()
+    }
+
+
+def _golden_shapes(header: Described, network: Network, preprocessing: Preprocessing) -> Described:
+    """What the stored examples must be, if there are any: as many outputs as images, and not many."""
+    if _IMAGES not in header and _OUTPUT not in header:
+        return {}
+    shape = header.get(_IMAGES, {}).get("shape")
+    count = shape[0] if isinstance(shape, list) and shape and shape[0] in range(1, GOLDEN + 1) else GOLDEN
+    size = [spatial for spatial in network.shapes[-1].spatial if network.shapes[-1].positions > 1]
+    return {
+        _IMAGES: {"dtype": "U8", "shape": [count, *preprocessing.source, preprocessing.channels]},
+        _OUTPUT: {"dtype": "F32", "shape": [count, network.shapes[-1].channels, *size]},
+    }
+
+
+def _check_arrays(found: Described, expected: Described) -> None:
+    """Whether arrays are exactly the expected ones."""
+    if missing := sorted(expected.keys() - found.keys()):
+        raise ModelFileError("arrays that the network needs are missing", received=_some(missing))
+    if unknown := sorted(found.keys() - expected.keys()):
+        raise ModelFileError("there are arrays that the network does not have", received=_some(unknown))
+    for name, wanted in expected.items():
+        if (found[name].get("dtype"), found[name].get("shape")) != (wanted["dtype"], wanted["shape"]):
+            received = f"{found[name].get('dtype')} {found[name].get('shape')}"
+            raise ModelFileError(f"{name} is {wanted['dtype']} {wanted['shape']}", received=received[:80])
+
+
+def _check_finite(tensors: Mapping[str, NDArray[Any]]) -> None:
+    """Whether every value is a number to calculate with."""
+    if bad := [name for name, array in tensors.items() if not np.isfinite(array).all()]:
+        raise ModelFileError(f"{bad[0]} holds values that are not finite numbers")
+
+
+def _check_size(header: Described, stored: int) -> None:
+    """Whether the file holds as many bytes as its arrays need; with `_check_arrays`, all before any is read."""
+    needed = sum((1 if entry["dtype"] == "U8" else 4) * math.prod(entry["shape"]) for entry in header.values())
+    if stored != needed:
+        rule = "this file is cut off" if stored < needed else "there is something behind the arrays"
+        raise ModelFileError(rule, received=f"{stored:,} bytes of arrays instead of {needed:,}")
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(name[:40] for name in names[:3])
+    return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown
+
+
+def _read_tensors(path: Path) -> dict[str, NDArray[Any]]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, ValueError, TypeError, KeyError) as error:
+        raise ModelFileError("the header is damaged", received=str(error)[:100]) from None
+
+
+def _canonical(document: Mapping[str, Any]) -> str:
+    """The one way a document is written, so that any change to its text shows."""
+    return json.dumps(document, sort_keys=True, separators=(",", ":"))
+
+
+def _checksum(document: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> str:
+    """SHA-256 over the document and over name, type, shape and values of each array, in the order of their names."""
+    digest = hashlib.sha256(_canonical(document).encode())
+    for name in sorted(tensors):
+        array = np.ascontiguousarray(tensors[name])
+        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(array.data)
+    return digest.hexdigest()

@@ -1,0 +1,104 @@
+"""Image files or arrays -> the classes a model takes them for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import DataError
+from ..losses import LOSSES
+from ..model import Model
+
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The classes an image most likely shows, best first, with their probabilities, and what was done to the image."""
+
+    source: str
+    classes: tuple[tuple[str, float], ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def best(self) -> str:
+        """The likeliest class."""
+        return self.classes[0][0]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        top = [{"class": name, "probability": probability} for name, probability in self.classes]
+        return {"file": self.source, "class": self.best, "top": top, "notes": list(self.notes)}
+
+
+def predict(model: Model, sources: Any, top: int = 5) -> list[Prediction]:
+    """Classify one source or several: paths of image files, or byte arrays (H, W), (H, W, 1) or (H, W, 3).
+
+    Raises DataError naming the first source that cannot be used.
+    """
+    if top < 1:
+        raise DataError("top is how many classes to give, from 1", received=f"top={top}")
+    single = isinstance(sources, str | PathLike | np.ndarray)
+    # each image is made small as soon as it is read: many large photos would not fit into memory together
+    standard = [_standard(model, source, k + 1) for k, source in enumerate([sources] if single else sources)]
+    predictions: list[Prediction] = []
+    for start in range(0, len(standard), BATCH):
+        names, images, notes = zip(*standard[start : start + BATCH], strict=True)
+        rows = posterior(model, np.stack(images))
+        predictions += [
+            Prediction(name, _top(row, model.classes, top), done)
+            for name, row, done in zip(names, rows, notes, strict=True)
+        ]
+    return predictions
+
+
+def _standard(model: Model, source: Any, number: int) -> tuple[str, NDArray[np.uint8], tuple[str, ...]]:
+    """A source's name, its image as the training set has them, and what was done to it."""
+    from ..data.decode import decode
+
+    if isinstance(source, str | PathLike):
+        name = str(source)
+        image = decode(Path(source))
+    else:
+        name = f"image {number}"
+        image = _as_image(source, name)
+    try:
+        standard, notes = model.preprocessing.standardise(image)
+    except DataError as error:
+        raise error.at(name) from None
+    return name, standard, tuple(notes)
+
+
+def _as_image(source: Any, where: str) -> NDArray[np.uint8]:
+    array = np.asarray(source)
+    image = array[..., None] if array.ndim == 2 else array
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in (1, 3) or 0 in image.shape:
+        received = f"{array.dtype} {array.shape}"
+        raise DataError("an image is bytes of shape (H, W), (H, W, 1) or (H, W, 3)", where=where, received=received)
+    return image
+
+
+def class_scores(model: Model, images: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """The network's outputs (N, K) for images (N, h, w, C) of the training set's size.
+
+    Raises DataError for a network that gives a map instead of one score for each class.
+    """
+    output = model.network.shapes[-1]
+    if output.positions > 1:
+        raise DataError("classes need one score each, and the network gives a map of them", received=str(output))
+    return model.scores(model.preprocessing(images)).astype(np.float64)
+
+
+def posterior(model: Model, images: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """The probability of each class (N, K) for such images (fact A6)."""
+    return np.asarray(LOSSES[model.loss].posterior(class_scores(model, images)), np.float64)
+
+
+def _top(row: NDArray[np.float64], classes: tuple[str, ...], top: int) -> tuple[tuple[str, float], ...]:
+    order = np.argsort(-row, kind="stable")[:top]
+    return tuple((classes[k], float(row[k])) for k in order)

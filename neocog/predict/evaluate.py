@@ -1,0 +1,101 @@
+"""How good a model is on a data set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..data import Dataset
+from ..errors import DataError
+from ..losses import LOSSES
+from ..model import Model
+from .classify import class_scores
+
+BATCH = 500
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Counts over a data set: `confusion[true, predicted]` (K, K), and the mean of the model's own loss."""
+
+    dataset: str
+    classes: tuple[str, ...]
+    confusion: NDArray[np.int64]
+    right_in_five: int
+    loss: float
+
+    @property
+    def count(self) -> int:
+        """How many images were classified, each once."""
+        return int(self.confusion.sum())
+
+    @property
+    def top1(self) -> float:
+        """The share of images whose likeliest class is right."""
+        return float(np.trace(self.confusion) / self.count)
+
+    @property
+    def top5(self) -> float:
+        """The share of images whose right class is among the five likeliest."""
+        return self.right_in_five / self.count
+
+    def per_class(self) -> list[dict[str, Any]]:
+        """For each class its images, recall (share of them found) and precision; None where there are none."""
+        diagonal, true, said = np.diag(self.confusion), self.confusion.sum(axis=1), self.confusion.sum(axis=0)
+        return [
+            {
+                "class": name,
+                "images": int(true[k]),
+                "recall": float(diagonal[k] / true[k]) if true[k] else None,
+                "precision": float(diagonal[k] / said[k]) if said[k] else None,
+            }
+            for k, name in enumerate(self.classes)
+        ]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "data": self.dataset,
+            "images": self.count,
+            "top1": self.top1,
+            "top5": self.top5,
+            "loss": self.loss,
+            "per_class": self.per_class(),
+            "confusion": self.confusion.tolist(),
+        }
+
+
+def evaluate(model: Model, dataset: Dataset) -> Evaluation:
+    """Classify every image of a data set once.
+
+    Raises DataError when its images or classes are not those the model was made for.
+    """
+    source, channels = model.preprocessing.source, model.preprocessing.channels
+    if dataset.images.shape[1:] != (*source, channels):
+        height, width, own = dataset.images.shape[1:]
+        raise DataError(
+            f"the model was made for images of {source[0]}x{source[1]}x{channels}",
+            where=dataset.name,
+            received=f"images of {height}x{width}x{own}",
+        )
+    if dataset.classes != model.classes:
+        raise DataError(
+            "the data's classes are not the model's",
+            where=dataset.name,
+            received=", ".join(dataset.classes)[:120],
+            hint=f"data with the classes {', '.join(model.classes)}"[:160],
+        )
+    kinds = len(model.classes)
+    confusion = np.zeros((kinds, kinds), np.int64)
+    measure, right_in_five, total = LOSSES[model.loss], 0, 0.0
+    for start in range(0, len(dataset), BATCH):
+        scores = class_scores(model, dataset.images[start : start + BATCH])
+        labels = dataset.labels[start : start + BATCH]
+        total += measure.value(scores, labels) * len(labels)
+        order = np.argsort(-measure.posterior(scores), axis=1, kind="stable")
+        np.add.at(confusion, (labels, order[:, 0]), 1)
+        right_in_five += int((order[:, :5] == labels[:, None]).any(axis=1).sum())
+    return Evaluation(dataset.name, model.classes, confusion, right_in_five, total / len(dataset))
