@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import sys
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
@@ -114,3 +115,11 @@ def print_wrapped(out: Console, line: str) -> None:
     from textwrap import fill
 
     out.print(fill(line, max(20, out.width), subsequent_indent="    "), soft_wrap=True)
+
+
+def command() -> str:
+    """What to type to call neocog again: its name where the shell finds it, else the path it was started by."""
+    started, found = sys.argv[0], shutil.which("neocog")
+    if os.path.basename(started) != "neocog" or (found and os.path.samefile(found, started)):
+        return "neocog"
+    return os.path.relpath(started)

@@ -8,7 +8,7 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from .arguments import whole_from
-from .output import console, print_json, print_wrapped
+from .output import command, console, print_json, print_wrapped
 from .source import add_network, read_network
 
 if TYPE_CHECKING:
@@ -92,11 +92,11 @@ def _print(model: Model, data: str) -> None:
         f"{record['seconds']:.0f} s, {record['epochs']} epochs at {record['images_per_second']:,.0f} images/s",
     )
     out.print(f"\nmodel   {folder / MODEL}\nreport  {folder / REPORT}\n\nnext:", soft_wrap=True)
-    path = quote(str(folder / MODEL))
+    path, again = quote(str(folder / MODEL)), quote(command())
     steps = {
-        f"neocog predict {path} IMAGE...": "your own images",
-        f"neocog eval {path} {quote(data)}": "accuracy by class",
-        f"neocog plan {path}": "every size and cost",
+        f"{again} predict {path} IMAGE...": "your own images",
+        f"{again} eval {path} {quote(data)}": "accuracy by class",
+        f"{again} plan {path}": "every size and cost",
     }
-    for command, what in steps.items():
-        out.print(f"  {command:<{max(map(len, steps))}}  # {what}", soft_wrap=True)
+    for step, what in steps.items():
+        out.print(f"  {step:<{max(map(len, steps))}}  # {what}", soft_wrap=True)

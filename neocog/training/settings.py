@@ -11,7 +11,7 @@ from ..losses import LOSSES
 from ..torch_engine.trainer import OPTIMIZERS
 from .schedule import SCHEDULES
 
-LEARNING_RATES = {"sgd": 0.1, "momentum": 0.02, "nesterov": 0.02, "adamw": 0.002}
+LEARNING_RATES = {"sgd": 0.1, "momentum": 0.02, "nesterov": 0.02, "adamw": 0.004}
 """Good starting points for small networks with He initialisation and mini-batches of 64."""
 
 
