@@ -69,6 +69,19 @@ def _check_classes(network: Network, dataset: Dataset, loss: str) -> None:
         )
 
 
+def check_batches(network: Network, images: int, batch_size: int) -> None:
+    """Raise NeocogError when a mini-batch would give a normalisation a single value to take the deviation of."""
+    smallest = images // -(-images // batch_size)
+    for node, shape in zip(network.nodes, network.shapes, strict=True):
+        if node.layer.couples_batch and smallest * shape.positions < 2:
+            raise NeocogError(
+                f"{node.layer.op} needs two values of each channel in every mini-batch",
+                where=node.name,
+                received=f"a mini-batch of one image, {shape} there",
+                hint="batch_size=2 or more, and at least two training images",
+            )
+
+
 def _outputs_from(network: Network) -> Node:
     """The last layer that decides how many outputs there are."""
     node = network.nodes[-1]

@@ -22,7 +22,7 @@ from ..network import Network
 from ..report import write_report
 from .batches import Batches, hold_out
 from .engine import Engine, choose_engine
-from .fits import check_fits
+from .fits import check_batches, check_fits
 from .loop import Loop
 from .metrics import Epoch, measure
 from .progress import Progress, choose_progress
@@ -83,6 +83,7 @@ def train(
         seed=seed,
     )
     check_fits(network, data.train, loss)
+    check_batches(network, max(1, len(data.train) - validation), batch_size)
     watcher = choose_progress(progress)
     session = Session(network, data, settings, engine, device)
     return session.run(RunFolder.create(out, name or data.train.name), watcher)

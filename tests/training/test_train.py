@@ -202,6 +202,7 @@ DIGIT = "INPUT[28x28x1]"
         (f"{DIGIT} -> FC10", {"epochs": 0}, ["epochs is a whole number from 1"]),
         (f"{DIGIT} -> FC10", {"optimizer": "adam"}, ["optimizer is one of sgd"]),
         (f"{DIGIT} -> FC10", {"validation": 384}, ["received: validation=384 of 384 images", "try: validation=64"]),
+        (f"{DIGIT} -> FC9 -> BN -> FC10", {"batch_size": 1}, ["bn1: BN needs two values", "try: batch_size=2 or more"]),
         (f"{DIGIT} -> FC10", {"progress": "loud"}, ["progress is one of auto, bar, lines, none"]),
     ],
 )
