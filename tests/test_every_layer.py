@@ -134,3 +134,33 @@ def test_witnesses_agree_for_any_volume(example: Example, spatial: list[int], ch
         assume(False)  # written for another number of axes or channels
     for check in SWEPT:
         assert_passes(check(layer, inputs))
+
+
+@st.composite
+def settings_of(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
+    """A layer's word and numbers for its continuous hyper-parameters, or a random connection table."""
+    op = draw(st.sampled_from(["LRELU", "BN", "LRN", "DROPOUT", "CONV"]))
+    number = st.floats(0.01, 1.0)
+    if op == "LRELU":
+        return op, {"slope": draw(st.floats(-2.0, 2.0))}
+    if op == "BN":
+        return op, {"eps": draw(number), "momentum": draw(st.floats(0.0, 1.0)), "affine": draw(st.booleans())}
+    if op == "DROPOUT":
+        return op, {"probability": draw(st.floats(0.0, 0.9))}
+    if op == "LRN":
+        region = draw(st.sampled_from(["across", "within"]))
+        sizes = {"size": draw(st.sampled_from([1, 3, 5])), "k": draw(number), "alpha": draw(number)}
+        return op, {**sizes, "beta": draw(number), "region": region}
+    rows = draw(st.lists(st.sets(st.integers(0, 3), min_size=1), min_size=1, max_size=4))
+    table = tuple(tuple(sorted(row)) for row in rows)
+    return op, {"kernel_size": (3,), "out_channels": len(table), "table": table, "bias": draw(st.booleans())}
+
+
+@few
+@given(settings_of(), st.sampled_from(["4x5x4", "3x3x4", "6x4"]))
+def test_witnesses_agree_for_any_setting(case: tuple[str, dict[str, Any]], size: str) -> None:
+    op, options = case
+    layer = BY_OP[op](**options)
+    for check in layer_checks:
+        assert_passes(check(layer, (Shape.of(size),)))
+    assert layer_of(layer.token).token == layer.token

@@ -12,6 +12,7 @@ from tokens import layer_of
 
 from neocog import Network, ShapeError
 from neocog.layer import Shape
+from neocog.layers import Conv
 from neocog.signal import convolve, cross_correlate, im2col
 
 RNG = np.random.default_rng(0)
@@ -266,3 +267,26 @@ def test_gradients_of_a_shared_weight_are_summed_over_positions_and_images() -> 
 
 def test_network_of_the_notation_has_the_same_shapes() -> None:  # fact C5
     assert [str(s) for s in Network.parse("INPUT[5x5x3] -> CONV3-2(S=2, P=1)").shapes] == ["5x5x3", "3x3x2"]
+
+
+def test_grouped_convolution_is_separate_convolutions_side_by_side():  # fact C12: AlexNet's split over two devices
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((2, 4, 6, 6)), rng.standard_normal((6, 2, 3, 3))
+    grouped, _ = Conv((3,), 6, groups=2, bias=False).forward({"weight": w}, x)
+    half = Conv((3,), 3, bias=False)
+    halves = [half.forward({"weight": w[k : k + 3]}, x[:, c : c + 2])[0] for k, c in ((0, 0), (3, 2))]
+    np.testing.assert_allclose(grouped, np.concatenate(halves, axis=1))
+
+
+def test_a_connection_table_has_a_kernel_for_each_pair_and_a_bias_for_each_map():  # fact C12: K u v + n_l
+    table = ((0, 1), (1, 2), (0, 2, 3))
+    layer = Conv((5, 3), 3, table=table)
+    assert layer.cost(Shape.of("8x8x4")).parameters == 7 * 5 * 3 + 3
+
+
+def test_a_table_of_all_pairs_is_an_ordinary_convolution():  # fact C12
+    rng = np.random.default_rng(1)
+    x, w = rng.standard_normal((2, 3, 5, 5)), rng.standard_normal((2, 3, 3, 3))
+    params = {"weight": w.reshape(6, 3, 3), "bias": np.zeros(2)}
+    tabled, _ = Conv((3,), 2, table=((0, 1, 2), (0, 1, 2))).forward(params, x)
+    np.testing.assert_allclose(tabled, Conv((3,), 2, bias=False).forward({"weight": w}, x)[0])

@@ -7,7 +7,7 @@ from .add import Add
 from .avgpool import AvgPool
 from .batchnorm import BatchNorm
 from .concat import Concat
-from .conv import Conv
+from .conv import Conv as Conv
 from .dropout import Dropout
 from .fc import FullyConnected
 from .flatten import Flatten
