@@ -121,6 +121,14 @@ def test_many_images_give_what_each_gives_alone(model):
         assert dict(together[k].classes) == pytest.approx(dict(alone.classes), abs=1e-6)
 
 
+def test_one_array_of_many_images_is_many_images(model):
+    images = digits(3).images
+    assert predict(model, images) == predict(model, list(images))
+    assert predict(model, images[..., 0]) == predict(model, list(images))
+    with pytest.raises(DataError, match=r"uint8 \(28, 28, 4\)"):
+        predict(model, np.zeros((28, 28, 4), np.uint8))
+
+
 def test_nothing_gives_nothing(model):
     assert predict(model, []) == []
 

@@ -39,11 +39,11 @@ class Prediction:
 def predict(model: Model, sources: Any, top: int = 5) -> list[Prediction]:
     """Classify one source or several: paths of image files, or byte arrays (H, W), (H, W, 1) or (H, W, 3).
 
-    Raises DataError naming the first source that cannot be used.
+    One array (N, H, W) or (N, H, W, C) is N images. Raises DataError naming the first source that cannot be used.
     """
     if top < 1:
         raise DataError("top is how many classes to give, from 1", received=f"top={top}")
-    single = isinstance(sources, str | PathLike | np.ndarray)
+    single = isinstance(sources, str | PathLike) or (isinstance(sources, np.ndarray) and _is_one_image(sources))
     # each image is made small as soon as it is read: many large photos would not fit into memory together
     standard = [_standard(model, source, k + 1) for k, source in enumerate([sources] if single else sources)]
     predictions: list[Prediction] = []
@@ -72,6 +72,10 @@ def _standard(model: Model, source: Any, number: int) -> tuple[str, NDArray[np.u
     except DataError as error:
         raise error.at(name) from None
     return name, standard, tuple(notes)
+
+
+def _is_one_image(array: NDArray[Any]) -> bool:
+    return array.ndim < 3 or (array.ndim == 3 and array.shape[2] <= 4)  # fewer columns than any image has
 
 
 def _as_image(source: Any, where: str) -> NDArray[np.uint8]:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from .. import __version__
-from ..data import Dataset, Preprocessing, Splits
+from ..data import Dataset, Preprocessing, Splits, load_data
 from ..errors import DataError
 from ..initialise import initialise
 from ..losses import default_loss
@@ -32,7 +32,7 @@ from .settings import LEARNING_RATES, Settings
 
 def train(
     network: Network,
-    data: Splits,
+    data: Splits | str | Path,
     *,
     epochs: int = 6,
     batch_size: int = 64,
@@ -55,17 +55,18 @@ def train(
 ) -> Model:
     """Train a network as a classifier and write a run folder: model, metrics, settings and report.
 
-    `lr` is the schedule's highest; None is a good one for the optimizer and small networks. `loss` None is the
-    one for the network's last layer. `shift` moves each training image by up to that many pixels, anew in each
-    epoch. `validation` holds that many training images out, and the accuracy after each epoch, at which
-    `target_accuracy` (a fraction) may end the run, is measured on them; with 0 it is measured on the test
-    images. `out` None makes `runs/<name>-N`, `name` being that of the data. `progress` is auto, bar, lines,
-    none, or an object of one's own.
+    `data` is what `load_data` gives, or a name or folder for it. `lr` is the schedule's highest; None is a good one
+    for the optimizer and small networks. `loss` None is the one for the network's last layer. `shift` moves each
+    training image by up to that many pixels, anew in each epoch. `validation` holds that many training images out,
+    and the accuracy after each epoch, at which `target_accuracy` (a fraction) may end the run, is measured on them;
+    with 0 it is measured on the test images. `out` None makes `runs/<name>-N`, `name` being that of the data.
+    `progress` is auto, bar, lines, none, or an object of one's own.
 
     Raises DataError, NeocogError or ShapeError before anything is written when something does not fit,
     RunError when the loss is not finite or the folder cannot be written, and KeyboardInterrupt after Ctrl-C,
     with the weights so far in the folder's `interrupted.safetensors`.
     """
+    data = load_data(str(data)) if isinstance(data, str | Path) else data
     loss = loss or default_loss(network).name
     settings = Settings(
         epochs=epochs,

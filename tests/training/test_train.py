@@ -266,3 +266,9 @@ def test_a_bar_leaves_the_epochs_lines_behind():
     bar.finished()
     assert "a [b] run" in stream.getvalue()
     assert "epoch 1/2  loss 0.5000  train  75.00%  test  80.00%  4,000 img/s  1.5 s" in stream.getvalue()
+
+
+def test_data_may_be_named(tmp_path):
+    with pytest.raises(DataError, match="there is no such data set"):
+        train(Network.parse("INPUT[28x28x1] -> FC10"), "nothing-like-it", out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
