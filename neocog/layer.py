@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -132,7 +133,7 @@ class BadExample(Example):
         self.says = says
 
 
-class Layer:
+class Layer(ABC):
     """A layer's hyper-parameters, and every rule that follows from them. Subclasses are frozen dataclasses.
 
     Arrays are float64; `x` is (N, C, H, W) or (N, C, L). Weights are never stored here: a layer is a value.
@@ -171,9 +172,9 @@ class Layer:
         (x,) = inputs
         return x
 
+    @abstractmethod
     def cost(self, *inputs: Shape) -> Cost:
         """What the layer costs for one image: `Cost` states the counting rules."""
-        raise NotImplementedError
 
     def parameters(self, *inputs: Shape) -> dict[str, Parameter]:
         """The arrays the layer owns, by the name they have in the torch module."""
@@ -187,21 +188,21 @@ class Layer:
         """How many values the matrix of all unrolled windows (im2col) holds; 0 where nobody would build it."""
         return 0
 
+    @abstractmethod
     def forward(self, params: Arrays, *xs: Array, rng: np.random.Generator | None = None) -> tuple[Array, Any]:
         """Output and what `backward` needs. `rng` is None at inference; in training it draws what is random."""
-        raise NotImplementedError
 
+    @abstractmethod
     def backward(self, params: Arrays, cache: Any, dy: Array) -> tuple[tuple[Array, ...], dict[str, Array]]:
         """Gradients of the loss for each input and each trainable parameter, from its gradient for the output."""
-        raise NotImplementedError
 
     def updated(self, params: Arrays, cache: Any) -> dict[str, Array]:
         """The not-trainable arrays that a training forward pass changes (running statistics), with new values."""
         return {}
 
+    @abstractmethod
     def module(self, *inputs: Shape) -> nn.Module:
         """The torch module for these inputs, of volumes shaped as in `forward`."""
-        raise NotImplementedError
 
 
 class Activation(Layer):
