@@ -64,9 +64,7 @@ class TorchTrainer:
     def _step(self, x: NDArray[np.float32], labels: NDArray[np.int64], lr: float) -> tuple[float, int]:
         self.steps += 1
         self.module.train()
-        cuda = [self.device] if self.device.startswith("cuda") else []
-        with torch.random.fork_rng(devices=cuda):
-            torch.manual_seed(_mixed(self.seed, self.steps))
+        with seeded(torch.device(self.device), _mixed(self.seed, self.steps)):
             y = self.module(self._tensor(x))
         loss = self.loss.torch_value(y, torch.from_numpy(labels).to(self.device))
         value = float(loss.detach())
@@ -103,6 +101,22 @@ class TorchTrainer:
 
     def _tensor(self, x: NDArray[np.float32]) -> Tensor:
         return torch.from_numpy(x).to(self.device).contiguous(memory_format=self._format)
+
+
+@contextmanager
+def seeded(device: torch.device, seed: int) -> Iterator[None]:
+    """Let a device draw from a seed, then give it back the state it had.
+
+    `torch.manual_seed` would seed every kind of device, and remembers each call for those not yet started.
+    """
+    on_gpu = device.type == "cuda"
+    generator = torch.cuda.default_generators[device.index or 0] if on_gpu else torch.default_generator
+    before = generator.get_state()
+    generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        generator.set_state(before)
 
 
 def _mixed(seed: int, step: int) -> int:
