@@ -105,12 +105,17 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Window:
-    """The part of the input that one output position sees, one number for each spatial axis."""
+    """The part of the input that one output position sees, one number for each spatial axis.
+
+    With `upsampling` U the window lies over the input spread out, U - 1 gaps after each value: it sees only the
+    values, and U output positions lie to one of the input.
+    """
 
     kernel: Dims
     stride: Dims
     padding: Dims
     dilation: Dims
+    upsampling: Dims = ()
 
     @property
     def extent(self) -> Dims:

@@ -92,6 +92,11 @@ def write_number(value: float) -> str:
 
 
 COUNT = Kind("a whole number from 1", _counting, str)
+COUNTS = Kind(
+    "whole numbers from 1, as in 4, 2, 1",
+    lambda text: tuple(_counting(part.strip()) for part in text.split(",")),
+    lambda counts: ", ".join(map(str, counts)),
+)
 SIZE = Kind("a whole number from 1, or one for each axis as in 3x5", _dims(_counting), write_dims)
 SIZE0 = Kind("a whole number from 0, or one for each axis as in 0x1", _dims(_whole), write_dims)
 NUMBER = Kind("a number", _decimal, write_number)

@@ -9,7 +9,7 @@ from neocog.layer import Layer, Shape
 
 def counts(layer: Layer, x: Shape) -> tuple[int, int]:
     """(connections, macs) of one image."""
-    if layer.op in ("CONV", "POOL", "AVGPOOL", "L2POOL", "SUBSAMPLE"):
+    if layer.op in ("CONV", "LOCAL", "FILTER", "POOL", "AVGPOOL", "L2POOL", "SUBSAMPLE"):
         return _windowed(layer, x)
     connections = macs = 0
     if layer.op in ("FC", "RBF"):
@@ -18,6 +18,26 @@ def counts(layer: Layer, x: Shape) -> tuple[int, int]:
                 connections += 1
                 macs += 1
             connections += getattr(layer, "bias", False)
+    if layer.op == "DECONV":
+        for _ in product(*map(range, x.as_list()), *map(range, layer.window(x).kernel), range(layer.out_channels)):
+            connections += 1
+            macs += 1
+        for _ in product(*map(range, layer.output_shape(x).as_list())):
+            connections += layer.bias
+    if layer.op == "UPSAMPLE" and layer.mode == "bilinear":
+        for _ in product(*map(range, layer.output_shape(x).as_list())):
+            for _ in product(("before", "after"), repeat=x.rank):
+                connections += 1
+                macs += 1
+    if layer.op == "SPP":
+        for n in layer.levels:
+            for at in product(*(range(n) for _ in x.spatial)):
+                for pixel in product(*map(range, x.as_list())):
+                    # a bin holds each pixel that lies in it at least in part
+                    connections += all(
+                        (p + 1) * n > i * size and p * n < (i + 1) * size
+                        for i, p, size in zip(at, pixel, x.spatial, strict=False)
+                    )
     if layer.op == "GAP":
         for _ in product(*map(range, x.as_list())):
             connections += 1
@@ -32,7 +52,7 @@ def _windowed(layer: Layer, x: Shape) -> tuple[int, int]:
         for maps in maps_seen(layer, x.channels):
             for _ in product(maps, *map(range, window.kernel)):
                 connections += 1
-                macs += layer.op == "CONV"
+                macs += layer.op in ("CONV", "LOCAL", "FILTER")
             if layer.op == "SUBSAMPLE":
                 macs += 1  # the sum is multiplied once
             connections += layer.op == "SUBSAMPLE" or getattr(layer, "bias", False)
@@ -41,6 +61,8 @@ def _windowed(layer: Layer, x: Shape) -> tuple[int, int]:
 
 def maps_seen(layer: Layer, channels: int) -> list[list[int]]:
     """For each output map the input maps it is computed from."""
+    if layer.op == "LOCAL":
+        return [list(range(channels))] * layer.out_channels
     if layer.op != "CONV":
         return [[c] for c in range(channels)]
     if layer.table is not None:

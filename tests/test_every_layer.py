@@ -20,7 +20,7 @@ from neocog.spelling import places
 
 EXAMPLES = [example for layer in LAYERS for example in layer.examples]
 BAD_EXAMPLES = [example for layer in LAYERS for example in layer.bad_examples]
-WINDOWED = ("CONV", "POOL", "AVGPOOL", "L2POOL", "SUBSAMPLE")
+WINDOWED = ("CONV", "LOCAL", "POOL", "AVGPOOL", "L2POOL", "SUBSAMPLE")
 few = settings(derandomize=True, deadline=None, max_examples=40)
 
 
@@ -92,13 +92,15 @@ def windowed_layers(draw: st.DrawFn) -> tuple[Layer, Shape]:
 
     kernel, stride = each(1, 3), each(1, 3)
     dilation = each(1, 2) if op == "CONV" else (1,) * rank
-    padding = each(0, 2) if op == "CONV" else tuple(draw(st.integers(0, f // 2)) for f in kernel)
+    padding = each(0, 2) if op in ("CONV", "LOCAL") else tuple(draw(st.integers(0, f // 2)) for f in kernel)
     fit = draw(st.sampled_from(["exact", "floor", "ceil"]))
     rest = tuple(0 if fit == "exact" else draw(st.integers(0, s - 1)) for s in stride)
     axes = zip(each(1, 3), kernel, stride, padding, dilation, rest, strict=True)
     size = tuple((n - 1) * s + d * (f - 1) + 1 - 2 * p + r for n, f, s, p, d, r in axes)
     assume(min(size) > 0)
     options: dict[str, Any] = {"kernel_size": kernel, "stride": stride, "padding": padding, "fit": fit}
+    if op == "LOCAL":
+        options |= {"out_channels": draw(st.integers(1, 3)), "bias": draw(st.booleans())}
     if op != "CONV":
         return BY_OP[op](**options), Shape(size, draw(st.integers(1, 3)))
     groups, wide, flip = draw(st.integers(1, 3)), draw(st.integers(1, 2)), draw(st.booleans())
@@ -137,14 +139,46 @@ def test_witnesses_agree_for_any_volume(example: Example, spatial: list[int], ch
 
 
 @st.composite
+def enlarging_layers(draw: st.DrawFn) -> tuple[Layer, Shape]:
+    """A transposed convolution or an upsampling of any hyper-parameters, and an input for it."""
+    rank = draw(st.sampled_from([1, 2]))
+
+    def each(low: int, high: int) -> tuple[int, ...]:
+        return tuple(draw(st.integers(low, high)) for _ in range(rank))
+
+    x = Shape(each(1, 4), draw(st.integers(1, 3)))
+    if draw(st.booleans()):
+        return BY_OP["UPSAMPLE"](factor=each(1, 4), mode=draw(st.sampled_from(["nearest", "bilinear"]))), x
+    kernel, dilation = each(1, 4), each(1, 2)
+    padding = tuple(draw(st.integers(0, d * (f - 1))) for f, d in zip(kernel, dilation, strict=True))
+    options: dict[str, Any] = {"kernel_size": kernel, "dilation": dilation, "padding": padding, "stride": each(1, 3)}
+    return BY_OP["DECONV"](out_channels=draw(st.integers(1, 3)), bias=draw(st.booleans()), **options), x
+
+
+@few
+@given(enlarging_layers())
+def test_witnesses_agree_for_any_enlargement(case: tuple[Layer, Shape]) -> None:
+    layer, x = case
+    try:
+        layer.output_shape(x)
+    except NeocogError:
+        assume(False)  # the padding cuts off all there is
+    for check in layer_checks:
+        assert_passes(check(layer, (x,)))
+    assert (layer.cost(x).connections, layer.cost(x).macs) == counts(layer, x)
+
+
+@st.composite
 def settings_of(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
     """A layer's word and numbers for its continuous hyper-parameters, or a random connection table."""
-    op = draw(st.sampled_from(["LRELU", "BN", "LRN", "DROPOUT", "CONV"]))
+    op = draw(st.sampled_from(["LRELU", "BN", "GROUPNORM", "LRN", "DROPOUT", "CONV"]))
     number = st.floats(0.01, 1.0)
     if op == "LRELU":
         return op, {"slope": draw(st.floats(-2.0, 2.0))}
     if op == "BN":
         return op, {"eps": draw(number), "momentum": draw(st.floats(0.0, 1.0)), "affine": draw(st.booleans())}
+    if op == "GROUPNORM":
+        return op, {"groups": draw(st.sampled_from([1, 2, 4])), "eps": draw(number), "affine": draw(st.booleans())}
     if op == "DROPOUT":
         return op, {"probability": draw(st.floats(0.0, 0.9))}
     if op == "LRN":

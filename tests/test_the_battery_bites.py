@@ -23,11 +23,13 @@ from neocog.layers.add import Add
 from neocog.layers.avgpool import AvgPool
 from neocog.layers.batchnorm import BatchNorm
 from neocog.layers.conv import Conv
+from neocog.layers.deconv import Deconv
 from neocog.layers.dropout import Dropout
 from neocog.layers.lrn import LocalResponseNorm
 from neocog.layers.pool import MaxPool
 from neocog.layers.relu import ReLU
 from neocog.layers.subsample import Subsample
+from neocog.layers.upsample import Upsample
 from neocog.network import Step
 
 GRADIENTS = {"gradients-autograd", "gradients-finite"}
@@ -147,6 +149,31 @@ class WindowMisplaced(LocalResponseNorm):
         return replace_window(super().window(*inputs), kernel=3, padding=0)
 
 
+class EnlargesFromTheWrongSide(Upsample):
+    """Output i is taken to see ceil(i / F) instead of floor(i / F)."""
+
+    def window(self, *inputs):
+        return replace_window(super().window(*inputs), padding=0)
+
+
+class AlignsCorners(Upsample):
+    """Bilinear as torch does with `align_corners=True`: another weight for nearly every value."""
+
+    def module(self, *inputs):
+        return nn.Upsample(scale_factor=2.0, mode="bilinear", align_corners=True)
+
+
+class TurnsItsKernel(Deconv):
+    """Correlates where the transpose convolves: the kernel is the wrong way round in NumPy only."""
+
+    def forward(self, params, *xs, rng=None):
+        return super().forward(params | {"weight": params["weight"][..., ::-1, ::-1]}, *xs, rng=rng)
+
+    def backward(self, params, cache, dy):
+        dxs, grads = super().backward(params, cache, dy)
+        return dxs, grads | {"weight": grads["weight"][..., ::-1, ::-1]}
+
+
 def replace_window(window, **dims):
     return type(window)(**{**vars(window), **{name: (n, n) for name, n in dims.items()}})
 
@@ -248,6 +275,9 @@ WRONG: list[tuple[Layer, str, set[str]]] = [
     (WindowTooSmall(**LRN), "5x6x2", {"receptive-field"}),
     (WindowTooLarge(**LRN), "5x6x2", {"receptive-field"}),
     (WindowMisplaced(**LRN), "5x6x2", {"receptive-field"}),
+    (EnlargesFromTheWrongSide((2,)), "3x4x2", {"receptive-field"}),
+    (AlignsCorners((2,), mode="bilinear"), "3x4x2", {"values", "gradients-autograd"}),
+    (TurnsItsKernel((4,), 2, stride=(2,), padding=(1,)), "3x4x2", {"values", "gradients-autograd"}),
     (CallsItselfUncoupled(), "4x3x2", {"batch"}),
     (ConstantStatistics(), "4x3x2", GRADIENTS),
     (BiasedRunningVariance(), "4x3x2", {"buffers"}),
@@ -315,6 +345,7 @@ def failures(network: Network) -> set[tuple[str, str]]:
         "INPUT[12x3] -> CONV3-4 -> TANH -> GAP -> FC2 -> BN -> SOFTMAX",
         "INPUT[8x8x3] -> CONCAT[CONV1-2 | CONV3-2 | POOL3(S=1, P=1)] -> LRN -> SUBSAMPLE2 -> FC84 -> RBF10",
         "INPUT[8x8x2] -> CONV3-3 -> PRELU",
+        "INPUT[8x6x2] -> FILTER(edge) -> LOCAL3-4 -> GROUPNORM(G=2) -> UPSAMPLE2 -> DECONV4-3(S=2, P=1) -> SPP(2, 1)",
     ],
 )
 def test_a_sound_network_passes(text: str) -> None:

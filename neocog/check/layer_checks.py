@@ -152,7 +152,8 @@ def _directional(case: Case, name: str, direction: Array, training: bool) -> tup
 def receptive_field(case: Case) -> Iterator[Comparison]:
     """What one output position sees: nothing outside the window moves it, everything inside does. Fact C11."""
     layer = case.layer
-    one = replace(case, xs=tuple(x[:1] for x in case.xs))
+    params = {name: np.where(value == 0.0, 1.0, value) for name, value in case.params.items()}
+    one = replace(case, params=params, xs=tuple(x[:1] for x in case.xs))  # zeros of a fixed kernel lie inside too
     before = one.forward()
     size = before.shape[2:]
     for at in {tuple(n // 2 for n in size), tuple(n - 1 for n in size)}:
@@ -181,8 +182,12 @@ def _column(y: Array, at: tuple[int, ...]) -> Array:
 def _seen(window: Window | None, at: tuple[int, ...], size: tuple[int, ...]) -> NDArray[np.bool_]:
     """Which input positions (True) the rule says that output position `at` sees; None is its own position only."""
     window = window or Window(*[(n,) * len(size) for n in (1, 1, 0, 1)])
-    rule = zip(at, size, window.kernel, window.stride, window.padding, window.dilation, strict=True)
-    taps = [[t for t in (s * o - p + d * i for i in range(f)) if 0 <= t < n] for o, n, f, s, p, d in rule]
+    spread = window.upsampling or (1,) * len(size)
+    rule = zip(at, size, window.kernel, window.stride, window.padding, window.dilation, spread, strict=True)
+    taps = [
+        [t // u for t in (s * o - p + d * i for i in range(f)) if t % u == 0 and 0 <= t < n * u]
+        for o, n, f, s, p, d, u in rule
+    ]
     seen = np.zeros(size, bool)
     seen[np.ix_(*taps)] = True
     return seen
@@ -190,7 +195,7 @@ def _seen(window: Window | None, at: tuple[int, ...], size: tuple[int, ...]) -> 
 
 def _some(taps: Positions, most: int = 25) -> Positions:
     """All of them, or `most` spread evenly from the first to the last where the window is large."""
-    some: Positions = taps[np.unique(np.linspace(0, len(taps) - 1, most).astype(int))]
+    some: Positions = taps[np.unique(np.linspace(0, len(taps) - 1, min(most, len(taps))).astype(int))]
     return some
 
 

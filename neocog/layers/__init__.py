@@ -8,14 +8,18 @@ from .avgpool import AvgPool
 from .batchnorm import BatchNorm
 from .concat import Concat
 from .conv import Conv as Conv
+from .deconv import Deconv
 from .dropout import Dropout
 from .fc import FullyConnected
+from .filter import Filter
 from .flatten import Flatten
 from .gap import GlobalAvgPool
 from .gelu import GELU
+from .groupnorm import GroupNorm
 from .identity import Identity
 from .input import Input as Input
 from .l2pool import L2Pool
+from .local import LocallyConnected
 from .lrelu import LeakyReLU
 from .lrn import LocalResponseNorm
 from .pool import MaxPool
@@ -27,17 +31,24 @@ from .shortcut import Shortcut
 from .sigmoid import Sigmoid
 from .silu import SiLU
 from .softmax import Softmax
+from .spp import SpatialPyramid
 from .subsample import Subsample
 from .tanh import Tanh
+from .upsample import Upsample
 
 LAYERS: tuple[type[Layer], ...] = (
     Input,
     Conv,
+    LocallyConnected,
     MaxPool,
     AvgPool,
     L2Pool,
     GlobalAvgPool,
     Subsample,
+    SpatialPyramid,
+    Filter,
+    Deconv,
+    Upsample,
     FullyConnected,
     RBF,
     Flatten,
@@ -51,6 +62,7 @@ LAYERS: tuple[type[Layer], ...] = (
     GELU,
     SiLU,
     BatchNorm,
+    GroupNorm,
     LocalResponseNorm,
     Dropout,
     Add,

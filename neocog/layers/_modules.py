@@ -47,6 +47,66 @@ class Conv2d(_SpecialConv, nn.Conv2d):
     """`nn.Conv2d` with what `_SpecialConv` adds."""
 
 
+class LocallyConnected(nn.Module):
+    """A convolution whose kernels and biases differ from position to position."""
+
+    def __init__(self, shape: Dims, stride: Dims, padding: Dims, *, hang: Dims, bias: bool) -> None:
+        super().__init__()
+        rank = len(stride)
+        self.stride, self.kernel_size = stride, shape[-rank:]
+        self.ends = _ends(padding, hang)
+        self.weight = nn.Parameter(torch.zeros(shape))  # (K, C, *size', *F)
+        self.bias = nn.Parameter(torch.zeros(shape[0], *shape[2 : 2 + rank])) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """One small matrix product for each position: x (N, C, *size) -> y (N, K, *size')."""
+        views = F.pad(x, self.ends)
+        for axis, (size, step) in enumerate(zip(self.kernel_size, self.stride, strict=True), start=2):
+            views = views.unfold(axis, size, step)  # in the end (N, C, *size', *F)
+        rank = len(self.stride)
+        taps = views.flatten(-rank).flatten(2, -2)  # (N, C, positions, F*F)
+        y = torch.einsum("ncpt,kcpt->nkp", taps, self.weight.flatten(-rank).flatten(2, -2))
+        y = y.reshape(*y.shape[:2], *views.shape[2 : 2 + rank])
+        return y if self.bias is None else torch.add(y, self.bias)
+
+
+class Filter(nn.Module):
+    """One fixed kernel slid over every channel by itself."""
+
+    kernel: Tensor
+
+    def __init__(self, kernel: NDArray[np.float64], stride: Dims, padding: Dims, *, hang: Dims) -> None:
+        super().__init__()
+        self.stride = stride
+        self.ends = _ends(padding, hang)
+        self.register_buffer("kernel", torch.from_numpy(kernel).to(torch.get_default_dtype()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (N, C, H, W) -> y (N, C, H', W')."""
+        channels = x.shape[1]
+        return F.conv2d(
+            F.pad(x, self.ends), self.kernel.expand(channels, 1, -1, -1), stride=self.stride, groups=channels
+        )
+
+
+def _ends(padding: Dims, hang: Dims) -> list[int]:
+    """What `F.pad` is told: the last axis first, padding before and padding with overhang behind."""
+    return [end for p, h in zip(reversed(padding), reversed(hang), strict=True) for end in (p, p + h)]
+
+
+class SpatialPyramid(nn.Module):
+    """Adaptive max pooling at several levels, flattened and concatenated: (N, C, *size) -> (N, C * bins, 1, ...)."""
+
+    def __init__(self, levels: Dims, rank: int) -> None:
+        super().__init__()
+        pool = nn.AdaptiveMaxPool1d if rank == 1 else nn.AdaptiveMaxPool2d
+        self.pools = nn.ModuleList(pool(n) for n in levels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Levels in order; within a level channels, within a channel rows."""
+        return _as_volume(torch.cat([pool(x).flatten(1) for pool in self.pools], dim=1), like=x)
+
+
 class Linear(nn.Linear):
     """`nn.Linear` on a flattened volume: (N, C, *size) -> (N, K, 1, ...)."""
 

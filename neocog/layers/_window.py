@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from fractions import Fraction
 
-from ..errors import ShapeError
-from ..layer import Shape, Window
-from ..spelling import Dims, choice
+from ..errors import ShapeError, SpellingError
+from ..layer import Shape, Window, per_axis
+from ..spelling import Dims, choice, uniform, write_dims
 
 FIT = choice("exact", "floor", "ceil")
 
@@ -30,6 +30,30 @@ def overhang(shape: Shape, window: Window, outputs: Dims) -> Dims:
     """How far the last window reaches past the padded input: not zero only where `fit=ceil` added a window."""
     reach = zip(outputs, window.stride, window.extent, shape.spatial, window.padding, strict=True)
     return tuple(max(0, (n - 1) * s + e - (w + 2 * p)) for n, s, e, w, p in reach)
+
+
+def whole_input(x: Shape) -> Window:
+    """The window of a layer whose every output position sees all of the input: from end to end, seen from each."""
+    ones = (1,) * x.rank
+    return Window(tuple(2 * n - 1 for n in x.spatial), ones, tuple(n - 1 for n in x.spatial), ones)
+
+
+def same_padding(op: str, kernel_size: Dims, dilation: Dims = (1,)) -> Dims:
+    """The padding that keeps the size at stride 1: D(F - 1)/2. Raises SpellingError where that is not whole."""
+    if (padding := padding_left_out(kernel_size, dilation)) is None:
+        raise SpellingError(
+            f"{op} with F={write_dims(kernel_size)} has no default padding: P=(F-1)/2 is not a whole number",
+            hint="say P=, for instance P=0",
+        )
+    return padding
+
+
+def padding_left_out(kernel_size: Dims, dilation: Dims = (1,)) -> Dims | None:
+    """What P is when the text leaves it out: the same-size padding, or None where there is none."""
+    rank = max(len(kernel_size), len(dilation))
+    pairs = zip(per_axis(kernel_size, rank, "F"), per_axis(dilation, rank, "D"), strict=True)
+    doubled = [d * (f - 1) for f, d in pairs]
+    return None if any(p % 2 for p in doubled) else uniform(tuple(p // 2 for p in doubled))
 
 
 def _along_axis(shape: Shape, window: Window, axis: int, fit: str, layer: object) -> int:

@@ -41,9 +41,9 @@ import numpy as np
 
 from ..errors import ShapeError, SpellingError
 from ..layer import Array, Arrays, BadExample, Cost, Example, Layer, Parameter, Shape, Window, per_axis
-from ..spelling import COUNT, FLAG, SIZE, SIZE0, Dims, Kind, setting, uniform, write_dims
+from ..spelling import COUNT, FLAG, SIZE, SIZE0, Dims, Kind, setting
 from ._slide import slide, unslide
-from ._window import FIT, overhang, windows
+from ._window import FIT, overhang, padding_left_out, same_padding, windows
 
 if TYPE_CHECKING:
     from torch import nn
@@ -108,22 +108,11 @@ class Conv(Layer):
 
     def __post_init__(self) -> None:
         if self.padding is None:
-            object.__setattr__(self, "padding", self._same_padding())
+            object.__setattr__(self, "padding", same_padding(self.op, self.kernel_size, self.dilation))
         if self.out_channels % self.groups:
             raise SpellingError(f"G={self.groups} does not divide K={self.out_channels}", hint="a divisor of K")
         if self.table is not None:
             self._check_table(self.table)
-
-    def _same_padding(self) -> Dims:
-        rank = max(len(self.kernel_size), len(self.dilation))
-        pairs = zip(per_axis(self.kernel_size, rank, "F"), per_axis(self.dilation, rank, "D"), strict=True)
-        doubled = [d * (f - 1) for f, d in pairs]
-        if any(p % 2 for p in doubled):
-            raise SpellingError(
-                f"CONV with F={write_dims(self.kernel_size)} has no default padding: P=(F-1)/2 is not a whole number",
-                hint="say P=, for instance P=0",
-            )
-        return uniform(tuple(p // 2 for p in doubled))
 
     def _check_table(self, table: Table) -> None:
         if len(table) != self.out_channels:
@@ -135,12 +124,7 @@ class Conv(Layer):
 
     def default_of(self, name: str, declared: Any) -> Any:
         """Padding left out means the same-size padding, where there is one."""
-        if name != "padding":
-            return declared
-        try:
-            return self._same_padding()
-        except SpellingError:
-            return None
+        return padding_left_out(self.kernel_size, self.dilation) if name == "padding" else declared
 
     def window(self, *inputs: Shape) -> Window:
         """The kernel at this rank."""

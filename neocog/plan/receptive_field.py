@@ -1,14 +1,16 @@
 """Which input pixels one output position can see (fact C11).
 
-Along each axis, with windows of extent E = D(F-1) + 1, stride S and padding P, from the input inwards:
+Along each axis, with windows of extent E = D(F-1) + 1, stride S and padding P over an input spread out U times
+(U = 1 but for layers that enlarge), from the input inwards:
 
-    size  <- size + (E - 1) * jump
-    start <- start + ((E - 1)/2 - P) * jump
-    jump  <- jump * S
+    size  <- size + (E/U - 1) * jump
+    start <- start + ((E - 1)/2 - P)/U * jump
+    jump  <- jump * S/U
 
 `size` is how many input pixels one output position sees, `jump` how far apart two neighbouring positions look
 (the effective stride), `start` the centre of the first position's view, in pixels, the input's first pixel
-having its centre at 0. All are theoretical: near a border part of the view lies on padding.
+having its centre at 0. All are theoretical: near a border part of the view lies on padding. Behind a layer that
+enlarges, neighbouring positions may see unequally many pixels; `size` is then their mean.
 
 Source: Araujo, Norris and Sim, "Computing receptive fields of convolutional neural networks", Distill 2019.
 """
@@ -44,17 +46,18 @@ def through(field: Field, window: Window | None) -> Field:
     """The field behind a layer with this window; a layer without one sees its own position only."""
     if window is None:
         return field
-    steps = zip(field, window.extent, window.stride, window.padding, strict=True)
-    return tuple(_slide(axis, extent, stride, padding) for axis, extent, stride, padding in steps)
+    upsampling = window.upsampling or (1,) * len(field)
+    steps = zip(field, window.extent, window.stride, window.padding, upsampling, strict=True)
+    return tuple(_slide(*step) for step in steps)
 
 
-def _slide(axis: Axis, extent: int, stride: int, padding: int) -> Axis:
+def _slide(axis: Axis, extent: int, stride: int, padding: int, upsampling: int) -> Axis:
     if axis.jump is None:
         return axis
     return Axis(
-        size=axis.size + (extent - 1) * axis.jump,
-        jump=axis.jump * stride,
-        start=axis.start + ((extent - 1) / 2 - padding) * axis.jump,
+        size=axis.size + (extent / upsampling - 1) * axis.jump,
+        jump=axis.jump * stride / upsampling,
+        start=axis.start + ((extent - 1) / 2 - padding) / upsampling * axis.jump,
     )
 
 
