@@ -33,6 +33,36 @@ def test_alexnet_anchor():  # fact C11: size 195, stride 32; the unpadded first 
     assert (axis.size, axis.jump) == (195, 32)
 
 
+def padding(axis) -> float:
+    """How far the first position's view reaches beyond the image."""
+    return -axis.reach[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "size", "jump", "before"),
+    [
+        ("alexnet-one", "pool3", 195, 32, 2 + 2 * 8 + 3 * 16),
+        # 7x7/2, pooling, 4 x 3x3; then in each of three stages one 3x3 of stride 2 and three more
+        ("resnet18", "relu17", 11 + 4 * 8 + (8 + 3 * 16) + (16 + 3 * 32) + (32 + 3 * 64), 32, 217),
+        # to the second pooling 27; the 5x5 of two, five and two modules, and two poolings
+        ("googlenet", "concat9", 27 + 2 * 32 + 16 + 5 * 64 + 32 + 2 * 128, 32, 327),
+        ("all-cnn-c", "conv7", 7 + 3 * 4 + 8, 4, 13),
+        ("inception-v3", "concat15", 1311, 32, 618),  # both as in the Distill paper's table
+        ("inception-v4", "concat25", 2071, 32, 998),
+    ],
+)
+def test_anchors_of_well_known_networks(name, layer, size, jump, before):  # fact C11
+    axis = zoo(name).plan()[layer].field[0]
+    assert (axis.size, axis.jump, padding(axis)) == (size, jump, before)
+
+
+@pytest.mark.parametrize("name", ["dilated-context", "dilated-context-large"])
+def test_the_context_module_sees_what_its_paper_prints(name):  # facts C9, C11
+    plan = zoo(name).plan()
+    sizes = [row.field[0].size for row in plan.rows if row.node.layer.op == "CONV"]
+    assert sizes == [3, 5, 9, 17, 33, 65, 67, 67]
+
+
 def test_fully_connected_layers_see_everything_before_them():
     assert field("INPUT[28x28x1] -> CONV5-6(P=0) -> POOL2 -> FC10", "fc1")[0] == 28
 
