@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from neocog import Network
+from neocog.plan.drawing import draw
 from neocog.zoo import text
 
 NET = "INPUT[6x6x2] -> CONV3-4 -> RELU -> POOL2 -> FC3"
@@ -121,6 +122,25 @@ def test_net_is_a_text_a_file_a_zoo_name_or_a_model(neocog, tmp_path, trained):
         assert parameters(tmp_path / file) == parameters(NET) == 187
     assert parameters("vgg16") == parameters(text("vgg16")) == 138_357_544  # fact M1
     assert parameters(trained[1] / "model.safetensors") == 4 * 10 + (7 * 7 * 4 + 1) * 10
+
+
+def test_draw_writes_a_figure_beside_the_answer(neocog, tmp_path):
+    file = tmp_path / "new folder" / "my figure.SVG"
+    assert neocog("plan", NET, "--json", "--draw", file) == neocog("plan", NET, "--json")
+    figure = file.read_text(encoding="utf-8")
+    assert figure == draw(Network.parse(NET).plan(), title=NET)
+    assert "INPUT[6x6x2] -&gt; CONV3-4" in figure
+
+
+def test_a_figure_that_cannot_be_written_is_said_before_anything_is_printed(neocog, tmp_path):
+    code, out, err = neocog("plan", NET, "--draw", tmp_path / "figure.png")
+    assert (code, out) == (2, "")
+    assert "a figure is an SVG file, so a name ending in .svg is needed, not" in err
+    (tmp_path / "taken.svg").mkdir()
+    code, out, err = neocog("plan", NET, "--draw", tmp_path / "taken.svg")
+    assert (code, out) == (1, "")
+    assert f"{tmp_path / 'taken.svg'}: this file cannot be written" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["taken.svg"]
 
 
 def test_pattern_variables_are_given_with_D(neocog):

@@ -1,0 +1,134 @@
+"""Sizing rules that networks usually do well to follow, as advice: which layer departs from which, and what to try.
+
+Each rule is a function in `RULES`, from a plan to the advice it has. Source of those without another: the sizing
+patterns of Karpathy, "Convolutional neural networks: architectures", CS231n notes, Stanford, 2015 (fact M6).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from ..errors import clipped
+from ..layer import Window
+from .plan import Plan, Row
+
+
+class Advice(NamedTuple):
+    """What a rule says about a layer; `at` is its place in the text, empty where the layer has none."""
+
+    layer: str
+    at: str
+    rule: str
+    text: str
+
+
+def advice(plan: Plan) -> tuple[Advice, ...]:
+    """All that the rules have to say, rule by rule and in the order of the layers."""
+    return tuple(
+        Advice(row.name, str(row.node.at or ""), rule.__name__.replace("_", "-"), text)
+        for rule in RULES
+        for row, text in rule(plan)
+    )
+
+
+def even_input(plan: Plan) -> Iterator[tuple[Row, str]]:
+    """An input side can be halved as often as the layers halve it."""
+    source = plan.rows[0]
+    jumps = [axis.jump for row in _spatial(plan) for axis in row.field if axis.jump]
+    factor = 2 ** math.ceil(math.log2(max(jumps, default=1)))
+    if any(side % factor for side in source.output.spatial):
+        yield (
+            source,
+            f"the layers step {factor} pixels, which do not divide the sides of {source.output}",
+        )
+
+
+def small_filters(plan: Plan) -> Iterator[tuple[Row, str]]:
+    """Filters are 3x3, at most 5x5; only the first layer's are larger."""
+    for row, window in _convolutions(plan):
+        if max(window.kernel) > 5:
+            yield row, f"{_written(row)} has filters larger than 5, which only a first layer should have"
+
+
+def same_size(plan: Plan) -> Iterator[tuple[Row, str]]:
+    """Convolutions keep the size, with S=1 and P=(F-1)/2, and leave shrinking to the pooling; the first is free."""
+    for row, window in _convolutions(plan):
+        kept = zip(window.extent, window.padding, strict=True)
+        if set(window.stride) != {1} or any(2 * padding != extent - 1 for extent, padding in kept):
+            yield row, f"{row.inputs[0]} becomes {row.output} in {_written(row)}; S=1 and P=(F-1)/2 keep it"
+
+
+def gentle_pooling(plan: Plan) -> Iterator[tuple[Row, str]]:
+    """Pooling is 2x2 with S=2, or more rarely 3x3 with S=2; larger windows lose too much."""
+    for row in _spatial(plan):
+        window = row.node.layer.window(*row.inputs) if "POOL" in row.node.layer.op else None
+        if window and max(window.kernel) > 3:
+            yield row, f"{_written(row)} pools over more than 3x3 values; POOL2 loses less"
+
+
+def stacked_filters(plan: Plan) -> Iterator[tuple[Row, str]]:
+    """A stack of 3x3 filters sees as much as one large filter, with fewer weights and more non-linearities.
+
+    Source: Simonyan and Zisserman, "Very deep convolutional networks", 2014, section 2.3.
+    """
+    for row, window in _convolutions(plan):
+        size = window.kernel[0]
+        if set(window.kernel) == {size} and size > 3 and size % 2 and set(window.stride + window.dilation) == {1}:
+            count = (size - 1) // 2
+            yield row, f"{count} convolutions with F=3 see as much as {_written(row)}, with fewer weights"
+
+
+def halving(plan: Plan) -> Iterator[tuple[Row, str]]:
+    """Maps shrink by 2, not faster; a first layer may, to save memory."""
+    first = _first_window(plan)
+    for row in _spatial(plan):
+        window = row.node.layer.window(*row.inputs)
+        if window and row is not first and max(window.stride) > 2:
+            yield row, f"{_written(row)} shrinks its input {max(window.stride)} times at once; twice is gentler"
+
+
+def field_of_view(plan: Plan) -> Iterator[tuple[Row, str]]:
+    """The last maps see about the whole image: not less, and not several times as much.
+
+    Source: Araujo, Norris and Sim, "Computing receptive fields of convolutional neural networks", Distill 2019.
+    """
+    last = _spatial(plan)[-1]
+    sides = plan.rows[0].output.spatial
+    shares = [axis.size / side for axis, side in zip(last.field, sides, strict=True)]
+    if min(shares) < 1:
+        yield (
+            last,
+            f"the last positions see {min(shares):.0%} of a side of the image: go deeper, or pool more",
+        )
+    elif max(shares) > FAR_MORE:
+        yield last, f"the last positions see {max(shares):.1f} times a side of the image: fewer layers may do"
+
+
+FAR_MORE = 3
+RULES: tuple[Callable[[Plan], Iterator[tuple[Row, str]]], ...] = (
+    *(even_input, small_filters, same_size, gentle_pooling, stacked_filters, halving, field_of_view),
+)
+
+
+def _spatial(plan: Plan) -> list[Row]:
+    """INPUT and the layers that still give maps, not single positions."""
+    return [row for row in plan.rows if not row.inputs or row.output.positions > 1]
+
+
+def _first_window(plan: Plan) -> Row | None:
+    return next((row for row in plan.rows if row.inputs and row.node.layer.window(*row.inputs)), None)
+
+
+def _convolutions(plan: Plan) -> Iterator[tuple[Row, Window]]:
+    """The convolutions after the first layer with a window, which may be large."""
+    first = _first_window(plan)
+    for row in _spatial(plan):
+        window = row.node.layer.window(*row.inputs) if row.node.layer.op == "CONV" else None
+        if window and row is not first:
+            yield row, window
+
+
+def _written(row: Row) -> str:
+    return clipped(row.node.layer.token, 40)

@@ -1,0 +1,103 @@
+"""Limits on a plan's totals: which hold, and which layer to look at where one does not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import RunError
+from .memory import BYTES, OPTIMIZER_COPIES, memory
+from .plan import Plan, Row
+from .tables import size
+
+
+class BudgetError(RunError):
+    """A network that is larger than it may be."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """A limit beside what the network needs. `values` is each layer's part; memory is in bytes."""
+
+    name: str
+    limit: int
+    values: dict[str, int]
+
+    @property
+    def value(self) -> int:
+        """The network's total."""
+        return sum(self.values.values())
+
+    @property
+    def ok(self) -> bool:
+        """Whether the network stays within the limit, which it may reach."""
+        return self.value <= self.limit
+
+    @property
+    def largest(self) -> str:
+        """The name of the layer with the largest part, the first of several."""
+        return max(self.values, key=lambda name: self.values[name])
+
+    def as_dict(self) -> dict[str, Any]:
+        """`{"name", "limit", "value", "ok", "largest": {"layer", "value"}}`."""
+        largest = {"layer": self.largest, "value": self.values[self.largest]}
+        return {"name": self.name, "limit": self.limit, "value": self.value, "ok": self.ok, "largest": largest}
+
+    def check(self, plan: Plan) -> None:
+        """Raise BudgetError, naming the layer with the largest part, if the limit is exceeded."""
+        if self.ok:
+            return
+        value, limit, over = (self._shown(n) for n in (self.value, self.limit, self.value - self.limit))
+        part, row = self.values[self.largest], plan[self.largest]
+        raise BudgetError(
+            f"{value} {self._unit(plan)}, {over} more than the {limit} allowed",
+            hint=f"begin with {row.name}, {row.node.layer.token}: it has the most, "
+            f"{self._shown(part)} ({part / self.value:.1%})",
+        )
+
+    def _shown(self, number: int) -> str:
+        """The number as its budget is given; bytes in full too, so that a difference of one is seen."""
+        return f"{size(number)} ({number:,} bytes)" if self.name == "memory" else f"{number:,}"
+
+    def _unit(self, plan: Plan) -> str:
+        training = f"to train with {plan.optimizer}, batch {plan.batch}, {plan.dtype}"
+        return {"params": "parameters", "macs": "MACs an image", "memory": training}[self.name]
+
+
+def budgets(plan: Plan, limits: dict[str, int | None]) -> tuple[Budget, ...]:
+    """One Budget for each limit that is given, by `params`, `macs` and `memory` (bytes of training)."""
+    parts: dict[str, Callable[[Row], int]] = {
+        "params": lambda row: row.cost.parameters,
+        "macs": lambda row: row.cost.macs,
+        "memory": lambda row: _training_bytes(row, plan),
+    }
+    return tuple(
+        Budget(name, limit, {row.name: parts[name](row) for row in plan.rows})
+        for name, limit in limits.items()
+        if limit is not None
+    )
+
+
+def _training_bytes(row: Row, plan: Plan) -> int:
+    """The layer's part of `training_bytes`; the batch of images and labels is INPUT's."""
+    value_bytes, master_bytes = BYTES[plan.dtype], max(4, BYTES[plan.dtype])
+    volume = 0 if row.node.layer.in_place else row.output.elements * plan.batch * value_bytes
+    owned = row.node.layer.parameters(*row.inputs).values()
+    fixed = sum(p.size for p in owned if not p.trainable)
+    copies = row.cost.parameters * (2 + OPTIMIZER_COPIES[plan.optimizer])
+    batch = 0 if row.inputs else plan.memory["batch_bytes"]
+    return 2 * volume + (copies + fixed) * master_bytes + batch
+
+
+def largest_batch(plan: Plan, limit: int) -> int:
+    """The most images at a time whose training takes at most `limit` bytes; 0 if one is already too many.
+
+    Exact, for training bytes grow by the same number with every image.
+    """
+    shapes = [row.output for row in plan.rows]
+    one, two = (
+        memory(plan.network, shapes, plan.totals, batch, plan.dtype, plan.optimizer)["training_bytes"]
+        for batch in (1, 2)
+    )
+    return max(0, 1 + (limit - one) // (two - one))
