@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import NeocogError
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 LONGEST_CELL = 28
+GAP = "   "
 UNLIMITED = 1000
 
 
@@ -70,10 +71,6 @@ def print_table(
 
     No number is cut: where the console is too narrow, `optional` columns are left out in their order, and named.
     """
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
     columns = {name: [row[k] for row in rows] for k, name in enumerate(header)}
     for name in text:
         columns[name] = [clipped_cell(cell) for cell in columns[name]]
@@ -83,13 +80,8 @@ def print_table(
             break
         del columns[name]
         left_out.append(" ".join(name.split()))
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for name in columns:
-        left = name in text or name == prose
-        table.add_column(Text(name), justify="left" if left else "right", no_wrap=name != prose, vertical="top")
-    for cells in zip(*columns.values(), strict=True):
-        table.add_row(*map(Text, cells))
-    out.print(table)
+    for line in _lines(columns, {*text, prose}, prose, out.width):
+        out.print(line, soft_wrap=True)
     if left_out:
         print_wrapped(out, f"(left out at {out.width} columns: {', '.join(left_out)})")
 
@@ -101,13 +93,50 @@ def clipped_cell(cell: str) -> str:
 
 def _width(columns: dict[str, list[str]], prose: str) -> int:
     """How many characters wide the table would be, the column of prose being narrow."""
-    from rich.cells import cell_len
-
-    lines = {name: [*name.split("\n"), *cells] for name, cells in columns.items()}
-    widths = {name: max(map(cell_len, texts)) for name, texts in lines.items()}
+    widths = _widths(columns)
     if prose:
         widths[prose] = min(widths[prose], LONGEST_CELL)
-    return sum(widths.values()) + 3 * (len(widths) - 1)
+    return _total(widths)
+
+
+def _widths(columns: dict[str, list[str]]) -> dict[str, int]:
+    from rich.cells import cell_len
+
+    return {name: max(map(cell_len, [*name.split("\n"), *cells])) for name, cells in columns.items()}
+
+
+def _total(widths: dict[str, int]) -> int:
+    return sum(widths.values()) + len(GAP) * (len(widths) - 1)
+
+
+def _lines(columns: dict[str, list[str]], left: Collection[str], prose: str, room: int) -> Iterator[str]:
+    """The table as lines of text: head, rule, rows. Laid out here, since rich takes seconds for thousands of rows."""
+    from textwrap import wrap
+
+    widths = _widths(columns)
+    if prose:
+        widths[prose] = max(LONGEST_CELL, min(widths[prose], room - _total(widths) + widths[prose]))
+    head = [name.split("\n") for name in columns]
+    for k in range(max(map(len, head)), 0, -1):
+        yield _row([lines[-k] if k <= len(lines) else "" for lines in head], widths, left)
+    yield "─" * _total(widths)
+    for cells in zip(*columns.values(), strict=True):
+        wrapped = [
+            wrap(cell, widths[name]) or [""] if name == prose else [cell]
+            for name, cell in zip(columns, cells, strict=True)
+        ]
+        for k in range(max(map(len, wrapped))):
+            yield _row([lines[k] if k < len(lines) else "" for lines in wrapped], widths, left)
+
+
+def _row(cells: Sequence[str], widths: dict[str, int], left: Collection[str]) -> str:
+    from rich.cells import cell_len
+
+    padded = []
+    for cell, (name, width) in zip(cells, widths.items(), strict=True):
+        space = " " * (width - cell_len(cell))
+        padded.append(cell + space if name in left else space + cell)
+    return GAP.join(padded).rstrip()
 
 
 def print_wrapped(out: Console, line: str) -> None:
