@@ -19,6 +19,7 @@ softmax(y)_k = e^{y_k} / sum_i e^{y_i}:
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -34,22 +35,22 @@ if TYPE_CHECKING:
 SMALLEST = 1e-30  # a probability below it counts as it; float32 can still hold its inverse
 
 
-class Loss:
+class Loss(ABC):
     """A measure of how wrong the outputs of a batch are. The module's docstring has the formulas."""
 
     name: ClassVar[str]
 
+    @abstractmethod
     def value(self, y: ArrayLike, target: ArrayLike) -> float:
         """Mean loss over the batch, from y (N, K)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def gradient(self, y: ArrayLike, target: ArrayLike) -> Array:
         """Derivative of `value` for y: (N, K)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def torch_value(self, y: Tensor, target: Tensor) -> Tensor:
         """The same value as a torch scalar with a gradient. Class numbers are int64."""
-        raise NotImplementedError
 
     def posterior(self, y: ArrayLike) -> Array:
         """The probability of each class, (N, K): softmax of the scores."""
