@@ -53,6 +53,7 @@ $(READY): pyproject.toml constraints.txt
 bench-env: $(READY) $(BENCH_READY)
 
 bench: bench-env
+	@$(BIN)/python bench/refusals.py
 	@$(BIN)/python bench/compare.py
 
 $(BENCH_READY): bench/requirements.txt

@@ -1,9 +1,7 @@
 """Hostile texts are refused by arithmetic: quickly, in little memory, with a message (reliability: N1, N2)."""
 
 import random
-import subprocess
-import sys
-import textwrap
+import tracemalloc
 
 import pytest
 
@@ -53,43 +51,18 @@ def test_a_hostile_text_is_refused_with_a_message(name):
     assert len(str(caught.value)) < 1000
 
 
-def test_refusing_costs_neither_time_nor_memory():
-    """Peak memory of each refusal stays under 16 MiB and processor time under 50 ms (both limits are the promise)."""
-    script = textwrap.dedent(
-        """
-        import sys, time, tracemalloc
-        sys.path.insert(0, sys.argv[1])
-        from test_limits import HOSTILE
-        from neocog import Network, NeocogError
-        def refuse(text):
-            try:
-                Network.parse(text).plan()
-            except NeocogError:
-                return True
-        refuse("[")
-        for name, text in HOSTILE.items():
-            quickest = 9.0
-            for _ in range(3):
-                start = time.process_time()
-                assert refuse(text), name
-                quickest = min(quickest, time.process_time() - start)
-            tracemalloc.start()
-            refuse(text)
-            peak = tracemalloc.get_traced_memory()[1]
-            tracemalloc.stop()
-            print(f"{name}|{quickest * 1e3:.1f}|{peak / 2**20:.1f}")
-        """
-    )
-    from pathlib import Path
-
-    run = subprocess.run(
-        [sys.executable, "-c", script, str(Path(__file__).parent)], capture_output=True, text=True, check=False
-    )
-    assert run.returncode == 0, run.stderr
-    figures = [line.split("|") for line in run.stdout.splitlines()]
-    assert len(figures) == len(HOSTILE)
-    assert {name for name, _, mebibytes in figures if float(mebibytes) >= 16} == set()
-    assert {name for name, milliseconds, _ in figures if float(milliseconds) >= 50} == set()
+def test_refusing_costs_little_memory():
+    """How long it takes is measured by bench/refusals.py: no test depends on a clock."""
+    with pytest.raises(NeocogError):
+        Network.parse("[")  # the grammar is made once, and belongs to no refusal
+    peaks = {}
+    for name, text in HOSTILE.items():
+        tracemalloc.start()
+        with pytest.raises(NeocogError):
+            Network.parse(text).plan()
+        peaks[name] = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert {name for name, peak in peaks.items() if peak >= 16 * 2**20} == set()
 
 
 PIECES = (*'[]()|*?=,.#"x-><019 \n', "->", "CONV3-4", "ADD[", "INPUT[8x8x1]", "def ", "fit=", "TABLE=", "é", "\x00")
