@@ -117,6 +117,12 @@ class Window:
     dilation: Dims
     upsampling: Dims = ()
 
+    @classmethod
+    def over(cls, shape: Shape) -> Window:
+        """The window that is the whole volume, as FC sees it."""
+        ones = (1,) * shape.rank
+        return cls(shape.spatial, ones, (0,) * shape.rank, ones)
+
     @property
     def extent(self) -> Dims:
         """Kernel size once dilated: D * (F - 1) + 1 (fact C9)."""

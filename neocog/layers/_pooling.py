@@ -9,7 +9,7 @@ from typing import Any
 from ..errors import SpellingError
 from ..layer import Array, Layer, Shape, Window, per_axis
 from ..spelling import SIZE, SIZE0, Dims, setting, uniform, write_dims
-from ._window import FIT, overhang, windows
+from ._window import FIT, window_at, windows
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,7 @@ class Pooling(Layer):
 
     def window(self, *inputs: Shape) -> Window:
         """The window at this rank; pooling is never dilated."""
-        rank = inputs[0].rank
-        kernel, stride, padding = (per_axis(d, rank, self) for d in (self.kernel_size, self.stride, self.padding))
-        return Window(kernel, stride, padding, (1,) * rank)
+        return window_at(inputs[0].rank, self, self.kernel_size, self.stride, self.padding)
 
     def output_shape(self, *inputs: Shape) -> Shape:
         """(H - F + 2P)/S + 1 on each axis; channels stay (fact P1)."""
@@ -51,10 +49,6 @@ class Pooling(Layer):
     def taps(self, x: Shape) -> int:
         """How many values one window holds."""
         return math.prod(self.window(x).kernel)
-
-    def hangs(self, x: Shape) -> bool:
-        """Whether `fit=ceil` adds windows that reach over the edge of this input."""
-        return any(overhang(x, self.window(x), self.output_shape(x).spatial))
 
 
 def seen_by(x: Array) -> Shape:

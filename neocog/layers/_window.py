@@ -26,6 +26,11 @@ def windows(shape: Shape, window: Window, fit: str, layer: object) -> Dims:
     return tuple(_along_axis(shape, window, axis, fit, layer) for axis in range(shape.rank))
 
 
+def window_at(rank: int, layer: object, kernel: Dims, stride: Dims, padding: Dims, dilation: Dims = (1,)) -> Window:
+    """The window of a layer on a volume of `rank` axes. Raises ShapeError where it was written for another rank."""
+    return Window(*(per_axis(dims, rank, layer) for dims in (kernel, stride, padding, dilation)))
+
+
 def overhang(shape: Shape, window: Window, outputs: Dims) -> Dims:
     """How far the last window reaches past the padded input: not zero only where `fit=ceil` added a window."""
     reach = zip(outputs, window.stride, window.extent, shape.spatial, window.padding, strict=True)

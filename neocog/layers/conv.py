@@ -40,10 +40,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ..errors import ShapeError, SpellingError
-from ..layer import Array, Arrays, BadExample, Cost, Example, Layer, Parameter, Shape, Window, per_axis
+from ..layer import Array, Arrays, BadExample, Cost, Example, Layer, Parameter, Shape, Window
 from ..spelling import COUNT, FLAG, SIZE, SIZE0, Dims, Kind, setting
 from ._slide import slide, unslide
-from ._window import FIT, overhang, padding_left_out, same_padding, windows
+from ._window import FIT, overhang, padding_left_out, same_padding, window_at, windows
 
 if TYPE_CHECKING:
     from torch import nn
@@ -128,9 +128,7 @@ class Conv(Layer):
 
     def window(self, *inputs: Shape) -> Window:
         """The kernel at this rank."""
-        rank = inputs[0].rank
-        dims = (self.kernel_size, self.stride, self.padding, self.dilation)
-        return Window(*(per_axis(d, rank, self) for d in dims))
+        return window_at(inputs[0].rank, self, self.kernel_size, self.stride, self.padding, self.dilation)
 
     def output_shape(self, *inputs: Shape) -> Shape:
         """(H - D(F-1) - 1 + 2P)/S + 1 on each axis, K channels."""

@@ -36,10 +36,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ..errors import ShapeError
-from ..layer import Array, Arrays, BadExample, Cost, Example, Layer, Parameter, Shape, Window, per_axis
+from ..layer import Array, Arrays, BadExample, Cost, Example, Layer, Parameter, Shape, Window
 from ..spelling import COUNT, FLAG, SIZE, SIZE0, Dims, setting
 from ._slide import slide, unslide
-from ._window import padding_left_out, same_padding
+from ._window import padding_left_out, same_padding, window_at
 
 if TYPE_CHECKING:
     from torch import nn
@@ -82,8 +82,7 @@ class Deconv(Layer):
 
     def _kernel(self, rank: int) -> Window:
         """The kernel at this rank, as it lies on the output."""
-        dims = (self.kernel_size, self.stride, self.padding, self.dilation)
-        return Window(*(per_axis(d, rank, self) for d in dims))
+        return window_at(rank, self, self.kernel_size, self.stride, self.padding, self.dilation)
 
     def window(self, *inputs: Shape) -> Window:
         """The turned kernel, over an input spread out S times."""

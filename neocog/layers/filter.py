@@ -26,11 +26,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ..errors import ShapeError
-from ..layer import Array, Arrays, BadExample, Cost, Example, Layer, Parameter, Shape, Window, per_axis
+from ..layer import Array, Arrays, BadExample, Cost, Example, Layer, Parameter, Shape, Window
 from ..signal import FILTERS
 from ..spelling import SIZE, SIZE0, Dims, choice, setting
 from ._slide import slide, unslide
-from ._window import FIT, overhang, windows
+from ._window import FIT, overhang, window_at, windows
 
 if TYPE_CHECKING:
     from torch import nn
@@ -63,8 +63,7 @@ class Filter(Layer):
 
     def window(self, *inputs: Shape) -> Window:
         """3 x 3."""
-        rank = inputs[0].rank
-        return Window((3,) * rank, per_axis(self.stride, rank, self), per_axis(self.padding, rank, self), (1,) * rank)
+        return window_at(inputs[0].rank, self, (3,), self.stride, self.padding)
 
     def output_shape(self, *inputs: Shape) -> Shape:
         """(H - 3 + 2P)/S + 1 on each axis; channels stay."""

@@ -37,8 +37,7 @@ class Flatten(Layer):
 
     def window(self, *inputs: Shape) -> Window:
         """The whole input: any of its positions may stand at a channel of the output."""
-        rank = inputs[0].rank
-        return Window(inputs[0].spatial, (1,) * rank, (0,) * rank, (1,) * rank)
+        return Window.over(inputs[0])
 
     def forward(self, params: Arrays, *xs: Array, rng: np.random.Generator | None = None) -> tuple[Array, Any]:
         """x (N, C, *size) -> y (N, C*H*W, 1, 1)."""

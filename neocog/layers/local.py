@@ -32,10 +32,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..layer import Array, Arrays, BadExample, Cost, Example, Layer, Parameter, Shape, Window, per_axis
+from ..layer import Array, Arrays, BadExample, Cost, Example, Layer, Parameter, Shape, Window
 from ..spelling import COUNT, FLAG, SIZE, SIZE0, Dims, setting
 from ._slide import slide, unslide
-from ._window import FIT, overhang, padding_left_out, same_padding, windows
+from ._window import FIT, overhang, padding_left_out, same_padding, window_at, windows
 
 if TYPE_CHECKING:
     from torch import nn
@@ -80,9 +80,7 @@ class LocallyConnected(Layer):
 
     def window(self, *inputs: Shape) -> Window:
         """The kernel at this rank; it is never dilated."""
-        rank = inputs[0].rank
-        kernel, stride, padding = (per_axis(d, rank, self) for d in (self.kernel_size, self.stride, self.padding))
-        return Window(kernel, stride, padding, (1,) * rank)
+        return window_at(inputs[0].rank, self, self.kernel_size, self.stride, self.padding)
 
     def output_shape(self, *inputs: Shape) -> Shape:
         """(H - F + 2P)/S + 1 on each axis, K channels."""

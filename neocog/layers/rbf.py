@@ -99,8 +99,7 @@ class RBF(Layer):
 
     def window(self, *inputs: Shape) -> Window:
         """The whole input, which is one position."""
-        rank = inputs[0].rank
-        return Window((1,) * rank, (1,) * rank, (0,) * rank, (1,) * rank)
+        return Window.over(inputs[0])
 
     def forward(self, params: Arrays, *xs: Array, rng: np.random.Generator | None = None) -> tuple[Array, Any]:
         """x (N, 84, 1, 1) -> y (N, K, 1, 1)."""
