@@ -14,7 +14,7 @@ from pathlib import Path
 
 from neocog.errors import NeocogError
 from neocog.layer import Example, Layer, Shape
-from neocog.layers import LAYERS
+from neocog.layers import LAYERS, Auxiliary
 from neocog.network import Network
 from neocog.spelling import pattern, places
 
@@ -24,12 +24,17 @@ NOTICE = "<!-- Written by `make docs` from {}: change that, not this. -->"
 
 def pages() -> dict[str, str]:
     """The text of every page by file name."""
-    return {"README.md": index(), **{f"{layer.op.lower()}.md": page(layer) for layer in LAYERS}}
+    return {"README.md": index(), **{file_name(layer): page(layer) for layer in LAYERS}}
+
+
+def file_name(layer: type[Layer]) -> str:
+    """The page of a layer is called as its file: no system forbids that name, as one does `aux`."""
+    return f"{layer.__module__.rpartition('.')[2]}.md"
 
 
 def index() -> str:
     """The list of all layers."""
-    rows = [(f"[{layer.op}]({layer.op.lower()}.md)", code(spelled(layer)), cell(summary(layer))) for layer in LAYERS]
+    rows = [(f"[{layer.op}]({file_name(layer)})", code(spelled(layer)), cell(summary(layer))) for layer in LAYERS]
     intro = "One page for each layer of the [notation](../notation.md): formula, gradient, costs, examples."
     return joined(NOTICE.format("neocog/layers/"), "# Layers", intro, table(("layer", "written", "what it is"), rows))
 
@@ -72,7 +77,9 @@ def spelled(layer: type[Layer]) -> str:
     """How the layer is written, with letters for the numbers."""
     if layer.op == "INPUT":
         return "INPUT[<H>x<W>x<C>]"
-    return f"{layer.op}[ a | b ]" if layer.joins else pattern(layer.op, places(layer))
+    if layer.joins:
+        return f"{layer.op}[ a | b ]"
+    return pattern(layer.op, places(layer)) + ("[ a ]" if layer is Auxiliary else "")
 
 
 def settings(layer: type[Layer]) -> Iterable[Sequence[str]]:
@@ -108,7 +115,9 @@ def read(layer: type[Layer], example: Example) -> Layer:
     if layer.joins:
         return layer()
     before = "" if layer.op == "INPUT" else f"INPUT[{(*example.inputs, '1x1x1')[0]}] -> "
-    return Network.parse(before + example.token).nodes[-1].layer
+    branch = "[ID] -> ID" if layer is Auxiliary else ""
+    network = Network.parse(before + example.token + branch)
+    return next(node.layer for node in reversed(network.nodes) if type(node.layer) is layer)
 
 
 def joined(*parts: str) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from .errors import ShapeError
 from .layer import Layer, Shape
+from .layers import Auxiliary
 
 if TYPE_CHECKING:
     from torch import nn
@@ -38,7 +39,10 @@ class Step:
 
 @dataclass(frozen=True)
 class Branch:
-    """Several chains that start from the same volume and are joined: `ADD[ a | b ]`."""
+    """Several chains that start from the same volume and are joined: `ADD[ a | b ]`.
+
+    Where `join` is AUX there is one chain, a side branch, and what follows reads the volume before it.
+    """
 
     join: Layer
     arms: tuple[Chain, ...]
@@ -105,6 +109,11 @@ class Network:
         """The layers in the order they run."""
         return tuple(_Lowering().run(self.chain))
 
+    @cached_property
+    def side_outputs(self) -> dict[str, float]:
+        """The ends of side branches (AUX), which training learns from too, and the weights of their losses."""
+        return {node.name: node.layer.weight for node in self.nodes if isinstance(node.layer, Auxiliary)}
+
     @property
     def input_shape(self) -> Shape:
         """The volume that one image fills."""
@@ -155,7 +164,8 @@ class _Lowering:
                 source = self._node(item.layer, source, item.at)
             else:
                 ends = [self._chain(arm, source) for arm in item.arms]
-                source = self._node(item.join, tuple(i for end in ends for i in end), item.at)
+                joined = self._node(item.join, tuple(i for end in ends for i in end), item.at)
+                source = source if isinstance(item.join, Auxiliary) else joined
         return source
 
     def _node(self, layer: Layer, inputs: tuple[int, ...], at: Span | None) -> tuple[int, ...]:

@@ -34,6 +34,12 @@ class Trace:
         """The network's output as scores (N, K) where it is a vector, else as a volume (N, K, *size)."""
         return as_scores(self.outputs[-1])
 
+    @property
+    def side_outputs(self) -> dict[str, Array]:
+        """The scores (N, K) of each side branch (AUX), by node name."""
+        named = zip(self.network.nodes, self.outputs, strict=True)
+        return {node.name: as_scores(y) for node, y in named if node.name in self.network.side_outputs}
+
 
 def as_scores(y: Array) -> Array:
     """(N, K, 1, 1) -> (N, K): the one rule by which a network's last volume becomes scores."""
@@ -59,14 +65,18 @@ def forward(network: Network, weights: Weights, x: NDArray[Any], rng: np.random.
     return Trace(network, tuple(outputs), tuple(caches), params)
 
 
-def backward(trace: Trace, dy: Array) -> tuple[Array, dict[str, Array]]:
+def backward(trace: Trace, dy: Array, dsides: Mapping[str, Array] | None = None) -> tuple[Array, dict[str, Array]]:
     """Gradients for the network's input and for every trainable array, from the gradient of its output.
 
-    `dy` has the shape of `trace.output`. A volume read by several nodes gets the sum of their gradients.
+    `dy` has the shape of `trace.output`, and `dsides` those of `trace.side_outputs`, zero where left out. A volume read
+    by several nodes gets the sum of their gradients.
     """
     grads: dict[str, Array] = {}
     arriving = [np.zeros_like(y) for y in trace.outputs]
     arriving[-1] = dy.reshape(trace.outputs[-1].shape)
+    for i, node in enumerate(trace.network.nodes):
+        if dsides and node.name in dsides:
+            arriving[i] = dsides[node.name].reshape(trace.outputs[i].shape)
     for i in reversed(range(len(arriving))):
         node = trace.network.nodes[i]
         dxs, own = node.layer.backward(trace.params[i], trace.caches[i], arriving[i])

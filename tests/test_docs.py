@@ -51,7 +51,7 @@ def test_layer_pages_are_what_the_layers_say_now():
 def test_every_layer_has_a_page_and_the_notation_names_it():
     notation = (ROOT / "docs" / "notation.md").read_text(encoding="utf-8")
     for layer in LAYERS:
-        assert f"{layer.op.lower()}.md" in builder().pages()
+        assert builder().file_name(layer) in builder().pages()
         assert re.search(rf"\b{layer.op}(?![A-Z])", notation), f"docs/notation.md does not mention {layer.op}"
 
 

@@ -380,13 +380,20 @@ def test_a_wrong_layer_is_named_where_it_stands() -> None:
 def test_wrong_wiring_is_caught_though_every_layer_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
     right = reference.backward
 
-    def doubled(trace: reference.Trace, dy: np.ndarray) -> Any:
-        dx, grads = right(trace, dy)
+    def doubled(trace: reference.Trace, dy: np.ndarray, dsides: dict[str, np.ndarray]) -> Any:
+        dx, grads = right(trace, dy, dsides)
         return dx, grads | {"conv1.weight": 2.0 * grads["conv1.weight"]}
 
     monkeypatch.setattr(reference, "backward", doubled)
     found = failures(Network.parse("INPUT[6x6x2] -> CONV3-4 -> RELU -> ADD[CONV3-4 | ID] -> FC3"))
     assert found == {("conv1", "network-gradients"), ("network", "network-finite")}
+
+
+def test_a_side_output_whose_gradient_is_lost_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = reference.backward
+    monkeypatch.setattr(reference, "backward", lambda trace, dy, dsides: right(trace, dy))
+    found = failures(Network.parse("INPUT[6x6x2] -> CONV3-4 -> AUX[FC3] -> RELU -> FC3"))
+    assert {("fc1", "network-gradients"), ("conv1", "network-gradients"), ("network", "network-finite")} <= found
 
 
 def replace_layer(network: Network, name: str, layer: Layer) -> Network:

@@ -96,11 +96,13 @@ def _together(network: Network, batch: int, seed: int) -> dict[str, list[Finding
     directional: list[Comparison] = []
     for run, trace in _runs(_Run(network, weights, x, training=False)):
         dy = rng.standard_normal(trace.output.shape)
-        dx, dweights = reference.backward(trace, dy)
+        dsides = {name: rng.standard_normal(y.shape) for name, y in trace.side_outputs.items()}
+        dx, dweights = reference.backward(trace, dy, dsides)
         mine = {"x": dx} | dweights
-        directional.append(_directional(run, trace, dy, mine, rng))
+        dys = {network.nodes[-1].name: dy} | dsides
+        directional.append(_directional(run, dys, mine, rng))
         if run.is_torch_comparable(trace):
-            for node, comparison in _against_torch(run, trace, dy, mine):
+            for node, comparison in _against_torch(run, trace, dys, mine):
                 (gradients if comparison.what.startswith("d") else outputs)[node].append(comparison)
     findings = {
         node.name: [
@@ -126,10 +128,18 @@ def _equal(a: reference.Trace, b: reference.Trace) -> bool:
     return all(np.array_equal(y, z) for y, z in zip(a.outputs, b.outputs, strict=True))
 
 
+def _scores(trace: reference.Trace) -> dict[str, Array]:
+    """The network's output and its side outputs, by node name."""
+    return {trace.network.nodes[-1].name: trace.output} | trace.side_outputs
+
+
 def _against_torch(
-    run: _Run, trace: reference.Trace, dy: Array, mine: dict[str, Array]
+    run: _Run, trace: reference.Trace, dys: dict[str, Array], mine: dict[str, Array]
 ) -> Iterator[tuple[str, Comparison]]:
-    """Each node's output and parameter gradients, and the input's gradient, against torch: (node name, comparison)."""
+    """Each node's output and parameter gradients, and the input's gradient, against torch: (node name, comparison).
+
+    `dys` are the gradients of the network's outputs by node name, `mine` those that the reference derives from them.
+    """
     import torch
 
     from ..torch_engine import NetworkModule, write_weights
@@ -138,7 +148,8 @@ def _against_torch(
     write_weights(module, run.weights)
     x = torch.from_numpy(run.x.copy()).requires_grad_()
     volumes = module.run(x)
-    torch.autograd.backward([volumes[-1]], [torch.from_numpy(dy.reshape(trace.outputs[-1].shape))])
+    ends = [(y, dys[node.name]) for node, y in zip(run.network.nodes, volumes, strict=True) if node.name in dys]
+    torch.autograd.backward([y for y, _ in ends], [torch.from_numpy(dy.reshape(y.shape)) for y, dy in ends])
     mode = mode_name(run.training)
     for node, y, volume in zip(run.network.nodes, trace.outputs, volumes, strict=True):
         yield node.name, Comparison(f"output, {mode}", difference(y, volume.detach().numpy()), DEEP)
@@ -151,9 +162,7 @@ def _against_torch(
         yield node_name, Comparison(f"d{own}, {mode}", error, DEEP)
 
 
-def _directional(
-    run: _Run, trace: reference.Trace, dy: Array, gradients: dict[str, Array], rng: np.random.Generator
-) -> Comparison:
+def _directional(run: _Run, dys: dict[str, Array], gradients: dict[str, Array], rng: np.random.Generator) -> Comparison:
     """<dy, J v> against <J' dy, v>, for a step v of the input and all weights at once, each in its own size.
 
     When a ReLU or a maximum changes sides within the step, the difference is no derivative. That is rare and
@@ -163,11 +172,12 @@ def _directional(
     error = np.inf
     for _ in range(3):
         v = {name: rng.standard_normal(g.shape) * np.sqrt(np.mean(sizes[name] ** 2)) for name, g in gradients.items()}
-        ahead, behind = run.forward(TINY_STEP, v).output, run.forward(-TINY_STEP, v).output
-        moved = (ahead - behind) / (2.0 * TINY_STEP)
+        ahead, behind = (_scores(run.forward(step, v)) for step in (TINY_STEP, -TINY_STEP))
+        moved = {name: (ahead[name] - behind[name]) / (2.0 * TINY_STEP) for name in dys}
+        rise = sum(float(np.vdot(dy, moved[name])) for name, dy in dys.items())
         slope = sum(float(np.vdot(gradients[name], v[name])) for name in v)
-        size = max(float(np.linalg.norm(moved)), abs(slope), np.finfo(float).tiny)
-        error = min(error, abs(float(np.vdot(dy, moved)) - slope) / size)
+        size = max(*(float(np.linalg.norm(m)) for m in moved.values()), abs(slope), np.finfo(float).tiny)
+        error = min(error, abs(rise - slope) / size)
         if error <= COARSE:
             break
     return Comparison(f"along one direction of input and weights, {mode_name(run.training)}", error, COARSE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..layer import Layer
 from .add import Add
+from .auxiliary import Auxiliary as Auxiliary
 from .avgpool import AvgPool
 from .batchnorm import BatchNorm
 from .concat import Concat
@@ -67,6 +68,7 @@ LAYERS: tuple[type[Layer], ...] = (
     Dropout,
     Add,
     Concat,
+    Auxiliary,
     Identity,
     Shortcut,
 )

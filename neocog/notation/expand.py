@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import NoReturn
 
 from ..errors import NeocogError, NotationError, SpellingError
 from ..layer import Layer, Shape
-from ..layers import BY_OP, Input
+from ..layers import BY_OP, Auxiliary, Input
 from ..network import Branch, Chain, Item, Network, Span, Step
 from ..spelling import Token, places
 from . import syntax
@@ -20,6 +21,12 @@ from .limits import DEPTH, DIGITS, LAYERS, located
 from .words import split_word, suggestion
 
 FITS = ("exact", "floor", "ceil")
+WITH_SQUARE_BRACKETS = {
+    Input.op: "INPUT[28x28x1]",
+    **{op: f"{op}[ a | b ]" for op, known in BY_OP.items() if known.joins},
+    Auxiliary.op: "AUX(0.3)[ a ]",
+}
+"""Words that hold a size or branches, and how they are written."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 Scope = Mapping[str, str]
@@ -54,7 +61,11 @@ class _Expansion:
         if unused := sorted(set(self.given) - self.used):
             has = ", ".join(sorted(self.used)) or "none"
             raise NotationError(f"the text has no variable {unused[0]}", hint=f"its variables are: {has}")
-        return Network(self._chain(self.source.chain, self.globals))
+        chain = self._chain(self.source.chain, self.globals)
+        if isinstance(chain[-1], Branch) and isinstance(chain[-1].join, Auxiliary):
+            at = chain[-1].at or self._place(self.source.chain[-1])
+            self._fail_at(at, "a network ends in its own scores, not in a side output", hint="-> FC10 at the end")
+        return Network(chain)
 
     # -- what stands before the network ------------------------------------------------------------------------
 
@@ -125,7 +136,7 @@ class _Expansion:
                 return self._times(count, scope) * self._count(body, scope, depth + 1)
             case syntax.Maybe(inner, variable):
                 return self._switch(variable, scope) * self._count_one(inner, scope, depth)
-            case syntax.Split(_, arms):
+            case syntax.Split(_, _, arms):
                 return 1 + sum(self._count(arm, scope, depth + 1) for arm in arms)
             case syntax.Word(word, options):
                 if split_word(word.text):
@@ -152,8 +163,8 @@ class _Expansion:
                 return self._chain(body, scope) * self._times(count, scope)
             case syntax.Maybe(inner, variable):
                 return self._items(inner, scope) * self._switch(variable, scope)
-            case syntax.Split(word, arms):
-                return (self._branch(word, arms, scope),)
+            case syntax.Split(word, options, arms):
+                return (self._branch(word, options, arms, scope),)
             case syntax.Word(word, options):
                 parts = split_word(word.text)
                 if parts:
@@ -182,22 +193,26 @@ class _Expansion:
             )
         return Step(Input(Shape.of(size.text.lower())), word.at)
 
-    def _branch(self, word: syntax.Text, arms: tuple[syntax.Chain, ...], scope: Scope) -> Item:
+    def _branch(
+        self, word: syntax.Text, options: tuple[syntax.Option, ...], arms: tuple[syntax.Chain, ...], scope: Scope
+    ) -> Item:
         layer_class = BY_OP.get(word.text.upper())
-        joins = [op for op, known in BY_OP.items() if known.joins]
-        if layer_class is None or not layer_class.joins:
+        if layer_class is None or not (layer_class.joins or layer_class is Auxiliary):
+            joins = [op for op, known in BY_OP.items() if known.joins]
             self._fail(word, f"{word.text} takes no branches", hint=f"{' or '.join(joins)}, as in ADD[ a | b ]")
-        if len(arms) < 2:
+        if layer_class.joins and len(arms) < 2:
             self._fail(
                 word,
                 f"{word.text} joins two or more branches",
                 hint="ADD[ a | b ]; ID is the branch that changes nothing",
             )
+        if layer_class is Auxiliary and len(arms) > 1:
+            self._fail(word, f"{word.text} takes one branch", received=f"{len(arms)}", hint="one AUX after another")
         built = tuple(self._chain(arm, scope) for arm in arms)
         for arm, chain in zip(arms, built, strict=True):
             if not chain:
                 self._fail_at(self._place(arm[0]), "a branch is empty", hint="ID is the branch that changes nothing")
-        return Branch(layer_class(), built, word.at)
+        return Branch(self._layer(layer_class, Token(layer_class.op), word, options, scope), built, word.at)
 
     def _step(
         self,
@@ -208,21 +223,28 @@ class _Expansion:
     ) -> Item:
         op, head, dash = parts
         layer_class = BY_OP[op]
-        if layer_class.joins or op == Input.op:
-            hint = "INPUT[28x28x1]" if op == Input.op else f"{op}[ a | b ]"
-            self._fail(word, f"{op} is written with square brackets", hint=hint)
+        if op in WITH_SQUARE_BRACKETS:
+            self._fail(word, f"{op} is written with square brackets", hint=WITH_SQUARE_BRACKETS[op])
         if dash is not None and not dash.isdigit() and _NAME.fullmatch(dash):
             dash = self._variable(dash, word, scope)
+        return Step(self._layer(layer_class, Token(op, head, dash), word, options, scope), word.at)
+
+    def _layer(
+        self,
+        layer_class: type[Layer],
+        bare: Token,
+        word: syntax.Text,
+        options: tuple[syntax.Option, ...],
+        scope: Scope,
+    ) -> Layer:
+        """The layer of a token without its options, with them."""
         args = tuple(self._value(o.value, scope) for o in options if o.key is None)
         keyed = self._keyed(options, scope)
         has_fit = any(place.letter == "fit" for place, _ in places(layer_class).values())
         if has_fit and self.fit != "exact":
             keyed.setdefault("FIT", self.fit)
-        return Step(self._layer(layer_class, Token(op, head, dash, args, keyed), word), word.at)
-
-    def _layer(self, layer_class: type[Layer], token: Token, word: syntax.Text) -> Layer:
         try:
-            return layer_class.from_token(token)
+            return layer_class.from_token(replace(bare, args=args, options=keyed))
         except (SpellingError, NeocogError) as error:
             raise located(self.text, word.at, error.rule, error.received, error.hint) from None
 

@@ -271,7 +271,9 @@ class _Builder(Transformer[Token, Any]):
         return syntax.Input(*parts)
 
     def branch(self, parts: list[Any]) -> syntax.Split:
-        return syntax.Split(parts[0], tuple(parts[1:]))
+        word, *arms = parts
+        options = arms.pop(0) if isinstance(arms[0][0], syntax.Option) else ()
+        return syntax.Split(word, options, tuple(arms))
 
     def group(self, parts: list[syntax.Chain]) -> syntax.Repeat:
         return syntax.Repeat(parts[0], None)

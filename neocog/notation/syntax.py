@@ -41,9 +41,10 @@ class Input:
 
 @dataclass(frozen=True)
 class Split:
-    """Branches from one volume: `ADD[ a | b ]`."""
+    """Branches from one volume: `ADD[ a | b ]`, `AUX(0.3)[ a ]`."""
 
     word: Text
+    options: tuple[Option, ...]
     arms: tuple[Chain, ...]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,9 @@ class NetworkModule(nn.Module):
         self.network = network
         for node in network.nodes:
             self.add_module(node.name, node.layer.module(*network.input_shapes(node)))
-        self._last_use = _last_uses(network)
+        last = network.nodes[-1].name
+        self._for_scores = _steps(network, {last})
+        self._for_outputs = _steps(network, {last, *network.side_outputs})
 
     def run(self, x: Tensor) -> list[Tensor]:
         """Every node's output volume, in the order of `network.nodes`."""
@@ -37,21 +39,46 @@ class NetworkModule(nn.Module):
         return volumes
 
     def forward(self, x: Tensor) -> Tensor:
-        """Scores (N, K) when the last volume is a vector, else that volume (N, K, H', W')."""
+        """Scores (N, K) when the last volume is a vector, else that volume (N, K, H', W'). No side branch is run."""
+        return self._run(x, self._for_scores)[self.network.nodes[-1].name]
+
+    def outputs(self, x: Tensor) -> dict[str, Tensor]:
+        """What training learns from, by node name: the last node's scores and those of side branches (AUX)."""
+        return self._run(x, self._for_outputs)
+
+    def _run(self, x: Tensor, steps: Sequence[_Step]) -> dict[str, Tensor]:
+        """The volumes that are left after these steps, as scores."""
         volumes: dict[int, Tensor] = {}
-        for k, node in enumerate(self.network.nodes):
+        for k, dropped in steps:
+            node = self.network.nodes[k]
             inputs = [volumes[i] for i in node.inputs] or [x]
             volumes[k] = self.get_submodule(node.name)(*inputs)
-            for i in self._last_use[k]:
+            for i in dropped:
                 del volumes[i]  # so that inference holds only what is still needed
-        y = volumes[len(self.network.nodes) - 1]
-        return y.flatten(1) if all(n == 1 for n in y.shape[2:]) else y
+        return {self.network.nodes[k].name: _as_scores(y) for k, y in volumes.items()}
 
 
-def _last_uses(network: Network) -> list[list[int]]:
-    """For each node, the earlier nodes whose volumes nothing reads after it."""
-    last = {i: k for k, node in enumerate(network.nodes) for i in node.inputs}
-    return [[i for i in dict.fromkeys(node.inputs) if last[i] == k] for k, node in enumerate(network.nodes)]
+_Step = tuple[int, list[int]]
+"""A node's position, and those of earlier nodes whose volumes nothing reads after it."""
+
+
+def _steps(network: Network, wanted: set[str]) -> list[_Step]:
+    """What to run for the outputs of the nodes of these names, in order."""
+    ends = {k for k, node in enumerate(network.nodes) if node.name in wanted}
+    needed = set(ends)
+    for k in reversed(range(len(network.nodes))):
+        if k in needed:
+            needed.update(network.nodes[k].inputs)
+    last_use = {i: k for k in sorted(needed) for i in network.nodes[k].inputs}
+    return [
+        (k, [i for i in dict.fromkeys(network.nodes[k].inputs) if last_use[i] == k and i not in ends])
+        for k in sorted(needed)
+    ]
+
+
+def _as_scores(y: Tensor) -> Tensor:
+    """(N, K, 1, 1) -> (N, K); a map stays one."""
+    return y.flatten(1) if all(n == 1 for n in y.shape[2:]) else y
 
 
 def build(

@@ -65,8 +65,8 @@ class TorchTrainer:
         self.steps += 1
         self.module.train()
         with seeded(torch.device(self.device), _mixed(self.seed, self.steps)):
-            y = self.module(self._tensor(x))
-        loss = self.loss.torch_value(y, torch.from_numpy(labels).to(self.device))
+            outputs = self.module.outputs(self._tensor(x))
+        loss = self._loss(outputs, torch.from_numpy(labels).to(self.device))
         value = float(loss.detach())
         if not math.isfinite(value):
             return value, 0
@@ -75,8 +75,17 @@ class TorchTrainer:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         self.optimizer.step()
-        predicted = self.loss.posterior(y.detach().cpu().numpy()).argmax(axis=1)
+        scores = outputs[self.module.network.nodes[-1].name].detach().cpu().numpy()
+        predicted = self.loss.posterior(scores).argmax(axis=1)
         return value, int((predicted == labels).sum())
+
+    def _loss(self, outputs: Mapping[str, Tensor], labels: Tensor) -> Tensor:
+        """The loss of the network's scores, and of each side output by its weight."""
+        network = self.module.network
+        loss = self.loss.torch_value(outputs[network.nodes[-1].name], labels)
+        for name, weight in network.side_outputs.items():
+            loss = loss + weight * self.loss.torch_value(outputs[name], labels)
+        return loss
 
     def scores(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """The network's output (N, K) as at prediction, for x (N, C, H, W)."""

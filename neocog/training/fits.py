@@ -14,6 +14,7 @@ def check_fits(network: Network, dataset: Dataset, loss: str) -> None:
     """Raise DataError when images or classes do not fit the network, NeocogError when the loss does not."""
     _check_images(network, dataset)
     _check_classes(network, dataset, loss)
+    _check_sides(network)
     if network.nodes[-1].layer.op == "RBF" and loss != "map":
         raise NeocogError(
             "RBF gives penalties, the smallest of which wins, and only the loss map reads them so",
@@ -67,6 +68,18 @@ def _check_classes(network: Network, dataset: Dataset, loss: str) -> None:
             received=f"{source.layer.token} for {dataset.name}",
             hint=hint,
         )
+
+
+def _check_sides(network: Network) -> None:
+    """Side outputs (AUX) are learned from with the same labels."""
+    for node, shape in zip(network.nodes, network.shapes, strict=True):
+        if node.name in network.side_outputs and shape != network.shapes[-1]:
+            raise NeocogError(
+                "a side output is as many scores as the network's own",
+                where=node.name,
+                received=f"{shape} beside {network.shapes[-1]}",
+                hint=f"-> FC{network.shapes[-1].channels} at the end of its branch",
+            )
 
 
 def check_batches(network: Network, images: int, batch_size: int) -> None:

@@ -51,6 +51,15 @@ def test_a_branch_joins_chains_from_one_volume():
     assert network.shapes[-1] == Shape((8, 8), 2 + 3 + 2)
 
 
+def test_what_follows_a_side_branch_reads_the_volume_before_it():
+    network = Network.parse("INPUT[8x8x2] -> CONV3-4 -> AUX(0.5)[ GAP -> FC3 ] -> RELU -> AUX[FC3] -> FC3")
+    inputs = {node.name: [network.nodes[i].name for i in node.inputs] for node in network.nodes}
+    assert inputs["gap1"] == inputs["relu1"] == ["conv1"]
+    assert inputs["aux1"] == ["fc1"]
+    assert network.side_outputs == {"aux1": 0.5, "aux2": 0.3}
+    assert network.nodes[-1].name == "fc3"
+
+
 def test_definitions_take_parameters_by_position_and_by_name_and_use_earlier_ones():
     text = """
     def unit(k, s) = CONV3-k(S=s, P=1, fit=floor) -> RELU
@@ -115,6 +124,12 @@ def test_each_example_of_a_mistake_gets_its_message(rule, hint, snippet):
         ("INPUT[28x28x1] -> ADD", "ADD is written with square brackets"),
         ("INPUT[28x28x1] -> ADD[RELU]", "ADD joins two or more branches"),
         ("INPUT[28x28x1] -> RELU[ID | ID]", "RELU takes no branches"),
+        ("INPUT[28x28x1] -> ADD(2)[ID | ID]", "ADD takes no '(2)' there"),
+        ("INPUT[28x28x1] -> AUX(0.3) -> FC10", "AUX is written with square brackets"),
+        ("INPUT[28x28x1] -> AUX(0.3)[FC10 | FC10] -> FC10", "AUX takes one branch"),
+        ("INPUT[28x28x1] -> AUX(0)[FC10] -> FC10", "the weight of its loss, is above 0"),
+        ("INPUT[28x28x1] -> FC10 -> AUX(0.3)[FC10]", "a network ends in its own scores"),
+        ("def a = RELU -> AUX[FC10] INPUT[28x28x1] -> a", "a network ends in its own scores"),
         ("INPUT[28x28x1] -> INPUT[28x28x1]", "INPUT stands once"),
         ("INPUT -> RELU", "begins with INPUT"),
         ("RELU -> INPUT[28x28x1]", "begins with INPUT"),

@@ -57,9 +57,11 @@ def texts(draw, depth: int = 3) -> str:
         elif kind <= 7:
             items.append(f"[{draw(texts(depth - 1))}]*{draw(st.integers(1, 4))}")
         else:
-            word = draw(st.sampled_from(("ADD", "CONCAT")))
-            arms = [draw(texts(depth - 1)) for _ in range(draw(st.integers(2, 3)))]
+            word = draw(st.sampled_from(("ADD", "CONCAT", "AUX", "AUX(0.5)")))
+            arms = [draw(texts(depth - 1)) for _ in range(1 if "AUX" in word else draw(st.integers(2, 3)))]
             items.append(f"{word}[{' | '.join(arms)}]")
+    if items[-1].startswith("AUX"):
+        items.append("RELU")
     return " -> ".join(items)
 
 

@@ -72,6 +72,39 @@ def test_weights_decay_and_biases_do_not():
     close(made.weights(), {name: start[name] - 0.1 * (grad + decay[name]) for name, grad in gradients(start).items()})
 
 
+WITH_SIDES = Network.parse(
+    "INPUT[6x6x1] -> CONV3-3 -> TANH -> AUX(0.4)[ POOL2 -> FC4 ] -> CONV3-2 -> AUX(2)[FC4] -> FC4"
+)
+
+
+def test_side_outputs_are_learned_from_by_their_weights():
+    made = trainer(WITH_SIDES, optimizer="sgd")
+    start = made.weights()
+    trace = forward(WITH_SIDES, start, X)
+    loss = LOSSES["cross-entropy"]
+    expected = loss.value(trace.output, LABELS)
+    dsides = {}
+    for (name, weight), y in zip(WITH_SIDES.side_outputs.items(), trace.side_outputs.values(), strict=True):
+        expected += weight * loss.value(y, LABELS)
+        dsides[name] = weight * loss.gradient(y, LABELS)
+    _, grads = backward(trace, loss.gradient(trace.output, LABELS), dsides)
+    value, right = made.step(X, LABELS, lr=0.1)
+    np.testing.assert_allclose(value, expected, rtol=1e-5)
+    assert right == (trace.output.argmax(axis=1) == LABELS).sum()  # by the network's own scores
+    close(made.weights(), {name: start[name] - 0.1 * grad for name, grad in grads.items()})
+    assert all(np.abs(grads[name]).max() > 0 for name in ("fc1.weight", "fc2.weight", "fc3.weight"))
+
+
+def test_side_branches_do_not_run_at_prediction():
+    made = trainer(WITH_SIDES)
+    ran = []
+    for node in WITH_SIDES.nodes:
+        made.module.get_submodule(node.name).register_forward_hook(lambda *_, name=node.name: ran.append(name))
+    scores = made.scores(X)
+    assert ran == ["input", "conv1", "tanh1", "conv2", "fc3"]
+    np.testing.assert_allclose(scores, forward(WITH_SIDES, made.weights(), X).output, rtol=1e-4, atol=1e-5)
+
+
 def test_norms_and_fixed_arrays_do_not_decay_either():
     network = Network.parse("INPUT[6x6x1] -> CONV3-3 -> BN -> PRELU -> FC84 -> RBF10")
     module = network.build()

@@ -189,6 +189,11 @@ DIGIT = "INPUT[28x28x1]"
         (f"{DIGIT} -> FC12 -> RELU -> SOFTMAX", {}, ["received: FC12 for mnist", "FC10 in place of FC12"]),
         (f"{DIGIT} -> CONV3-12 -> GAP", {}, ["gap1: the network has 12 outputs", "try: -> FC10 at the end"]),
         (f"{DIGIT} -> FC84 -> RBF9", {}, ["try: RBF10 in place of RBF9"]),
+        (
+            f"{DIGIT} -> AUX[FC9] -> FC10",
+            {},
+            ["aux1: a side output is as many scores", "1x1x9 beside 1x1x10", "-> FC10"],
+        ),
         (f"{DIGIT} -> FC1", {"loss": "sigmoid"}, ["1 outputs, the data 10 classes"]),
         (f"{DIGIT} -> CONV3-10", {}, ["conv1: the network ends in a volume", "try: -> FC10, or -> CONV1-10 -> GAP"]),
         ("INPUT[28x28x3] -> FC10", {}, ["takes 3 channels, the images have 1", "grey images", "try: INPUT[28x28x1]"]),
