@@ -58,10 +58,10 @@ class _Expansion:
             raise NotationError(
                 f"a network has at most {LAYERS:,} layers", received=f"{shown} layers once repeats are written out"
             )
+        chain = self._chain(self.source.chain, self.globals)
         if unused := sorted(set(self.given) - self.used):
             has = ", ".join(sorted(self.used)) or "none"
             raise NotationError(f"the text has no variable {unused[0]}", hint=f"its variables are: {has}")
-        chain = self._chain(self.source.chain, self.globals)
         if isinstance(chain[-1], Branch) and isinstance(chain[-1].join, Auxiliary):
             at = chain[-1].at or self._place(self.source.chain[-1])
             self._fail_at(at, "a network ends in its own scores, not in a side output", hint="-> FC10 at the end")

@@ -177,6 +177,11 @@ def test_the_caret_stands_under_the_mistake_even_in_long_lines():
     assert line[start : start + caret.count("^")] == "RELUU"
 
 
+def test_a_value_may_be_given_to_any_variable_wherever_it_stands():
+    text = "k=4 n=3 s=1 def part(j) = CONV3-j(S=s) INPUT[9x9x1] -> CONV3-k -> part(k) -> FC(K=n)"
+    assert ops(text, k=8, n=5, s=2) == ["INPUT[9x9x1]", "CONV3-8", "CONV3-8(S=2)", "FC5"]
+
+
 def test_a_value_for_a_variable_that_the_text_does_not_have_is_refused():
     assert "its variables are: N" in refused("N=1 INPUT[8x8x1] -> [RELU]*N", M=2)
 
