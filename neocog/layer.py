@@ -6,6 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -166,7 +167,7 @@ class Layer(ABC):
         """The layer that a token spells. Raises SpellingError."""
         return cls(**read_settings(cls, token))
 
-    @property
+    @cached_property
     def token(self) -> str:
         """The canonical text of this layer."""
         return write_settings(self.op, self)

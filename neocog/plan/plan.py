@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from ..errors import ShapeError
-from ..layer import Cost, Shape
+from ..layer import Cost, Layer, Shape, Window
 from ..network import Network, Node, node_shape
 from .memory import DEFINITIONS, memory
 from .receptive_field import Axis, Field, as_numbers, joined, through
@@ -71,15 +72,25 @@ class Plan:
                 return row
         raise KeyError(name)
 
-    def as_dict(self) -> dict[str, Any]:
-        """The plan as one JSON-ready document."""
+    @property
+    def last_map(self) -> Row:
+        """The last layer with more than one position, whose receptive field is the network's; else INPUT."""
+        return next((row for row in reversed(self.rows) if row.output.positions > 1), self.rows[0])
+
+    def overview(self) -> dict[str, Any]:
+        """The network as a whole, JSON-ready: its text, totals, memory and the receptive field of its last map."""
         return {
             "network": str(self.network),
-            "layers": [row.as_dict() for row in self.rows],
             "totals": self.totals,
             "memory": {**self.memory, "batch": self.batch, "dtype": self.dtype, "optimizer": self.optimizer},
-            "definitions": DEFINITIONS,
+            "receptive_field": as_numbers(self.last_map.field),
         }
+
+    def as_dict(self) -> dict[str, Any]:
+        """The plan as one JSON-ready document."""
+        overview = self.overview()
+        layers = [row.as_dict() for row in self.rows]
+        return {"network": overview["network"], "layers": layers} | overview | {"definitions": DEFINITIONS}
 
 
 def plan(network: Network, batch: int = 1, dtype: str = "float32", optimizer: str = "momentum") -> Plan:
@@ -110,8 +121,25 @@ def _rows(network: Network) -> tuple[Row, ...]:
     return tuple(rows)
 
 
+class _Own(NamedTuple):
+    """What a layer is on given volumes, wherever in a network it stands."""
+
+    cost: Cost
+    window: Window | None
+    fixed: int
+    unrolled: int
+
+
+@lru_cache(maxsize=4096)
+def _own(layer: Layer, inputs: tuple[Shape, ...]) -> _Own:
+    """Worked out once for equal layers on equal volumes: deep networks and families repeat theirs."""
+    fixed = sum(p.size for p in layer.parameters(*inputs).values() if not p.trainable)
+    return _Own(layer.cost(*inputs), layer.window(*inputs), fixed, layer.unrolled(*inputs))
+
+
 def _row(node: Node, rows: list[Row], shapes: list[Shape]) -> Row:
     inputs = tuple(shapes[i] for i in node.inputs)
+    own = _own(node.layer, inputs)
     sources = [rows[i] for i in node.inputs]
     before = joined([row.field for row in sources]) if sources else (Axis(),) * shapes[-1].rank
     return Row(
@@ -119,23 +147,23 @@ def _row(node: Node, rows: list[Row], shapes: list[Shape]) -> Row:
         inputs=inputs,
         input_names=tuple(row.name for row in sources),
         output=shapes[-1],
-        cost=node.layer.cost(*inputs),
-        field=through(before, node.layer.window(*inputs)),
+        cost=own.cost,
+        field=through(before, own.window),
     )
 
 
 def _totals(rows: tuple[Row, ...]) -> dict[str, int]:
     """Sums over the layers, each defined in `memory.DEFINITIONS`."""
-    owned = [p for row in rows for p in row.node.layer.parameters(*row.inputs).values()]
+    own = [_own(row.node.layer, row.inputs) for row in rows]
     macs = sum(row.cost.macs for row in rows)
     return {
         "layers": len(rows) - 1,
         "parameters": sum(row.cost.parameters for row in rows),
-        "fixed": sum(p.size for p in owned if not p.trainable),
+        "fixed": sum(one.fixed for one in own),
         "connections": sum(row.cost.connections for row in rows),
         "macs": macs,
         "flops": 2 * macs,
         "activations": sum(row.output.elements for row in rows if not row.node.layer.in_place),
         "volumes": sum(row.output.elements for row in rows),
-        "im2col": max(row.node.layer.unrolled(*row.inputs) for row in rows),
+        "im2col": max(one.unrolled for one in own),
     }

@@ -63,6 +63,8 @@ def _slide(axis: Axis, extent: int, stride: int, padding: int, upsampling: int) 
 
 def joined(fields: Sequence[Field]) -> Field:
     """The field where branches meet: everything that any of them sees."""
+    if len(fields) == 1:
+        return fields[0]
     return tuple(_union([field[axis] for field in fields]) for axis in range(len(fields[0])))
 
 
