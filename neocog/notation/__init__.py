@@ -6,10 +6,11 @@ from collections.abc import Mapping
 
 from ..network import Network
 from .expand import expand
+from .family import Family, Member
 from .parser import parse_source
 from .printer import write
 
-__all__ = ["parse", "write"]
+__all__ = ["Family", "Member", "parse", "write"]
 
 
 def parse(text: str, variables: Mapping[str, int] | None = None) -> Network:

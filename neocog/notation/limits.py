@@ -14,6 +14,7 @@ from ..network import Span
 
 TEXT_BYTES = 1_000_000
 LAYERS = 20_000
+MEMBERS = 10_000
 DEPTH = 64
 DIGITS = 9
 WORD = 64
