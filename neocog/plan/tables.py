@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 from .plan import Plan, Row
 from .receptive_field import as_numbers
@@ -22,13 +22,13 @@ def cells(row: Row) -> tuple[str, ...]:
         row.node.layer.token,
         str(row.output),
         *numbers,
-        _per_axis(field["size"]),
-        _per_axis(field["jump"]),
+        per_axis(field["size"]),
+        per_axis(field["jump"]),
     )
 
 
-def _per_axis(value: object) -> str:
-    """`7`, or `1x7` where the axes differ."""
+def per_axis(value: object) -> str:
+    """A part of a receptive field: `7`, or `1x7` where the axes differ."""
     values = value if isinstance(value, list) else [value]
     return "x".join("?" if v is None else f"{v:g}" for v in values)
 
@@ -76,17 +76,25 @@ def to_csv(plan: Plan) -> str:
         "jump",
         "start",
     )
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(columns)
+    rows = []
     for row in plan.rows:
         values = row.as_dict()
         values.update(values.pop("receptive_field"))
-        writer.writerow([_flat(values[column]) for column in columns])
+        rows.append([flat(values[column]) for column in columns])
+    return csv_table(columns, rows)
+
+
+def csv_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A line for the header and one for each row."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
     return out.getvalue()
 
 
-def _flat(value: object) -> object:
+def flat(value: object) -> object:
+    """A value for a cell of CSV: `28x28x6` for a list."""
     return "x".join(map(str, value)) if isinstance(value, list) else value
 
 
@@ -94,9 +102,14 @@ def to_markdown(plan: Plan) -> str:
     """A table with a row of totals, and the totals in words below it."""
     totals = plan.totals
     last = ("**total**", "", "", *(f"**{totals[key]:,}**" for key in ("parameters", "connections", "macs")), "", "")
-    lines = [_line(HEADER), _line("---:" if k > 1 else "---" for k in range(len(HEADER)))]
-    lines += [_line(cell.replace("|", "\\|") for cell in cells(row)) for row in plan.rows]
-    return "\n".join([*lines, _line(last), "", *(f"- {line.strip()}" for line in summary(plan)), ""])
+    table = markdown_table(HEADER, [*map(cells, plan.rows), last], text=HEADER[:2])
+    return "\n".join([*table, "", *(f"- {line.strip()}" for line in summary(plan)), ""])
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], text: Collection[str]) -> list[str]:
+    """The lines of a table whose columns are numbers, except those named in `text`."""
+    aligned = ["---" if name in text else "---:" for name in header]
+    return [_line(header), _line(aligned), *(_line(cell.replace("|", "\\|") for cell in row) for row in rows)]
 
 
 def _line(values: Iterable[str]) -> str:
