@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 from ..errors import NeocogError, NotationError
 from ..network import Network
+from ..notation import Family
 from ..notation.limits import TEXT_BYTES
 from ..zoo import names, text
 
 MODEL_SUFFIX = ".safetensors"
+NAME, NUMBER = r"[A-Za-z_]\w*", "[0-9]{1,9}"
 
 
 def add_network(parser: argparse.ArgumentParser) -> None:
@@ -36,16 +40,54 @@ def read_network(args: argparse.Namespace) -> Network:
     if not args.net.endswith(MODEL_SUFFIX):
         return _parse(args.net, variables)
     if variables:
-        raise NeocogError("a model file has no pattern variables left to set", received=f"-D {args.defines[0][:60]}")
+        _no_variables(args.defines[0])
     from ..model import load
 
     return load(args.net).network
 
 
+def read_family(args: argparse.Namespace) -> Family | None:
+    """The family that NET and -D name; None where -D names one network. Raises NeocogErrors as `read_network`."""
+    if not any(mark in define for define in args.defines for mark in ("..", ",")):
+        return None
+    if args.net.endswith(MODEL_SUFFIX):
+        _no_variables(args.defines[0])
+    values = dict(map(_values, args.defines))
+    text = read_text(args.net)
+    with placed(args.net, text):
+        return Family.parse(text, **values)
+
+
+def _values(define: str) -> tuple[str, Sequence[int]]:
+    """`N=1..3` -> `("N", range(1, 4))`, `w=16,32` -> `("w", (16, 32))`."""
+    match = re.fullmatch(rf"({NAME})=(?:({NUMBER})\.\.({NUMBER})|({NUMBER}(?:,{NUMBER})*))", define, re.ASCII)
+    if not match:
+        hint = "-D N=2, -D N=1..3 or -D N=16,32,64"
+        raise NeocogError("-D gives a variable whole numbers", received=f"-D {define[:60]}", hint=hint)
+    name, first, last, listed = match.groups()
+    if listed:
+        return name, tuple(map(int, listed.split(",")))
+    if int(first) > int(last):
+        hint = f"-D {name}={last}..{first}"
+        raise NeocogError("a range begins with its smaller number", received=f"-D {define}", hint=hint)
+    return name, range(int(first), int(last) + 1)
+
+
+def _no_variables(define: str) -> NoReturn:
+    raise NeocogError("a model file has no pattern variables left to set", received=f"-D {define[:60]}")
+
+
 def _parse(source: str, variables: dict[str, int]) -> Network:
     text = read_text(source)
-    try:
+    with placed(source, text):
         return Network.parse(text, **variables)
+
+
+@contextmanager
+def placed(source: str, text: str) -> Iterator[None]:
+    """Mistakes found inside in the text behind NET say so, if it stands in a file or the zoo."""
+    try:
+        yield
     except NotationError as error:
         if text == source:
             raise
@@ -94,7 +136,7 @@ def _read_file(path: Path, where: str) -> str:
 def _variables(defines: list[str]) -> dict[str, int]:
     values = {}
     for define in defines:
-        match = re.fullmatch(r"([A-Za-z_]\w*)=([0-9]{1,9})", define, re.ASCII)
+        match = re.fullmatch(rf"({NAME})=({NUMBER})", define, re.ASCII)
         if not match:
             raise NeocogError("-D gives a variable a whole number", received=f"-D {define[:60]}", hint="-D N=2")
         values[match[1]] = int(match[2])

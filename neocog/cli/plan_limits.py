@@ -1,0 +1,74 @@
+"""Limits on a plan: `--max-params 1M`, `--max-memory 2GiB`, and the largest batch for `--memory-limit 6GiB`."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from ..errors import RunError
+from ..plan import Plan
+from .output import print_error
+
+if TYPE_CHECKING:
+    from ..plan.budgets import Budget
+
+COUNT_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
+BYTE_UNITS = {"": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+
+
+def add_limits(parser: argparse.ArgumentParser) -> None:
+    """The limits, and `--memory-limit`."""
+    limits = parser.add_argument_group("limits (exit code 1 and the largest layer where one is exceeded)")
+    count, memory_size = _amount("1M", COUNT_UNITS), _amount("2GiB", BYTE_UNITS)
+    limits.add_argument("--max-params", type=count, metavar="N", help="parameters: 60000, 60K, 1.5M, 1G")
+    limits.add_argument("--max-macs", type=count, metavar="N", help="MACs an image, written likewise")
+    limits.add_argument("--max-memory", type=memory_size, metavar="BYTES", help="training at --batch: 900MiB, 2GiB")
+    limits.add_argument("--memory-limit", type=memory_size, metavar="BYTES", help="print the largest batch that fits")
+
+
+def _amount(example: str, units: dict[str, int]) -> Callable[[str], int]:
+    """The type of an argument that is a number from 1 with a unit; what is below a whole one is cut off."""
+    pattern = rf"([0-9]{{1,12}}(?:\.[0-9]{{1,6}})?)({'|'.join(units)})"
+
+    def amount(text: str) -> int:
+        match = re.fullmatch(pattern, text, re.ASCII)
+        value = int(Decimal(match[1]) * units[match[2]]) if match else 0
+        if value < 1:
+            known = ", ".join(filter(None, units))
+            raise argparse.ArgumentTypeError(
+                f"a number from 1, alone or with {known} as in {example}, is needed, not {text[:40]!r}"
+            )
+        return value
+
+    return amount
+
+
+def set_budgets(made: Plan, args: argparse.Namespace) -> tuple[Budget, ...]:
+    """The limits that were given, beside what the plan needs."""
+    limits = {"params": args.max_params, "macs": args.max_macs, "memory": args.max_memory}
+    if limits == dict.fromkeys(limits):
+        return ()
+    from ..plan.budgets import budgets
+
+    return budgets(made, limits)
+
+
+def fitting(made: Plan, limit: int) -> dict[str, int]:
+    """`--memory-limit` and its answer, for the JSON document."""
+    from ..plan.budgets import largest_batch
+
+    return {"limit": limit, "largest_batch": largest_batch(made, limit)}
+
+
+def verdict(made: Plan, budgets: Sequence[Budget]) -> int:
+    """The exit code, each limit that is exceeded having been explained on stderr."""
+    code = 0
+    for budget in budgets:
+        try:
+            budget.check(made)
+        except RunError as error:
+            code = print_error(error, as_json=False)  # the plan is the document, with the limits in it
+    return code

@@ -1,0 +1,95 @@
+"""`neocog plan NET`: one network, layer by layer."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..network import Network
+from ..plan import Plan, PlanError, Row, plan
+from ..plan.tables import HEADER, cells, size, summary, to_csv, to_markdown
+from .output import console, print_json, print_table, print_wrapped
+from .plan_limits import fitting, set_budgets, verdict
+from .source import read_network
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the plan; when a layer cannot take its input, the layers before it and the reason."""
+    made = planned(read_network(args), args)
+    if args.draw:
+        _draw(made, args.draw, title=args.net)
+    budgets = set_budgets(made, args)
+    extra: dict[str, Any] = {"budgets": [budget.as_dict() for budget in budgets]} if budgets else {}
+    if args.memory_limit:
+        extra["memory_limit"] = fitting(made, args.memory_limit)
+    if args.advice:
+        extra["advice"] = _advice(made)
+    _print(made, args, extra)
+    return verdict(made, budgets)
+
+
+def planned(network: Network, args: argparse.Namespace) -> Plan:
+    """The plan for what the arguments ask; raises PlanError with the layers before it shown on stderr."""
+    try:
+        return plan(network, batch=args.batch, dtype=args.dtype, optimizer=args.optimizer)
+    except PlanError as error:
+        _print_rows(error.rows, stderr=True)
+        raise
+
+
+def _draw(made: Plan, file: Path, title: str) -> None:
+    from ..model import write_atomically
+    from ..plan.drawing import draw
+
+    write_atomically(file, draw(made, title=title).encode())
+
+
+def _advice(made: Plan) -> list[dict[str, str]]:
+    from ..plan.advice import advice
+
+    return [one._asdict() for one in advice(made)]
+
+
+def _print(made: Plan, args: argparse.Namespace, extra: dict[str, Any]) -> None:
+    if args.json:
+        print_json(made.as_dict() | extra)
+    elif args.format == "csv":
+        print(to_csv(made), end="")
+    elif args.format == "markdown":
+        print(to_markdown(made), end="")
+    else:
+        out = _print_rows(made.rows)
+        out.print()
+        for line in summary(made):
+            print_wrapped(out, line)
+    if "advice" in extra and not args.json:
+        _print_advice(extra["advice"], stderr=args.format != "table")
+    if "memory_limit" in extra and not args.json:
+        _print_fitting(made, **extra["memory_limit"], stderr=args.format != "table")
+
+
+def _print_advice(all_of_it: list[dict[str, str]], *, stderr: bool) -> None:
+    out = console(stderr=stderr)
+    for one in all_of_it:
+        place = f"{one['layer']} at {one['at']}" if one["at"] else one["layer"]
+        print_wrapped(out, f"advice: {place}: {one['text']} ({one['rule']})")
+    if not all_of_it:
+        print_wrapped(out, "advice: none, every layer follows the sizing rules")
+
+
+def _print_fitting(made: Plan, limit: int, largest_batch: int, *, stderr: bool) -> None:
+    batch = f"batch {largest_batch:,} is the largest" if largest_batch else "not even one image is a batch"
+    line = f"{batch} whose training fits {size(limit)} with {made.optimizer}, {made.dtype}"
+    print_wrapped(console(stderr=stderr), line)
+
+
+def _print_rows(rows: Sequence[Row], *, stderr: bool = False) -> Console:
+    out = console(stderr=stderr)
+    narrow = ("connections", "jump", "sees", "written")
+    print_table(out, HEADER, [cells(row) for row in rows], text=HEADER[:2], optional=narrow)
+    return out
