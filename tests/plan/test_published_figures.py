@@ -130,6 +130,19 @@ def test_small_convolutions_of_the_notes():  # fact C5
     assert str(first("INPUT[5x5x3] -> CONV3-2(S=2, P=1)").output) == "3x3x2"
 
 
+@pytest.mark.parametrize(
+    ("example", "values"),
+    [
+        ("pattern-linear", {"N": 0, "M": 0, "K": 0}),
+        ("pattern-conv", {"N": 1, "M": 1, "K": 0, "p": 0}),
+        ("pattern-two-stage", {"N": 1, "M": 2, "K": 1}),
+        ("pattern-deep", {"N": 2, "M": 3, "K": 2}),
+    ],
+)
+def test_the_examples_of_the_notes_are_members_of_their_general_pattern(example, values):  # fact Z
+    assert zoo("pattern", **values) == zoo(example)
+
+
 def test_golden_numbers_of_the_small_classifier():
     network = Network.parse("INPUT[32x32x3] -> [[CONV3-64 -> RELU]*2 -> POOL2]*3 -> FC10")
     plan = network.plan()
@@ -148,9 +161,13 @@ PARAMETERS = {
     "alexnet-one": 61_100_840,
     "zfnet": 62_357_608,
     "vgg11": 132_863_336,
+    "vgg11-bn": 132_868_840,
     "vgg13": 133_047_848,
+    "vgg13-bn": 133_053_736,
     "vgg16": 138_357_544,
+    "vgg16-bn": 138_365_992,
     "vgg19": 143_667_240,
+    "vgg19-bn": 143_678_248,
     "nin": 966_986,
     "googlenet": 6_998_552,
     "googlenet-aux": 13_378_280,
@@ -188,6 +205,11 @@ LAYERS = {
     "dilated-context": [*[(9, 21, 21)] * 7, (1, 21, 21)],
     "dilated-context-large": [(9, 21 * before, 21 * after) for before, after in pairwise((1, 2, 2, 4, 8, 16, 32, 32))]
     + [(1, 21 * 32, 21)],
+    "pattern": [(9, 3, 32), *[(9, 32, 32)] * 5, (4 * 4, 32, 128), (1, 128, 10)],
+    "pattern-linear": [(32 * 32, 3, 10)],
+    "pattern-conv": [(9, 3, 32), (32 * 32, 32, 10)],
+    "pattern-two-stage": [(9, 3, 32), (9, 32, 32), (8 * 8, 32, 128), (1, 128, 10)],
+    "pattern-deep": [(9, 3, 32), *[(9, 32, 32)] * 5, (4 * 4, 32, 128), (1, 128, 128), (1, 128, 10)],
 }
 
 
@@ -206,13 +228,23 @@ def test_parameter_counts_by_hand(name):
     assert zoo(name).plan().totals["parameters"] == by_hand
 
 
-MULTIPLY_ADDS = {
+MULTIPLY_ADDS = {  # billions, by torchvision
     "alexnet-one": 0.71,
+    "vgg11": 7.61,
+    "vgg11-bn": 7.61,
+    "vgg13": 11.31,
+    "vgg13-bn": 11.31,
     "vgg16": 15.47,
+    "vgg16-bn": 15.47,
     "vgg19": 19.63,
+    "vgg19-bn": 19.63,
     "googlenet-bn": 1.50,
+    "inception-v3": 5.71,
     "resnet18": 1.81,
+    "resnet34": 3.66,
     "resnet50": 4.09,
+    "resnet101": 7.80,
+    "resnet152": 11.51,
 }
 
 

@@ -4,7 +4,27 @@ import pytest
 import torch
 
 from neocog import zoo
+from neocog.initialise import initialise
+from neocog.torch_engine import NetworkModule
 from neocog.zoo import names
+
+MOST_DRAWN = 30_000_000
+"""Weights of larger networks take seconds to draw; their shapes follow from the same declarations."""
+
+
+@pytest.mark.parametrize("name", names())
+def test_plan_initial_weights_and_module_have_equally_many_parameters(name):
+    network = zoo(name)
+    totals = network.plan().totals
+    with torch.device("meta"):  # modules with shapes and no values
+        module = NetworkModule(network)
+    trainable = sum(p.numel() for p in module.parameters() if p.requires_grad)
+    assert trainable == totals["parameters"]
+    if totals["parameters"] <= MOST_DRAWN:
+        drawn = initialise(network)
+        owned = module.state_dict()
+        assert {own: tuple(owned[own].shape) for own in drawn} == {own: array.shape for own, array in drawn.items()}
+        assert sum(array.size for array in drawn.values()) == totals["parameters"] + totals["fixed"]
 
 
 @pytest.mark.slow
