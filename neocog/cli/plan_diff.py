@@ -6,11 +6,11 @@ import argparse
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from ..errors import NeocogError
+from ..errors import NeocogError, clipped
 from ..plan import Plan
 from ..plan.difference import Change, Difference, Figure, difference
 from ..plan.tables import csv_table, markdown_table, per_axis, size
-from .output import clipped_cell, console, print_json, print_table
+from .output import console, print_json, print_table, print_wrapped
 from .plan_one import planned
 from .source import read_network
 
@@ -52,7 +52,7 @@ def _plan(which: str, args: argparse.Namespace) -> Plan:
 def _print_tables(found: Difference, names: tuple[str, str]) -> None:
     out = console()
     for letter, name in zip("AB", names, strict=True):
-        out.print(f"{letter}  {clipped_cell(' '.join(name.split()))}", soft_wrap=True)
+        print_wrapped(out, f"{letter}  {clipped(' '.join(name.split()), 200)}")
     out.print()
     print_table(
         out, LAYERS, _layers(found), text=("", "A", "B", "output"), prose="written", optional=("more\nMACs", "output")
