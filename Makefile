@@ -54,6 +54,7 @@ bench-env: $(READY) $(BENCH_READY)
 
 bench: bench-env
 	@$(BIN)/python bench/refusals.py
+	@$(BIN)/python bench/planning.py
 	@$(BIN)/python bench/compare.py
 
 $(BENCH_READY): bench/requirements.txt

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from neocog import Network, zoo
-from neocog.plan.difference import difference
+from neocog.plan import difference
 from neocog.plan.tables import size
 
 A = "INPUT[6x6x2] -> CONV3-4 -> RELU -> POOL2 -> FC3"

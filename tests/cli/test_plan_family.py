@@ -12,7 +12,7 @@ import pytest
 
 from neocog import Network, zoo
 from neocog.notation import Family
-from neocog.plan.family import plan_family
+from neocog.plan import plan_family
 from neocog.plan.tables import size
 
 PATTERN = "INPUT[8x8x1] -> [[CONV3-w -> RELU]*N -> POOL2?p]*M -> FC3"
