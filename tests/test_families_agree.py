@@ -28,6 +28,7 @@ BRANCHES = (
     "ADD[ CONV3-w(S=2) -> BN | SHORTCUT(K=w) ] -> RELU",
     "CONCAT[ CONV1-w | CONV1-c -> RELU -> CONV3-w | POOL3(S=1, P=1) -> CONV1-c ] -> RELU",
     "CONCAT[ ID | CONV3-w -> ADD[ ID | TANH ] ]",
+    "CONV3-w -> AUX(0.3)[ GAP -> FC5 ] -> RELU",
 )
 POOLS = (
     *("POOL2", "POOL3(S=2)", "POOL3(S=1, P=1)", "AVGPOOL2", "AVGPOOL3(S=2)", "L2POOL2", "SUBSAMPLE2"),

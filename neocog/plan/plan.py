@@ -74,8 +74,14 @@ class Plan:
 
     @property
     def last_map(self) -> Row:
-        """The last layer with more than one position, whose receptive field is the network's; else INPUT."""
-        return next((row for row in reversed(self.rows) if row.output.positions > 1), self.rows[0])
+        """The last layer with more than one position on the way to the output; INPUT where there is none."""
+        on_the_way = {self.rows[-1].name}  # which side branches are not
+        for row in reversed(self.rows):
+            if row.name in on_the_way:
+                if row.output.positions > 1:
+                    return row
+                on_the_way.update(row.input_names)
+        return self.rows[0]
 
     def overview(self) -> dict[str, Any]:
         """The network as a whole, JSON-ready: its text, totals, memory and the receptive field of its last map."""

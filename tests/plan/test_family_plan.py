@@ -62,7 +62,15 @@ def test_what_cannot_be_planned_is_kept_with_its_reason_in_one_line():
     assert refused[3, 2] == "line 1, column 47: ?p is 1 (present) or 0 (absent)"
 
 
-def test_the_last_map_is_the_last_layer_with_more_than_one_position():
-    assert Network.parse(PATTERN, N=1, M=1, p=1, w=2).plan().last_map.name == "pool1"
-    assert Network.parse("INPUT[8x8x1] -> FC3").plan().last_map.name == "input"
-    assert Network.parse("INPUT[1x1x4] -> CONV1-2 -> FC3").plan().last_map.name == "input"
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("CONV3-2 -> POOL2 -> FC3", "pool1"),
+        ("FC3", "input"),
+        ("POOL8 -> CONV1-2 -> FC3", "input"),
+        ("CONV3-2 -> CONCAT[ GAP | CONV3-2 -> GAP ] -> FC3", "conv2"),
+        ("CONV3-2 -> AUX(0.3)[ CONV3-8 -> GAP -> FC3 ] -> FC3", "conv1"),
+    ],
+)
+def test_the_last_map_is_the_last_layer_with_more_than_one_position_before_the_output(text, name):
+    assert Network.parse(f"INPUT[8x8x1] -> {text}").plan().last_map.name == name

@@ -143,6 +143,12 @@ BY_HAND: dict[str, list[Layer]] = {
         11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4),
     }.items()},
     "googlenet": [*googlenet(25)],
+    # a side branch averages 14x14 to 4x4, then 128 maps by 1x1, 1,024 and 1,000 neurons
+    "googlenet-aux": [
+        *googlenet(25),
+        *[(4, 1, 512, 128), *classifier(4 * 4 * 128, 1024, 1000)],
+        *[(4, 1, 528, 128), *classifier(4 * 4 * 128, 1024, 1000)],
+    ],
     "googlenet-bn": [*googlenet(9)],
     "resnet18": [*basic_resnet(2, 2, 2, 2)],
     "resnet34": [*basic_resnet(3, 4, 6, 3)],
