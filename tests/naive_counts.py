@@ -9,7 +9,7 @@ from neocog.layer import Layer, Shape
 
 def counts(layer: Layer, x: Shape) -> tuple[int, int]:
     """(connections, macs) of one image."""
-    if layer.op in ("CONV", "LOCAL", "FILTER", "POOL", "AVGPOOL", "L2POOL", "SUBSAMPLE"):
+    if layer.op in ("CONV", "LOCAL", "FILTER", "POOL", "AVGPOOL", "L2POOL", "STOPOOL", "SUBSAMPLE"):
         return _windowed(layer, x)
     connections = macs = 0
     if layer.op in ("FC", "RBF"):
@@ -38,6 +38,11 @@ def counts(layer: Layer, x: Shape) -> tuple[int, int]:
                         (p + 1) * n > i * size and p * n < (i + 1) * size
                         for i, p, size in zip(at, pixel, x.spatial, strict=False)
                     )
+    if layer.op == "LCN":
+        for _ in product(*map(range, x.spatial), ("mean", "deviation"), range(x.channels)):
+            for _ in product(range(layer.size), repeat=x.rank):
+                connections += 1
+                macs += 1
     if layer.op == "GAP":
         for _ in product(*map(range, x.as_list())):
             connections += 1

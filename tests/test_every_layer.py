@@ -20,7 +20,7 @@ from neocog.spelling import places
 
 EXAMPLES = [example for layer in LAYERS for example in layer.examples]
 BAD_EXAMPLES = [example for layer in LAYERS for example in layer.bad_examples]
-WINDOWED = ("CONV", "LOCAL", "POOL", "AVGPOOL", "L2POOL", "SUBSAMPLE")
+WINDOWED = ("CONV", "LOCAL", "POOL", "AVGPOOL", "L2POOL", "STOPOOL", "SUBSAMPLE")
 few = settings(derandomize=True, deadline=None, max_examples=40)
 
 
@@ -173,7 +173,7 @@ def test_witnesses_agree_for_any_enlargement(case: tuple[Layer, Shape]) -> None:
 @st.composite
 def settings_of(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
     """A layer's word and numbers for its continuous hyper-parameters, or a random connection table."""
-    op = draw(st.sampled_from(["LRELU", "BN", "GROUPNORM", "LRN", "DROPOUT", "CONV"]))
+    op = draw(st.sampled_from(["LRELU", "BN", "GROUPNORM", "LRN", "LCN", "DROPOUT", "CONV"]))
     number = st.floats(0.01, 1.0)
     if op == "LRELU":
         return op, {"slope": draw(st.floats(-2.0, 2.0))}
@@ -183,6 +183,9 @@ def settings_of(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
         return op, {"groups": draw(st.sampled_from([1, 2, 4])), "eps": draw(number), "affine": draw(st.booleans())}
     if op == "DROPOUT":
         return op, {"probability": draw(st.floats(0.0, 0.9))}
+    if op == "LCN":
+        size = draw(st.sampled_from([3, 5, 7]))
+        return op, {"size": size, "sigma": size * draw(st.floats(0.17, 2.0)), "least": draw(st.sampled_from([0, 0.3]))}
     if op == "LRN":
         region = draw(st.sampled_from(["across", "within"]))
         sizes = {"size": draw(st.sampled_from([1, 3, 5])), "k": draw(number), "alpha": draw(number)}

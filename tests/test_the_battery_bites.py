@@ -19,15 +19,18 @@ from torch import nn
 from neocog import Network, reference
 from neocog.check import Comparison, Finding, check_network, layer_checks
 from neocog.layer import Activation, Layer
+from neocog.layers._slide import slide
 from neocog.layers.add import Add
 from neocog.layers.avgpool import AvgPool
 from neocog.layers.batchnorm import BatchNorm
 from neocog.layers.conv import Conv
 from neocog.layers.deconv import Deconv
 from neocog.layers.dropout import Dropout
+from neocog.layers.lcn import LocalContrastNorm
 from neocog.layers.lrn import LocalResponseNorm
 from neocog.layers.pool import MaxPool
 from neocog.layers.relu import ReLU
+from neocog.layers.stopool import StochasticPool
 from neocog.layers.subsample import Subsample
 from neocog.layers.upsample import Upsample
 from neocog.network import Step
@@ -221,6 +224,48 @@ class ForgetsTheMask(Dropout):
         return (dy,), {}
 
 
+class DrawsEvenly(StochasticPool):
+    """Any positive value of a window is as likely as any other."""
+
+    def weights(self, x):
+        return (x > 0).astype(float)
+
+    def forward(self, params, *xs, rng=None):
+        y, cache = super().forward(params, *xs, rng=rng)
+        if rng is None:
+            return y, cache
+        (x,) = xs
+        _, (weights, window, drawn) = super().forward(params, self.weights(x), rng=rng)
+        return (slide(x, window) * drawn).sum(axis=(-1, -2)), (weights, window, drawn)
+
+
+class DrawsNegatives(DrawsEvenly):
+    """A negative value is as likely as a positive one of its size."""
+
+    def weights(self, x):
+        return np.abs(x)
+
+
+class ForgetsTheDraw(StochasticPool):
+    """The gradient is spread over the window, whatever was drawn."""
+
+    def backward(self, params, cache, dy):
+        x, window, share = cache
+        return super().backward(params, (x, window, np.full_like(share, 0.25)), dy)
+
+
+class TakesTheMeanDeviationForConstant(LocalContrastNorm):
+    def backward(self, params, cache, dy):
+        return LocalContrastNorm(self.size, least=1.0).backward(params, cache, dy)
+
+
+class SeesOneWindow(LocalContrastNorm):
+    """The deviation's own window is forgotten."""
+
+    def window(self, *inputs):
+        return replace_window(super().window(*inputs), kernel=self.size, padding=self.size // 2)
+
+
 class CutsItsGradient(Activation):
     """Reference and torch make the same mistake, which only the forward pass can show."""
 
@@ -283,8 +328,13 @@ WRONG: list[tuple[Layer, str, set[str]]] = [
     (BiasedRunningVariance(), "4x3x2", {"buffers"}),
     (ForgetsRunningMean(), "4x3x2", {"buffers"}),
     (LeakyInTorch(), "4x3x2", {"values", "gradients-autograd"}),
-    (NotScaledInTraining(), "4x3x2", {"values"}),
-    (ForgetsTheMask(), "4x3x2", {"gradients-finite"}),
+    (NotScaledInTraining(), "4x3x2", {"values", "gradients-autograd"}),
+    (ForgetsTheMask(), "4x3x2", GRADIENTS),
+    (DrawsEvenly((2,)), "4x6x2", {"values", "gradients-autograd"}),
+    (DrawsNegatives((2,)), "4x6x2", {"values", "gradients-autograd"}),
+    (ForgetsTheDraw((2,)), "4x6x2", GRADIENTS),
+    (TakesTheMeanDeviationForConstant(3), "6x5x2", GRADIENTS),
+    (SeesOneWindow(3, least=0.5), "7x6x2", {"receptive-field"}),
     (CutsItsGradient(), "4x3x2", {"gradients-finite"}),
     (WeightsSummed((2,)), "4x6x3", GRADIENTS),
     (ForgetsABranch(), "4x3x2|4x3x2", GRADIENTS),
@@ -345,6 +395,7 @@ def failures(network: Network) -> set[tuple[str, str]]:
         "INPUT[12x3] -> CONV3-4 -> TANH -> GAP -> FC2 -> BN -> SOFTMAX",
         "INPUT[8x8x3] -> CONCAT[CONV1-2 | CONV3-2 | POOL3(S=1, P=1)] -> LRN -> SUBSAMPLE2 -> FC84 -> RBF10",
         "INPUT[8x8x2] -> CONV3-3 -> PRELU",
+        "INPUT[8x8x2] -> LCN3 -> CONV3-3 -> RELU -> STOPOOL2 -> FC3",
         "INPUT[8x6x2] -> FILTER(edge) -> LOCAL3-4 -> GROUPNORM(G=2) -> UPSAMPLE2 -> DECONV4-3(S=2, P=1) -> SPP(2, 1)",
     ],
 )

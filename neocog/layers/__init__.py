@@ -20,6 +20,7 @@ from .groupnorm import GroupNorm
 from .identity import Identity
 from .input import Input as Input
 from .l2pool import L2Pool
+from .lcn import LocalContrastNorm
 from .local import LocallyConnected
 from .lrelu import LeakyReLU
 from .lrn import LocalResponseNorm
@@ -33,6 +34,7 @@ from .sigmoid import Sigmoid
 from .silu import SiLU
 from .softmax import Softmax
 from .spp import SpatialPyramid
+from .stopool import StochasticPool
 from .subsample import Subsample
 from .tanh import Tanh
 from .upsample import Upsample
@@ -44,6 +46,7 @@ LAYERS: tuple[type[Layer], ...] = (
     MaxPool,
     AvgPool,
     L2Pool,
+    StochasticPool,
     GlobalAvgPool,
     Subsample,
     SpatialPyramid,
@@ -65,6 +68,7 @@ LAYERS: tuple[type[Layer], ...] = (
     BatchNorm,
     GroupNorm,
     LocalResponseNorm,
+    LocalContrastNorm,
     Dropout,
     Add,
     Concat,

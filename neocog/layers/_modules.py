@@ -60,13 +60,10 @@ class LocallyConnected(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """One small matrix product for each position: x (N, C, *size) -> y (N, K, *size')."""
-        views = F.pad(x, self.ends)
-        for axis, (size, step) in enumerate(zip(self.kernel_size, self.stride, strict=True), start=2):
-            views = views.unfold(axis, size, step)  # in the end (N, C, *size', *F)
-        rank = len(self.stride)
-        taps = views.flatten(-rank).flatten(2, -2)  # (N, C, positions, F*F)
-        y = torch.einsum("ncpt,kcpt->nkp", taps, self.weight.flatten(-rank).flatten(2, -2))
-        y = y.reshape(*y.shape[:2], *views.shape[2 : 2 + rank])
+        taps = _unfolded(F.pad(x, self.ends), self.kernel_size, self.stride)
+        weight = self.weight.flatten(-len(self.stride)).flatten(2, -2)
+        y = torch.einsum("ncpt,kcpt->nkp", taps.flatten(2, -2), weight)
+        y = y.reshape(*y.shape[:2], *taps.shape[2:-1])
         return y if self.bias is None else torch.add(y, self.bias)
 
 
@@ -92,6 +89,32 @@ class Filter(nn.Module):
 def _ends(padding: Dims, hang: Dims) -> list[int]:
     """What `F.pad` is told: the last axis first, padding before and padding with overhang behind."""
     return [end for p, h in zip(reversed(padding), reversed(hang), strict=True) for end in (p, p + h)]
+
+
+def _unfolded(padded: Tensor, kernel: Dims, stride: Dims) -> Tensor:
+    """The values of each window side by side: (N, C, *size', F*F)."""
+    for axis, (size, step) in enumerate(zip(kernel, stride, strict=True), start=2):
+        padded = padded.unfold(axis, size, step)  # in the end (N, C, *size', *F)
+    return padded.flatten(-len(kernel))
+
+
+class StochasticPool(nn.Module):
+    """One value of each window, drawn in proportion to what is positive of it; the mean of the draw in evaluation."""
+
+    def __init__(self, kernel: Dims, stride: Dims, padding: Dims, *, hang: Dims) -> None:
+        super().__init__()
+        self.kernel, self.stride, self.ends = kernel, stride, _ends(padding, hang)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (N, C, *size) -> y (N, C, *size'); 0 for a window without a positive value."""
+        a = _unfolded(F.pad(x.relu(), self.ends), self.kernel, self.stride)
+        if not self.training:
+            total = a.sum(-1)
+            return (a * a).sum(-1) / total.masked_fill(total <= 0, 1.0)
+        running = a.detach().cumsum(-1)
+        shares = torch.rand_like(running[..., :1]) * running[..., -1:]
+        switches = torch.searchsorted(running, shares, right=True).clamp(max=a.shape[-1] - 1)
+        return a.gather(-1, switches).squeeze(-1)
 
 
 class SpatialPyramid(nn.Module):
@@ -189,6 +212,32 @@ class ResponseNormWithin(nn.Module):
         rank = x.dim() - 2
         energy = _window_sums(x * x, (self.size,) * rank, (1,) * rank, (self.size // 2,) * rank, ceil=False)
         return x * (self.k + self.alpha * energy) ** -self.beta
+
+
+class LocalContrastNorm(nn.Module):
+    """(x - local mean) / max(c, local deviation), both weighted by `kernel` over all maps; `least` 0 is c by image."""
+
+    kernel: Tensor
+
+    def __init__(self, kernel: NDArray[np.float64], least: float, flat: float) -> None:
+        super().__init__()
+        self.least, self.flat = least, flat
+        self.register_buffer("kernel", torch.from_numpy(kernel).to(torch.get_default_dtype()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (N, C, *size), unchanged in shape."""
+        weight = x.shape[1] * self._sums(torch.ones_like(x[:1, :1]))
+        v = x - self._sums(x.sum(1, keepdim=True)) / weight
+        squares = self._sums((v * v).sum(1, keepdim=True)) / weight
+        s = torch.where(squares > 0, squares.masked_fill(squares <= 0, 1.0).sqrt(), 0.0)  # derivative 0 at 0
+        c = s.new_tensor(self.least) if self.least else s.flatten(1).mean(1).clamp(min=self.flat)
+        c = c.view(-1, *(1,) * (x.dim() - 1))
+        return v / torch.where(s > c, s, c)
+
+    def _sums(self, maps: Tensor) -> Tensor:
+        """The weighted sum of each position's window: (N, 1, *size)."""
+        conv = F.conv1d if maps.dim() == 3 else F.conv2d
+        return conv(maps, self.kernel[None, None], padding=self.kernel.shape[0] // 2)
 
 
 class RBF(nn.Module):

@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from neocog.errors import ShapeError, SpellingError
 from neocog.layer import Cost, Shape
-from neocog.layers import AvgPool, GlobalAvgPool, L2Pool, MaxPool
+from neocog.layers import AvgPool, GlobalAvgPool, L2Pool, MaxPool, StochasticPool
 
 
 def volume(rows):
@@ -117,3 +117,28 @@ def test_windows_that_do_not_tile_are_refused_with_ways_out():  # fact C3
 def test_padding_of_more_than_half_a_window_is_refused():
     with pytest.raises(SpellingError, match="at most half its window"):
         MaxPool((3,), padding=(2,))
+
+
+def test_stochastic_pooling_gives_the_mean_of_its_draw_at_inference():  # sum of p a = (1 + 4 + 9) / 6
+    assert_allclose(pooled(StochasticPool((2,)), [[1, 2], [-5, 3]]), [[14 / 6]], rtol=1e-15)
+    # dy (2 a A - Q) / A^2 with A=6, Q=14; nothing for what is not positive
+    assert_allclose(gradient(StochasticPool((2,)), [[1, 2], [-5, 3]], [[36]]), [[-2, 10], [0, 22]], rtol=1e-14)
+
+
+def test_stochastic_pooling_draws_values_in_proportion_to_their_size():
+    layer, draws = StochasticPool((2,)), 6000
+    y, cache = layer.forward({}, np.tile(volume([[1, 2], [-5, 3]]), (draws, 1, 1, 1)), rng=np.random.default_rng(0))
+    values, counts = np.unique(y, return_counts=True)
+    assert_array_equal(values, [1, 2, 3])
+    assert_allclose(counts / draws, [1 / 6, 2 / 6, 3 / 6], atol=0.02)
+    (dx,), _ = layer.backward({}, cache, np.ones_like(y))
+    assert_array_equal((dx * [[1, 2], [-5, 3]]).sum(axis=(2, 3), keepdims=True), y)  # dy went to what was drawn
+
+
+@pytest.mark.parametrize("rng", [None, np.random.default_rng(0)])
+def test_a_window_with_nothing_positive_pools_to_zero_without_gradient(rng):
+    layer = StochasticPool((2,))
+    y, cache = layer.forward({}, volume([[0, -1], [-2, 0]]), rng=rng)
+    (dx,), _ = layer.backward({}, cache, np.ones_like(y))
+    assert_array_equal(y, [[[[0]]]])
+    assert_array_equal(dx, np.zeros((1, 1, 2, 2)))

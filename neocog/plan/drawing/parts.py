@@ -14,7 +14,7 @@ LONGEST_PERIOD = 16  # parts; a longer pattern would not be seen as one
 KINDS = {
     "input": ("INPUT",),
     "convolution": ("CONV", "DECONV", "FILTER", "LOCAL"),
-    "pooling": ("POOL", "AVGPOOL", "L2POOL", "GAP", "SPP", "SUBSAMPLE"),
+    "pooling": ("POOL", "AVGPOOL", "L2POOL", "STOPOOL", "GAP", "SPP", "SUBSAMPLE"),
     "fully connected": ("FC", "RBF"),
     "joined branches": ("ADD", "CONCAT"),
     "other": (),
