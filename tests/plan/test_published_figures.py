@@ -1,5 +1,6 @@
 """The numbers that papers and lecture notes print for their networks, row by row."""
 
+from collections import Counter
 from itertools import pairwise
 
 import pytest
@@ -181,6 +182,7 @@ PARAMETERS = {
     "resnet101": 44_549_160,
     "resnet152": 60_192_808,
     "resnet20": 269_722,
+    "resnet20-b": 272_474,
     "resnet32": 464_154,
     "resnet44": 658_586,
     "resnet56": 853_018,
@@ -192,6 +194,10 @@ PARAMETERS = {
     "all-cnn-c": 1_369_738,
 }
 
+# The 13 convolutions of VGG-16: (kernel area, input maps, output maps).
+VGG = [
+    (9, before, after) for before, after in pairwise((3, 64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512))
+]
 # No exact figure is in print for these: (kernel area, input maps, output maps) of each layer with weights.
 LAYERS = {
     "convnetjs-cifar10": [(25, 3, 16), (25, 16, 20), (25, 20, 20), (1, 320, 10)],
@@ -202,6 +208,12 @@ LAYERS = {
         *[(25, 96, 192), (1, 192, 192), (9, 192, 192)],
         *[(9, 192, 192), (1, 192, 192), (1, 192, 10)],
     ],
+    "neocognitron": [(25, 1, 24), (25, 24, 24), (25, 24, 24), (1, 24, 10)],
+    "spp-net": [
+        *[(49, 3, 96), (25, 96, 256), (9, 256, 384), (9, 384, 384), (9, 384, 256)],
+        *[(1, 50 * 256, 4096), (1, 4096, 4096), (1, 4096, 1000)],
+    ],
+    "dilated-frontend": [*VGG, (49, 512, 4096), (1, 4096, 4096), (1, 4096, 21)],
     "dilated-context": [*[(9, 21, 21)] * 7, (1, 21, 21)],
     "dilated-context-large": [(9, 21 * before, 21 * after) for before, after in pairwise((1, 2, 2, 4, 8, 16, 32, 32))]
     + [(1, 21 * 32, 21)],
@@ -213,8 +225,12 @@ LAYERS = {
 }
 
 
+# Networks with layers of other kinds, which have tests of their own below.
+OTHERS = ["lenet4", "fcn-32s", "fcn-16s", "fcn-8s", "deepface"]
+
+
 def test_every_network_of_the_zoo_has_a_count_to_meet():
-    assert sorted(names()) == sorted([*PARAMETERS, *LAYERS])
+    assert sorted(names()) == sorted([*PARAMETERS, *LAYERS, *OTHERS])
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
@@ -257,6 +273,82 @@ def test_lenet1_connections():  # published beside its 2,578 parameters
     totals = zoo("lenet1").plan().totals
     assert totals["parameters"] == 2_578
     assert totals["connections"] == 98_442
+
+
+def test_lenet4_connections():  # "about 260,000"; its "about 17,000 free parameters" contradict its 120 units
+    plan = zoo("lenet4").plan()
+    assert [str(row.output) for row in rows(plan, "CONV", "CONCAT", "FC")] == [
+        "28x28x4", "14x14x8", "10x10x16", "1x1x120", "1x1x10",
+    ]  # fmt: skip
+    assert plan.totals["connections"] == 262_306
+    assert plan["fc1"].cost.parameters == 120 * (16 * 25 + 1) == 48_120
+    assert plan.totals["parameters"] == 4 * 26 + 8 * 2 + (48 * 25 + 16) + 16 * 2 + 48_120 + 10 * 121
+
+
+def test_lenet4_shares_its_maps_out_evenly():
+    (table,) = [node.layer.table for node in zoo("lenet4").nodes if getattr(node.layer, "table", None)]
+    assert Counter(i for row in table for i in row) == dict.fromkeys(range(8), 6)
+    assert len({frozenset(row) for row in table}) == 16
+
+
+def test_neocognitron_planes_are_those_of_the_paper():  # 1980, section 5
+    plan = zoo("neocognitron").plan()
+    cells = [row.output for row in rows(plan, "INPUT", "RELU", "TANH")]
+    assert [str(shape) for shape in cells] == [
+        "16x16x1", "16x16x24", "10x10x24", "8x8x24", "6x6x24", "2x2x24", "1x1x24",
+    ]  # fmt: skip
+    inputs = [row.cost.connections // row.output.elements - 1 for row in rows(plan, "CONV")]
+    assert inputs == [25, 25 * 24, 25 * 24]  # synapses of each S-cell
+    # a C-cell sees 5x5 S-cells, twice as far apart as they are
+    assert plan["tanh1"].field[0].size - plan["relu1"].field[0].size == 4
+    assert plan["tanh2"].field[0].size - plan["relu2"].field[0].size == 4 * plan["relu2"].field[0].jump
+    assert [plan[name].field[0].jump for name in ("relu1", "tanh1", "tanh2")] == [1, 2, 4]
+    low, high = plan["tanh3"].field[0].reach
+    assert low <= 0  # the last C-cells see the whole input
+    assert high >= 15
+
+
+def test_spp_net_has_fifty_bins():
+    plan = zoo("spp-net").plan()
+    assert [row.output.spatial[0] for row in rows(plan, "CONV", "POOL")] == [110, 55, 26, 13, 13, 13, 13]
+    assert str(plan["spp1"].output) == f"1x1x{50 * 256}"
+
+
+UPSAMPLING = {
+    "fcn-32s": 21 * 21 * 64 * 64,
+    "fcn-16s": 21 * 21 * (4 * 4 + 32 * 32),
+    "fcn-8s": 21 * 21 * (2 * 4 * 4 + 16 * 16),
+}
+SCORES = {"fcn-32s": [], "fcn-16s": [512], "fcn-8s": [512, 256]}  # maps that are scored on the way
+
+
+@pytest.mark.parametrize("name", UPSAMPLING)
+def test_fully_convolutional_vgg16(name):  # table 1: 134M parameters, sees 404, stride 32
+    plan = zoo(name).plan()
+    trunk = sum(area * before * after + after for area, before, after in LAYERS["dilated-frontend"])
+    assert trunk == 134_346_581
+    assert sum(row.cost.parameters for row in rows(plan, "DECONV")) == UPSAMPLING[name]
+    scored = sum(maps * 21 + 21 for maps in SCORES[name])
+    assert plan.totals["parameters"] == trunk + scored + UPSAMPLING[name]
+    axis = plan["conv14"].field[0]
+    assert (axis.size, axis.jump) == (404, 32)
+    assert str(plan.rows[-1].output) == "224x224x21"
+
+
+def test_dilated_front_end_keeps_an_eighth_of_the_image():
+    plan = zoo("dilated-frontend").plan()
+    assert str(plan.rows[-1].output) == "28x28x21"
+    sizes = [plan[f"conv{k}"].field[0].size for k in (10, 13, 14)]
+    assert sizes == [92, 188, 380]  # as VGG-16 without the two poolings' own 8 and 16 pixels
+
+
+def test_deepface_volumes_and_parameters():  # figure 2; its "more than 120 million" do not follow from its sizes
+    plan = zoo("deepface").plan()
+    assert [row.output.spatial[0] for row in rows(plan, "CONV", "POOL", "LOCAL")] == [142, 71, 63, 55, 25, 21]
+    local = {"local1": 55**2 * 16 * (81 * 16 + 1), "local2": 25**2 * 16 * (49 * 16 + 1), "local3": 21**2 * 16 * 401}
+    assert {name: plan[name].cost.parameters for name in local} == local
+    dense = 4096 * (21 * 21 * 16 + 1) + 4030 * 4097
+    assert plan.totals["parameters"] == 32 * 364 + 16 * (81 * 32 + 1) + sum(local.values()) + dense == 118_923_774
 
 
 def test_zfnet_volumes_are_those_of_its_figure():

@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+from numpy.testing import assert_allclose
 
-from neocog import zoo
+from neocog import reference, zoo
 from neocog.initialise import initialise
-from neocog.torch_engine import NetworkModule
+from neocog.torch_engine import NetworkModule, build
 from neocog.zoo import names
 
 MOST_DRAWN = 30_000_000
@@ -42,3 +43,22 @@ def test_every_zoo_network_builds_and_runs_as_planned(name):
     planned = [(1, row.output.channels, *row.output.spatial) for row in plan.rows]
     assert [tuple(volume.shape) for volume in volumes] == planned
     assert torch.isfinite(volumes[-1]).all()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("lenet1", "lenet4", "lenet5", "lenet5-relu", "neocognitron", "convnetjs-mnist", "convnetjs-cifar10"),
+        *("resnet20", "resnet20-b", "all-cnn-a", "nin", "dilated-context"),
+    ],
+)
+def test_small_zoo_networks_give_in_torch_what_the_reference_gives(name):
+    network = zoo(name)
+    weights = initialise(network, seed=1)
+    torch.manual_seed(0)
+    image = torch.randn(1, network.input_shape.channels, *network.input_shape.spatial, dtype=torch.float64)
+    module = build(network, weights=weights).double().eval()
+    with torch.no_grad():
+        scores = module(image).numpy()
+    expected = reference.forward(network, weights, image.numpy()).output
+    assert_allclose(scores, expected, rtol=1e-9, atol=1e-9 * abs(expected).max())
