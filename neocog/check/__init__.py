@@ -15,6 +15,17 @@ from __future__ import annotations
 
 from .case import Comparison, Finding
 from .layer_checks import Check, layer_checks
-from .network_check import Row, check_network
+from .memory import free_bytes, needed_bytes
+from .network_check import Row, Watch, check_network
 
-__all__ = ["Check", "Comparison", "Finding", "Row", "check_network", "layer_checks"]
+__all__ = [
+    "Check",
+    "Comparison",
+    "Finding",
+    "Row",
+    "Watch",
+    "check_network",
+    "free_bytes",
+    "layer_checks",
+    "needed_bytes",
+]

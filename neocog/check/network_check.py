@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -57,21 +57,30 @@ class _Run(NamedTuple):
         return not self.training or _equal(trace, self._replace(stream=1).forward())
 
 
-def check_network(network: Network, batch: int = 4, seed: int = 0) -> list[Row]:
+Watch = Callable[[str, int, int], None]
+"""Told what is checked next, how many parts are done, and of how many."""
+
+
+def check_network(network: Network, batch: int = 4, seed: int = 0, watch: Watch | None = None) -> list[Row]:
     """All checks of every node, and of the network as a whole on `batch` images, as rows in running order.
 
     A layer that occurs again with the same input volumes has the same findings; they are not computed twice.
-    Four images are enough to normalise over; with two, a normalised vector is all +1 and -1.
+    Four images are enough to normalise over; with two, a normalised vector is all +1 and -1. `watch` is called before
+    each part: the whole network first, then every such layer.
     Raises ShapeError when the network does not fit its input.
     """
     found: dict[tuple[str, tuple[Shape, ...]], list[Finding]] = {}
     rows = []
+    tell = watch or (lambda what, done, of: None)
+    parts = 1 + len({(node.layer.token, network.input_shapes(node)) for node in network.nodes})
+    tell("the whole network", 0, parts)
     with torch_seeded(seed):
         together = _together(network, batch, seed)
     for node in network.nodes:
         inputs = network.input_shapes(node)
         case = (node.layer.token, inputs)
         if case not in found:
+            tell(node.name, 1 + len(found), parts)
             found[case] = [check(node.layer, inputs, seed) for check in layer_checks]
         findings = found[case] + together.pop(node.name)
         rows += [_row(node.name, node.layer.token, finding) for finding in findings]

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from ..errors import RunError
+from ..plan import Plan
+from ..plan.tables import size
 from .arguments import whole_from
 from .output import console, print_json, print_table, print_wrapped
 from .source import add_network, read_network
 
 if TYPE_CHECKING:
-    from ..check import Row
+    from ..check import Row, Watch
 
 EXAMPLES = """examples:
   neocog check lenet5
@@ -28,16 +33,52 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Compare rule, NumPy, torch and finite differences; exit code 1 when any two disagree."""
     network = read_network(args)
-    network.plan()
+    _refuse_too_large(network.plan(batch=args.batch))
     from ..check import check_network
 
-    rows = check_network(network, batch=args.batch, seed=args.seed)
+    with _progress() as watch:
+        rows = check_network(network, batch=args.batch, seed=args.seed, watch=watch)
     failed = [row for row in rows if not row.ok]
     if args.json:
         print_json({"network": str(network), "agree": not failed, "checks": [row._asdict() for row in rows]})
     else:
         _print(rows, failed)
     return 1 if failed else 0
+
+
+def _refuse_too_large(plan: Plan) -> None:
+    """Raise RunError where the check would run out of memory, and be killed, perhaps after minutes."""
+    from ..check import free_bytes, needed_bytes
+
+    needed, free = needed_bytes(plan), free_bytes()
+    if free is None or needed <= free:
+        return
+    one = needed_bytes(plan.network.plan(batch=1))
+    smaller = f"--batch 1, which needs {size(one)}" if one <= free else "a smaller input, or fewer maps"
+    raise RunError(
+        f"a check compares in float64 and needs about {size(needed)} of memory; {size(free)} are free",
+        received=f"{plan.totals['parameters']:,} parameters, --batch {plan.batch}",
+        hint=smaller,
+    )
+
+
+@contextmanager
+def _progress() -> Iterator[Watch | None]:
+    """A line on a terminal that says what is being checked and for how long; elsewhere nothing."""
+    err = console(stderr=True)
+    if not err.is_terminal:
+        yield None
+        return
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    with Progress(
+        *(TextColumn("checking {task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %")),
+        *(TimeElapsedColumn(),),
+        console=err,
+        transient=True,
+    ) as bar:
+        task = bar.add_task("")
+        yield lambda what, done, of: bar.update(task, description=what, completed=done, total=of)
 
 
 def _print(rows: list[Row], failed: list[Row]) -> None:

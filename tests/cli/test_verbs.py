@@ -152,6 +152,23 @@ def test_check_finds_a_sound_network_sound(neocog):
     assert set(result["checks"][0]) == set(Row._fields)
 
 
+def test_check_refuses_what_does_not_fit_into_memory(neocog, monkeypatch):
+    monkeypatch.setattr("neocog.check.free_bytes", lambda: 12 * 2**30)
+    code, _, err = neocog("check", "vgg16", "--batch", 64)
+    assert code == 1
+    assert "a check compares in float64 and needs about 138.1 GiB of memory; 12.0 GiB are free" in err
+    assert "try: --batch 1, which needs 9.5 GiB" in err
+    monkeypatch.setattr("neocog.check.free_bytes", lambda: 2**30)
+    assert "try: a smaller input, or fewer maps" in neocog("check", "vgg16").err
+
+
+def test_check_says_on_a_terminal_what_it_is_doing(neocog, monkeypatch):
+    text = "INPUT[6x6x1] -> CONV3-2 -> FC3"
+    assert neocog("check", text).err == ""
+    monkeypatch.setenv("FORCE_COLOR", "1")  # a terminal, to the library that draws the bar
+    assert "checking" in neocog("check", text).err
+
+
 def test_check_exits_1_and_names_the_layer_when_a_gradient_is_wrong(neocog, monkeypatch):
     from neocog.layers.conv import Conv
 
