@@ -33,6 +33,7 @@ TEXTS = {name: text(name) for name in ZOO} | {
     "one large part": "INPUT[8x8x3] -> ADD[" + " -> ".join(f"CONV3-{k} -> RELU" for k in range(40, 2, -1)) + " | ID ]",
     "inception": INCEPTION,
     "shortcuts only": "INPUT[8x8x4] -> ADD[ID | ID | RELU] -> CONCAT[ID | ADD[ID | CONV3-4] -> RELU] -> LRN",
+    "side output": "INPUT[8x8x4] -> CONV3-4 -> AUX(0.3)[ GAP -> FC10 ] -> RELU -> CONV3-4 -> GAP -> FC10",
     "only an input": "INPUT[7x1]",
 }
 
@@ -181,6 +182,23 @@ def test_a_title_of_any_characters_leaves_the_file_readable():
 
 def boxes(text: str) -> list[Box]:
     return [mark for mark in arranged(parts_of(Network.parse(text).plan())).marks if isinstance(mark, Box)]
+
+
+def test_a_side_output_leaves_the_line_and_does_not_come_back():
+    figure = arranged(parts_of(Network.parse(TEXTS["side output"]).plan()))
+    (arrow,) = (
+        m for m in figure.marks if isinstance(m, Line) and m.arrow and m.points[-1][1] > 0 and not lands(m, figure)
+    )
+    (label,) = (m for m in figure.marks if isinstance(m, Text) and m.words == "AUX(0.3)")
+    assert arrow.points[0][0] < label.x < arrow.points[-1][0]
+    assert [mark.words for mark in figure.marks if isinstance(mark, Text)].count("RELU") == 1
+
+
+def lands(arrow: Line, figure) -> bool:
+    """Whether an arrow leads to a box."""
+    x, y = arrow.points[-1]
+    boxes = (mark for mark in figure.marks if isinstance(mark, Box))
+    return any(0 <= box.x - x <= 3 and box.y <= y <= box.y + box.height for box in boxes)
 
 
 def test_added_branches_meet_in_a_circled_plus():

@@ -17,9 +17,11 @@ import pytest
 import torch
 
 from neocog import Network, zoo
+from neocog.layers import Auxiliary
 from neocog.layers.avgpool import AvgPool
 from neocog.layers.identity import Identity
-from neocog.network import Branch, Step
+from neocog.network import Branch, Step, layers_of
+from neocog.plan import Row
 from neocog.torch_engine import NetworkModule
 from neocog.zoo import names
 
@@ -40,36 +42,34 @@ def thin(row):
     return layer if layer.window(*row.inputs) else Identity()
 
 
-def thinned(chain, rows):
-    """The chain up to where vectors begin; `rows` are taken in running order."""
+def thinned(chain, rows, kept):
+    """The chain up to where vectors begin, without side outputs; `rows` are taken in running order."""
     found = []
     for item in chain:
-        arms = () if isinstance(item, Step) else tuple(thinned(arm, rows) for arm in item.arms)
+        if isinstance(item, Branch) and isinstance(item.join, Auxiliary):
+            for _ in layers_of((item,)):
+                next(rows)
+            continue
+        arms = () if isinstance(item, Step) else tuple(thinned(arm, rows, kept) for arm in item.arms)
         row = next(rows)
         if row.output.positions == 1:
             break
+        kept.append(row)
         found.append(Branch(thin(row), arms) if arms else Step(thin(row)))
     return tuple(found)
 
 
 @cache
-def planned(name):
-    return zoo(name).plan()
-
-
-@cache
-def trunk(name) -> NetworkModule:
-    """The thin trunk, its weights all 1. Its nodes are the network's first, in the same order."""
-    plan = planned(name)
-    network = Network(thinned(plan.network.chain, iter(plan.rows)))
-    assert [shape.spatial for shape in network.shapes] == [
-        row.output.spatial for row in plan.rows[: len(network.nodes)]
-    ]
+def trunk(name) -> tuple[NetworkModule, list[Row]]:
+    """The thin trunk, its weights all 1, and the planned rows of its nodes."""
+    plan, kept = zoo(name).plan(), []
+    network = Network(thinned(plan.network.chain, iter(plan.rows), kept))
+    assert [shape.spatial for shape in network.shapes] == [row.output.spatial for row in kept]
     module = NetworkModule(network)
     with torch.no_grad():
         for name, parameter in module.named_parameters():
             parameter.fill_(0 if name.endswith("bias") else 1)
-    return module
+    return module, kept
 
 
 def expected(axis, position, side) -> tuple[float, float]:
@@ -94,7 +94,7 @@ ALL = [pytest.param(n, marks=pytest.mark.slow) if len(zoo(n).nodes) > DEEP else 
 @pytest.mark.parametrize("name", ALL)
 def test_gradients_reach_exactly_the_planned_pixels(name):  # fact C11
     """Sent back from the first, the middle and the last position of layers all along the trunk."""
-    module = trunk(name)
+    module, rows = trunk(name)
     x = torch.ones((1, 1, *module.network.input_shape.spatial), requires_grad=True)
     volumes = module.run(x)
     for volume in volumes[1:]:
@@ -105,7 +105,7 @@ def test_gradients_reach_exactly_the_planned_pixels(name):  # fact C11
             signal = torch.zeros_like(volumes[k])
             signal[(slice(None), slice(None), *position)] = 1
             (arrived,) = torch.autograd.grad([volumes[k]], [x], [signal], retain_graph=True)
-            assert_reached((arrived[0, 0] > 0).numpy(), planned(name).rows[k], position)
+            assert_reached((arrived[0, 0] > 0).numpy(), rows[k], position)
 
 
 SMALL = [name for name in names() if zoo(name).input_shape.positions <= 32 * 32 and len(zoo(name).nodes) < 80]
@@ -115,7 +115,7 @@ SMALL = [name for name in names() if zoo(name).input_shape.positions <= 32 * 32 
 @torch.inference_mode()
 def test_changing_a_pixel_changes_exactly_the_positions_that_see_it(name):  # fact C11
     """Brute force: one image for each pixel, lit in it alone, and every position of the last maps."""
-    module = trunk(name)
+    module, rows = trunk(name)
     sides = module.network.input_shape.spatial
     pixels = np.prod(sides)
     volumes = [torch.eye(int(pixels)).reshape(-1, 1, *sides)]
@@ -124,7 +124,7 @@ def test_changing_a_pixel_changes_exactly_the_positions_that_see_it(name):  # fa
         volumes.append((given > 0).float())
     lit = volumes[-1].amax(dim=1).numpy() > 0  # (pixels, h, w)
     for position in product(*map(range, lit.shape[1:])):
-        assert_reached(lit[(slice(None), *position)].reshape(sides), planned(name).rows[len(volumes) - 1], position)
+        assert_reached(lit[(slice(None), *position)].reshape(sides), rows[-1], position)
 
 
 def test_the_small_networks_are_many():

@@ -175,6 +175,8 @@ def _figure(part: Part | Repeat) -> Figure:
         return _framed(_in_line(map(_figure, part.parts)), part.times)
     if part.passes:
         return _passing(part)
+    if part.is_side:
+        return _side(part)
     return _in_line([_fork(part), _step(part)]) if part.arms else _step(part)
 
 
@@ -193,6 +195,21 @@ def _passing(part: Part) -> Figure:
     words = part.tokens[0]
     width = text_width(words) + 20
     return Figure((Line(((0, 0), (width, 0))), Text(width / 2, -6, words)), width, 6 + LINE, 4, width)
+
+
+def _side(part: Part) -> Figure:
+    """The line goes on; below it the side branch leaves and ends in an arrow with its name."""
+    (arm,) = part.arms
+    lane = _in_line(map(_figure, arm))
+    token = part.tokens[0]
+    end = TURN + lane.exit + text_width(token) + 16
+    y = GAP + lane.above
+    marks: list[Mark] = [Line(((TURN / 2, 0), (TURN / 2, y), (TURN, y)))]
+    marks += (moved(mark, TURN, y) for mark in lane.marks)
+    marks.append(Line(((TURN + lane.exit, y), (end, y)), arrow=True))
+    marks.append(Text((TURN + max(lane.exit, lane.width) + end) / 2, y - 7, token))
+    marks.append(Line(((0, 0), (end + GAP, 0))))
+    return Figure(tuple(marks), end + GAP, 0, y + lane.below, end + GAP)
 
 
 def _fork(part: Part) -> Figure:
