@@ -248,9 +248,11 @@ def field_cells(field: EffectiveField) -> tuple[str, ...]:
 
 def summary(planned: Plan) -> list[str]:
     """What the table means, in words."""
-    vector = next((row.name for row in planned.rows if row.inputs and row.output.positions == 1), None)
     lines = [
         f"effective: the square root of the number of pixels whose influence on the centre position is more than "
         f"{LEVEL:.2%} of the largest (Luo et al., 2016); share: of what it sees in theory",
     ]
-    return [*lines, f"from {vector} on, the one position sees all that the maps before it see"] if vector else lines
+    last_map = max((k for k, row in enumerate(planned.rows) if row.output.positions > 1), default=0)
+    for row in planned.rows[last_map + 1 : last_map + 2]:
+        lines.append(f"from {row.name} on, the one position sees all that the maps before it see")
+    return lines
