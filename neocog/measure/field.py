@@ -252,7 +252,7 @@ def summary(planned: Plan) -> list[str]:
         f"effective: the square root of the number of pixels whose influence on the centre position is more than "
         f"{LEVEL:.2%} of the largest (Luo et al., 2016); share: of what it sees in theory",
     ]
-    last_map = max((k for k, row in enumerate(planned.rows) if row.output.positions > 1), default=0)
+    last_map = planned.rows.index(planned.last_map)
     for row in planned.rows[last_map + 1 : last_map + 2]:
         lines.append(f"from {row.name} on, the one position sees all that the maps before it see")
     return lines

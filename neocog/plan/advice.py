@@ -95,7 +95,9 @@ def field_of_view(plan: Plan) -> Iterator[tuple[Row, str]]:
     the centre (Luo et al., "Understanding the effective receptive field", NIPS 2016).
     Source: Araujo, Norris and Sim, "Computing receptive fields of convolutional neural networks", Distill 2019.
     """
-    last = _spatial(plan)[-1]
+    last = plan.last_map
+    if not last.inputs:  # no layer looks further than another
+        return
     sides = plan.rows[0].output.spatial
     seen, side = min(
         ((axis.size, side) for axis, side in zip(last.field, sides, strict=True)), key=lambda pair: pair[0] / pair[1]

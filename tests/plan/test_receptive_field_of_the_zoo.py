@@ -103,7 +103,7 @@ def assert_gradients_reach_the_planned_pixels(network, count):
     volumes = module.run(x)
     for volume in volumes[1:]:
         volume.register_hook(lambda gradient: (gradient > 0).to(gradient.dtype))
-    for k in {round(k) for k in np.linspace(1, len(volumes) - 1, count)}:
+    for k in {round(k) for k in np.linspace(0, len(volumes) - 1, count)}:
         spatial = volumes[k].shape[2:]
         for position in {tuple(int(n * at) for n in spatial) for at in (0, 0.5, 1 - 1e-9)}:
             signal = torch.zeros_like(volumes[k])
