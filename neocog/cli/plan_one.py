@@ -46,7 +46,7 @@ def _draw(made: Plan, file: Path, title: str) -> None:
     from ..model import write_atomically
     from ..plan.drawing import draw
 
-    write_atomically(file, draw(made, title=title).encode())
+    write_atomically(file, draw(made, file.suffix, title=title))
 
 
 def _advice(made: Plan) -> list[dict[str, str]]:

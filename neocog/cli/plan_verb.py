@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """NET, what memory is computed for, and the form of the answer."""
     add_network(parser)
     parser.add_argument("--format", choices=("table", "csv", "markdown"), default="table", help="default table")
-    parser.add_argument("--draw", type=_svg_file, metavar="FILE", help="write the network as a figure too, to FILE.svg")
+    parser.add_argument("--draw", type=_figure_file, metavar="FILE", help="write a figure too, to FILE.svg or FILE.png")
     parser.add_argument("--advice", action="store_true", help="say which layers depart from the usual sizing rules")
     parser.add_argument("--diff", metavar="NET", help="compare with this network, given as NET is (-D is for NET)")
     memory = parser.add_argument_group("what memory is computed for")
@@ -48,10 +48,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     family.add_argument("--sort", choices=MEASURES, help="the smallest first (default macs)")
 
 
-def _svg_file(text: str) -> Path:
-    if not text.lower().endswith(".svg") or "\0" in text:
+def _figure_file(text: str) -> Path:
+    if not text.lower().endswith((".svg", ".png")) or "\0" in text:
         raise argparse.ArgumentTypeError(
-            f"a figure is an SVG file, so a name ending in .svg is needed, not {text[:40]!r}"
+            f"a figure is an SVG or PNG file, so a name ending in .svg or .png is needed, not {text[:40]!r}"
         )
     return Path(text)
 

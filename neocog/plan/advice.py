@@ -13,6 +13,7 @@ from typing import NamedTuple
 from ..errors import clipped
 from ..layer import Window
 from .plan import Plan, Row
+from .receptive_field import Field, through
 
 
 class Advice(NamedTuple):
@@ -36,20 +37,17 @@ def advice(plan: Plan) -> tuple[Advice, ...]:
 def even_input(plan: Plan) -> Iterator[tuple[Row, str]]:
     """An input side can be halved as often as the layers halve it."""
     source = plan.rows[0]
-    jumps = [axis.jump for row in _spatial(plan) for axis in row.field if axis.jump]
-    factor = 2 ** math.ceil(math.log2(max(jumps, default=1)))
+    jumps = [int(axis.jump) for row in _spatial(plan) for axis in row.field if axis.jump and axis.jump >= 1]
+    factor = max(jump & -jump for jump in jumps)  # the largest power of two that divides a jump
     if any(side % factor for side in source.output.spatial):
-        yield (
-            source,
-            f"the layers step {factor} pixels, which do not divide the sides of {source.output}",
-        )
+        yield source, f"the layers halve maps until they step {factor} pixels, which do not divide {source.output}"
 
 
 def small_filters(plan: Plan) -> Iterator[tuple[Row, str]]:
-    """Filters are 3x3, at most 5x5; only the first layer's are larger."""
+    """Filters are 3x3, at most 5x5; only the first layer's are larger. A 1x7 has fewer weights than they have."""
     for row, window in _convolutions(plan):
-        if max(window.kernel) > 5:
-            yield row, f"{_written(row)} has filters larger than 5, which only a first layer should have"
+        if math.prod(window.kernel) > 5 * 5:
+            yield row, f"{_written(row)} has filters larger than 5x5, which only a first layer should have"
 
 
 def same_size(plan: Plan) -> Iterator[tuple[Row, str]]:
@@ -90,23 +88,49 @@ def halving(plan: Plan) -> Iterator[tuple[Row, str]]:
 
 
 def field_of_view(plan: Plan) -> Iterator[tuple[Row, str]]:
-    """The last maps see about the whole image: not less, and not several times as much.
+    """The last maps see about the whole image: not a small part of it, and not several times as much.
 
+    What they see at most counts against the first, what they see on the shortest way through all branches against
+    the second: depth behind a shortcut or beside a 1x1 widens the theoretical field, but what is seen is mostly near
+    the centre (Luo et al., "Understanding the effective receptive field", NIPS 2016).
     Source: Araujo, Norris and Sim, "Computing receptive fields of convolutional neural networks", Distill 2019.
     """
-    last = _spatial(plan)[-1]
+    last = plan.last_map
+    if not last.inputs:  # no layer looks further than another
+        return
     sides = plan.rows[0].output.spatial
-    shares = [axis.size / side for axis, side in zip(last.field, sides, strict=True)]
-    if min(shares) < 1:
+    seen, side = min(
+        ((axis.size, side) for axis, side in zip(last.field, sides, strict=True)), key=lambda pair: pair[0] / pair[1]
+    )
+    if seen / side < FAR_LESS:
         yield (
             last,
-            f"the last positions see {min(shares):.0%} of a side of the image: go deeper, or pool more",
+            f"a position of the last maps sees {seen:g} of the image's {side} pixels along a side, and nothing larger "
+            "as a whole; more layers, pooling or dilation widen the view",
         )
-    elif max(shares) > FAR_MORE:
-        yield last, f"the last positions see {max(shares):.1f} times a side of the image: fewer layers may do"
+    near = [axis.size / side for axis, side in zip(_shortest(plan)[last.name], sides, strict=True)]
+    if min(near) > FAR_MORE:
+        yield (
+            last,
+            f"a position of the last maps sees {min(near):.1f} times a side of the image on its shortest way, most "
+            "of it padding; fewer layers or a larger image may do as well",
+        )
 
 
-FAR_MORE = 3
+def _shortest(plan: Plan) -> dict[str, Field]:
+    """What a position of each layer sees along the way through the branches on which it sees least."""
+    found: dict[str, Field] = {}
+    for row in plan.rows:
+        before = min((found[name] for name in row.input_names), key=_extent, default=row.field)
+        found[row.name] = through(before, row.node.layer.window(*row.inputs)) if row.inputs else row.field
+    return found
+
+
+def _extent(field: Field) -> float:
+    return math.prod(axis.size for axis in field)
+
+
+FAR_LESS, FAR_MORE = 1 / 3, 3
 RULES: tuple[Callable[[Plan], Iterator[tuple[Row, str]]], ...] = (
     *(even_input, small_filters, same_size, gentle_pooling, stacked_filters, halving, field_of_view),
 )

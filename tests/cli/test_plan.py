@@ -127,15 +127,17 @@ def test_net_is_a_text_a_file_a_zoo_name_or_a_model(neocog, tmp_path, trained):
 def test_draw_writes_a_figure_beside_the_answer(neocog, tmp_path):
     file = tmp_path / "new folder" / "my figure.SVG"
     assert neocog("plan", NET, "--json", "--draw", file) == neocog("plan", NET, "--json")
-    figure = file.read_text(encoding="utf-8")
+    figure = file.read_bytes()
     assert figure == draw(Network.parse(NET).plan(), title=NET)
-    assert "INPUT[6x6x2] -&gt; CONV3-4" in figure
+    assert b"INPUT[6x6x2] -&gt; CONV3-4" in figure
+    assert neocog("plan", NET, "--draw", file.with_suffix(".png")).code == 0
+    assert file.with_suffix(".png").read_bytes() == draw(Network.parse(NET).plan(), ".png", title=NET)
 
 
 def test_a_figure_that_cannot_be_written_is_said_before_anything_is_printed(neocog, tmp_path):
-    code, out, err = neocog("plan", NET, "--draw", tmp_path / "figure.png")
+    code, out, err = neocog("plan", NET, "--draw", tmp_path / "figure.jpg")
     assert (code, out) == (2, "")
-    assert "a figure is an SVG file, so a name ending in .svg is needed, not" in err
+    assert "a figure is an SVG or PNG file, so a name ending in .svg or .png is needed, not" in err
     (tmp_path / "taken.svg").mkdir()
     code, out, err = neocog("plan", NET, "--draw", tmp_path / "taken.svg")
     assert (code, out) == (1, "")

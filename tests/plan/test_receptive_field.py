@@ -56,6 +56,30 @@ def test_anchors_of_well_known_networks(name, layer, size, jump, before):  # fac
     assert (axis.size, axis.jump, padding(axis)) == (size, jump, before)
 
 
+SLIM_ALEXNET = (
+    "INPUT[227x227x3] -> CONV11-64(S=4, P=0) -> POOL3(S=2) -> CONV5-192 -> POOL3(S=2) "
+    "-> [CONV3-384]*2 -> CONV3-256 -> POOL3(S=2)"
+)
+SLIM_RESNET = """fit=floor
+def unit(s) = ADD[ CONV1-8 -> CONV3-8(S=s) -> CONV1-8 | CONV1-8(S=s) ]
+INPUT[225x225x3] -> CONV7-8(S=2) -> POOL3(S=2)
+-> [unit(1)]*2 -> unit(2) -> [unit(1)]*3 -> unit(2) -> [unit(1)]*N -> unit(2) -> [unit(1)]*3"""
+
+
+@pytest.mark.parametrize(
+    ("text", "variables", "expected"),
+    [
+        (SLIM_ALEXNET, {}, (195, 32, 64)),
+        (SLIM_RESNET, {"N": 5}, (483, 32, 239)),  # ResNet-50, the stride in the last unit of a block
+        (SLIM_RESNET, {"N": 22}, (1027, 32, 511)),  # ResNet-101
+    ],
+    ids=["alexnet_v2", "resnet_v1_50", "resnet_v1_101"],
+)
+def test_anchors_of_other_definitions(text, variables, expected):  # fact C11; the Distill paper's table
+    axis = Network.parse(text, **variables).plan().rows[-1].field[0]
+    assert (axis.size, axis.jump, padding(axis)) == expected
+
+
 @pytest.mark.parametrize("name", ["dilated-context", "dilated-context-large"])
 def test_the_context_module_sees_what_its_paper_prints(name):  # facts C9, C11
     plan = zoo(name).plan()

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
-from ...layer import Shape
 from .parts import Part, Parts, Repeat
 
 FONT, LINE, LETTER = 12, 14, 7.3  # text size, distance of lines, the most that one letter of the fixed font takes
 GAP, TURN = 22, 14  # between lanes, and from a fork to the first arrow
-ROW = 1640  # a longer chain goes on below
+RADIUS = 6  # of a circled plus
+ROW = 1840  # a longer chain goes on below
 LONGEST_WORD = 18
+THINNEST = 3  # a slice of a box, on average
 
 
 @dataclass(frozen=True)
 class Box:
-    """A volume: the front's left upper corner and size, and how far its far side lies to the right and up."""
+    """A volume: the front's left upper corner and size, and how far its far side lies to the right and up.
+
+    `cuts` are where lines across the channels show what it is stacked from, as shares of its width; a vector's
+    channels run down its height.
+    """
 
     x: float
     y: float
@@ -27,6 +32,18 @@ class Box:
     height: float
     slant: float
     kind: str
+    cuts: tuple[float, ...] = ()
+    upright: bool = False
+
+    def cut_lines(self) -> Iterator[tuple[tuple[float, float], ...]]:
+        """The points of each cut: up the front and over the top, or across the front of a vector."""
+        for cut in self.cuts:
+            if self.upright:
+                y = self.y + cut * self.height
+                yield (self.x, y), (self.x + self.width, y)
+            else:
+                x = self.x + cut * self.width
+                yield (x, self.y + self.height), (x, self.y), (x + self.slant, self.y - self.slant)
 
 
 @dataclass(frozen=True)
@@ -39,12 +56,13 @@ class Line:
 
 @dataclass(frozen=True)
 class Text:
-    """Words centred at x on the base line y; `full` is what they stand for, where they are shortened."""
+    """Words on the base line y, centred at x or beginning there; `full` is what they are short for."""
 
     x: float
     y: float
     words: str
     full: str = ""
+    centred: bool = True
 
 
 @dataclass(frozen=True)
@@ -57,7 +75,16 @@ class Frame:
     height: float
 
 
-Mark = Box | Line | Text | Frame
+@dataclass(frozen=True)
+class Plus:
+    """The circled plus around (x, y) where branches are added up; `full` is the layer it stands for."""
+
+    x: float
+    y: float
+    full: str
+
+
+Mark = Box | Line | Text | Frame | Plus
 
 
 @dataclass(frozen=True)
@@ -85,12 +112,31 @@ def text_width(words: str) -> float:
 
 def arranged(parts: Parts) -> Figure:
     """The whole figure: rows of parts, each joined to the end of the one before."""
-    rows: list[list[Figure]] = [[]]
-    for figure in map(_figure, parts):
-        if rows[-1] and sum(f.width for f in rows[-1]) + figure.width > ROW:
-            rows.append([])
-        rows[-1].append(figure)
-    return _stacked([_in_line(row) for row in rows])
+    return _stacked([_in_line(row) for row in _rows([_figure(part) for part in parts])])
+
+
+def _rows(figures: list[Figure]) -> list[list[Figure]]:
+    """Rows at most `ROW` long, of all ways that with the least sum of squares of what the rows leave empty.
+
+    So there are as few as can be, and none is much shorter than the others.
+    """
+    best: list[tuple[float, int]] = [(0.0, 0)]  # for the first figures: the least sum, and where their last row begins
+    for end in range(1, len(figures) + 1):
+        ways: list[tuple[float, int]] = []
+        width = 0.0
+        for start in range(end - 1, -1, -1):
+            width += figures[start].width
+            if width > ROW and ways:
+                break
+            ways.append((best[start][0] + max(0.0, ROW - width) ** 2, start))
+        best.append(min(ways))
+    rows: list[list[Figure]] = []
+    end = len(figures)
+    while end:
+        start = best[end][1]
+        rows.append(figures[start:end])
+        end = start
+    return rows[::-1]
 
 
 def _stacked(rows: list[Figure]) -> Figure:
@@ -129,6 +175,8 @@ def _figure(part: Part | Repeat) -> Figure:
         return _framed(_in_line(map(_figure, part.parts)), part.times)
     if part.passes:
         return _passing(part)
+    if part.is_side:
+        return _side(part)
     return _in_line([_fork(part), _step(part)]) if part.arms else _step(part)
 
 
@@ -149,6 +197,21 @@ def _passing(part: Part) -> Figure:
     return Figure((Line(((0, 0), (width, 0))), Text(width / 2, -6, words)), width, 6 + LINE, 4, width)
 
 
+def _side(part: Part) -> Figure:
+    """The line goes on; below it the side branch leaves and ends in an arrow with its name."""
+    (arm,) = part.arms
+    lane = _in_line(map(_figure, arm))
+    token = part.tokens[0]
+    end = TURN + lane.exit + text_width(token) + 16
+    y = GAP + lane.above
+    marks: list[Mark] = [Line(((TURN / 2, 0), (TURN / 2, y), (TURN, y)))]
+    marks += (moved(mark, TURN, y) for mark in lane.marks)
+    marks.append(Line(((TURN + lane.exit, y), (end, y)), arrow=True))
+    marks.append(Text((TURN + max(lane.exit, lane.width) + end) / 2, y - 7, token))
+    marks.append(Line(((0, 0), (end + GAP, 0))))
+    return Figure(tuple(marks), end + GAP, 0, y + lane.below, end + GAP)
+
+
 def _fork(part: Part) -> Figure:
     """Parallel lanes; data enters and leaves halfway between the first and the last."""
     lanes = [_in_line(map(_figure, arm)) for arm in part.arms]
@@ -163,17 +226,21 @@ def _fork(part: Part) -> Figure:
         marks.append(Line(((0, 0), (TURN, 0), (TURN, y))))
         marks += (moved(mark, TURN, y) for mark in lane.marks)
         marks.append(Line(((TURN + lane.exit, y), (end - TURN / 2, y), (end - TURN / 2, 0), (end, 0))))
+    if part.adds:
+        marks.append(Plus(end - TURN / 2, 0, part.tokens[0]))
     return Figure(tuple(marks), end, lanes[0].above - ys[0], ys[-1] + lanes[-1].below, end)
 
 
 def _step(part: Part) -> Figure:
     """An arrow with the layers above it, and the volume they give with its size below it."""
     size = str(part.output.channels) if part.output.positions == 1 else str(part.output)
-    words = [] if part.kind == "input" else [(word, token) for token in part.tokens for word in _words(token)]
-    box = _box(part.output, part.kind)
+    first = part.kind == "input"
+    named = part.tokens[1:] if first or part.adds else part.tokens  # INPUT is its box, ADD its circled plus
+    words = [(word, token) for token in named for word in _words(token)]
+    box = _box(part)
     overhang = max(0.0, (text_width(size) - box.width) / 2)
-    arrow = max([28 if words else 0, overhang + 4, *(text_width(word) + 16 for word, _ in words)])
-    marks: list[Mark] = [Line(((0, 0), (arrow - 2, 0)), arrow=True)] if words else []
+    arrow = max([0 if first else 28, overhang + 4, *(text_width(word) + 16 for word, _ in words)])
+    marks: list[Mark] = [] if first else [Line(((0, 0), (arrow - 2, 0)), arrow=True)]
     for k, (word, token) in enumerate(reversed(words)):
         marks.append(Text(arrow / 2 - 2, -7 - k * LINE, word, token))
     marks.append(replace(box, x=arrow))
@@ -184,25 +251,36 @@ def _step(part: Part) -> Figure:
     return Figure(tuple(marks), width, above, box.height / 2 + LINE + 4, right + box.slant / 2)
 
 
-def _box(shape: Shape, kind: str) -> Box:
+def _box(part: Part) -> Box:
     """Sides grow with the square root of the spatial size and the logarithm of the channels: 224 and 7 both show."""
-    if shape.positions == 1:
-        return _front(9, 12 + 8 * math.log2(1 + shape.channels), 0, kind)
-    width = 3 + 4 * math.log2(1 + shape.channels)
-    slant = 2.5 * math.sqrt(shape.spatial[1]) if shape.rank == 2 else 0
-    return _front(width, 8 * math.sqrt(shape.spatial[0]), slant, kind)
+    shape = part.output
+    vector = shape.positions == 1
+    depth = math.log2(1 + shape.channels)
+    width, height = (9, 12 + 8 * depth) if vector else (3 + 4 * depth, 8 * math.sqrt(shape.spatial[0]))
+    slant = 2.5 * math.sqrt(shape.spatial[1]) if shape.rank == 2 and not vector else 0
+    cuts = _cuts(part.slices, height if vector else width)
+    return Box(0, -height / 2, width, height, slant, part.kind, cuts, upright=vector)
 
 
-def _front(width: float, height: float, slant: float, kind: str) -> Box:
-    return Box(0, -height / 2, width, height, slant, kind)
+def _cuts(slices: tuple[int, ...], length: float) -> tuple[float, ...]:
+    """Where the slices end, but the last, as shares of the length; none when they are too thin to be seen."""
+    total = sum(slices)
+    if not slices or length / len(slices) < THINNEST:
+        return ()
+    return tuple(end / total for end in accumulate(slices[:-1]))
 
 
 def _words(token: str) -> list[str]:
-    """A token as lines: the word, then its settings without those that change no size."""
+    """A token as lines: the word with what it is given by place, then its settings by letter.
+
+    Lower-case letters (`eps`, `alpha`, `fit`), biases and the like are left out: they change nothing that is drawn.
+    """
     head, _, rest = token.partition("(")
-    settings = re.findall(r'(?:[^,"]|"[^"]*")+', rest.removesuffix(")"))
-    shown = [s.strip() for s in settings if not s.strip().startswith(("BIAS=", "fit="))]
-    return [_short(word) for word in (head, ", ".join(shown)) if word]
+    settings = [s.strip() for s in re.findall(r'(?:[^,"]|"[^"]*")+', rest.removesuffix(")"))]
+    by_place = ", ".join(s for s in settings if "=" not in s)
+    by_letter = [s for s in settings if re.match("[A-Z]+=", s) and not s.startswith(("BIAS=", "AFFINE="))]
+    tables = (re.sub('=".*"', "", s) for s in by_letter)  # a table of maps is named, not written out
+    return [_short(word) for word in (f"{head}({by_place})" if by_place else head, ", ".join(tables)) if word]
 
 
 def _short(word: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from ...layer import Layer, Shape
+from ...layers import Auxiliary, Conv
 from ...network import Chain, Step
 from ..plan import Plan, Row
 
@@ -21,17 +22,33 @@ KINDS = {
 }
 
 
+SIDE = "side output"  # has no box
+
+
 @dataclass(frozen=True)
 class Part:
     """A layer with the activation functions and the like that follow it, and the volume they give.
 
-    With `arms` its layer joins them. A part that passes its input on unchanged (`ID`) is drawn as a line.
+    With `arms` its layer joins them. `slices` are the channels of the volumes that the output is stacked from: those
+    of the arms of a CONCAT, or of the groups of a convolution. A part that passes its input on unchanged (`ID`) is
+    drawn as a line, and so is a side output (`AUX`), with its one arm beside the line.
     """
 
     tokens: tuple[str, ...]
     kind: str
     output: Shape
     arms: tuple[Parts, ...] = ()
+    slices: tuple[int, ...] = ()
+
+    @property
+    def adds(self) -> bool:
+        """Whether the part joins its arms by adding them up."""
+        return self.tokens[0] == "ADD"
+
+    @property
+    def is_side(self) -> bool:
+        """Whether the part only ends a side branch; what follows reads the volume before it."""
+        return self.kind == SIDE
 
     @property
     def passes(self) -> bool:
@@ -62,10 +79,10 @@ def _parts(chain: Chain, rows: Iterator[Row]) -> Parts:
         arms = () if isinstance(item, Step) else tuple(_parts(arm, rows) for arm in item.arms)
         row = next(rows)
         layer = row.node.layer
-        if found and found[-1].kind != "input" and _follows(row):
+        if found and found[-1].kind not in ("input", SIDE) and not arms and _follows(row):
             found[-1] = replace(found[-1], tokens=(*found[-1].tokens, layer.token))
         else:
-            found.append(Part((layer.token,), _kind(layer), row.output, arms))
+            found.append(Part((layer.token,), _kind(layer), row.output, arms, _slices(row)))
     return folded(found)
 
 
@@ -78,7 +95,17 @@ def _follows(row: Row) -> bool:
 
 
 def _kind(layer: Layer) -> str:
+    if isinstance(layer, Auxiliary):
+        return SIDE
     return next((kind for kind, ops in KINDS.items() if layer.op in ops), "other")
+
+
+def _slices(row: Row) -> tuple[int, ...]:
+    layer = row.node.layer
+    if layer.op == "CONCAT":
+        return tuple(volume.channels for volume in row.inputs)
+    groups = layer.groups if isinstance(layer, Conv) else 1
+    return (row.output.channels // groups,) * groups if groups > 1 else ()
 
 
 def folded(parts: list[Part]) -> Parts:

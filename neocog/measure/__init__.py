@@ -1,0 +1,1 @@
+"""What networks do when they run, beside what their plan says."""
