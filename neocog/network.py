@@ -84,6 +84,17 @@ class Network:
 
         return parse(text, variables)
 
+    @classmethod
+    def from_torch(cls, module: nn.Module, shape: Shape | str) -> Network:
+        """The network that a torch module is, for images of a shape: `Network.from_torch(module, "224x224x3")`.
+
+        `shape` is as in INPUT, height x width x channels, or `"100x8"` for sequences. `interop.from_torch` brings the
+        weights too. Raises NeocogError naming the place in the module that is no layer of the notation.
+        """
+        from .interop import network_of
+
+        return network_of(module, shape)
+
     def __str__(self) -> str:
         from .notation import write
 

@@ -17,13 +17,13 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 ROOMS = (
     *("errors", "signal", "spelling", "layer", "layers", "network", "notation", "zoo", "plan"),
     *("initialise", "losses", "reference", "torch_engine", "measure", "check", "data", "model"),
-    *("report", "training", "predict", "cli"),
+    *("interop", "report", "training", "predict", "cli"),
 )
 FIRST_WITH_TORCH = ROOMS.index("torch_engine")  # rooms before it load at once: torch and its like only where they run
 HEAVY = {"torch", "matplotlib", "PIL", "rich", "safetensors", "yaml", "platformdirs"}
 
 LATE = {
-    "network.py": {"notation", "plan", "torch_engine"},  # Network's methods are how people reach these rooms
+    "network.py": {"notation", "plan", "torch_engine", "interop"},  # Network's methods are how people reach these rooms
     "model.py": {"predict"},  # likewise Model's
     "__init__.py": {"data", "model", "training"},  # the public names, some loaded when first used
 }

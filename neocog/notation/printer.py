@@ -6,12 +6,14 @@ without repeats, or built by a program, prints as compactly as one that was writ
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..layer import Layer
 from ..network import Chain, Network, Step, layers_of
 from .limits import DEPTH
 
@@ -20,35 +22,34 @@ LONGEST_PERIOD = 64  # no network in print repeats a longer part; branches count
 
 def write(network: Network) -> str:
     """One line of text, such that `parse(write(network)) == network`."""
-    fits = {layer.fit for layer in layers_of(network.chain) if hasattr(layer, "fit")}
-    fit = fits.pop() if len(fits) == 1 else "exact"
+    fits = Counter(layer.fit for layer in layers_of(network.chain) if hasattr(layer, "fit"))
+    fit = max(fits, key=lambda fit: (fits[fit], fit == "exact", fit), default="exact")
     header = "" if fit == "exact" else f"fit={fit} "
-    return header + _chain(network.chain, f"fit={fit}" if header else "", depth=1)
+    return header + _chain(network.chain, fit, depth=1)
 
 
-def _chain(chain: Chain, implied: str, depth: int) -> str:
-    atoms = []
+def _chain(chain: Chain, fit: str, depth: int) -> str:
+    atoms, passive = [], set()
     for item in chain:
         if isinstance(item, Step):
-            atoms.append(_without(item.layer.token, implied))
+            atoms.append(_written(item.layer, fit))
+            if not hasattr(item.layer, "out_channels"):  # it follows others, and begins no part
+                passive.add(atoms[-1])
         else:
-            arms = " | ".join(_chain(arm, implied, depth + 1) for arm in item.arms)
+            arms = " | ".join(_chain(arm, fit, depth + 1) for arm in item.arms)
             atoms.append(f"{item.join.token}[{arms}]")
-    passive = {_without(i.layer.token, implied) for i in chain if isinstance(i, Step) and _is_passive(i.layer)}
     return " -> ".join(_repeats(atoms, passive, depth))
 
 
-def _is_passive(layer: Layer) -> bool:
-    """Whether a layer follows others rather than beginning something: it does not choose its channels."""
-    return not hasattr(layer, "out_channels")
-
-
-def _without(token: str, implied: str) -> str:
-    """The token without an option that the header already says."""
-    for written in (f", {implied}", f"({implied})"):
-        if implied and token.endswith(written if written[0] == "(" else f"{written})"):
-            return token[: -len(written)] if written[0] == "(" else token[: -len(written) - 1] + ")"
-    return token
+def _written(layer: Any, fit: str) -> str:
+    """The layer's token, with its fit only where that is not what holds for the whole text."""
+    if not hasattr(layer, "fit"):
+        return str(layer.token)
+    token: str = replace(layer, fit="exact").token
+    option = f"fit={layer.fit}"
+    if layer.fit == fit:
+        return token
+    return f"{token[:-1]}, {option})" if token.endswith(")") else f"{token}({option})"
 
 
 def _repeats(atoms: Sequence[str], passive: set[str], depth: int) -> list[str]:

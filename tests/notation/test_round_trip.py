@@ -46,6 +46,16 @@ def test_a_fit_that_all_layers_share_becomes_the_header():
     assert Network.parse(str(network)) == network
 
 
+def test_a_fit_that_most_layers_share_becomes_the_header_and_the_others_say_theirs():
+    network = Network.parse(
+        "INPUT[9x9x1] -> CONV3-2(S=2) -> POOL2(fit=floor) -> FILTER(mean, S=2, P=0, fit=floor) -> FC2"
+    )
+    assert str(network) == "fit=floor INPUT[9x9x1] -> CONV3-2(S=2, fit=exact) -> POOL2 -> FILTER(mean, S=2, P=0) -> FC2"
+    assert Network.parse(str(network)) == network
+    even = Network.parse("INPUT[8x8x1] -> CONV3-2 -> POOL2(fit=floor)")
+    assert str(even) == "INPUT[8x8x1] -> CONV3-2 -> POOL2(fit=floor)"
+
+
 @st.composite
 def texts(draw, depth: int = 3) -> str:
     """Random chains with groups, repeats and branches."""
