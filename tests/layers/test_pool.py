@@ -117,3 +117,11 @@ def test_windows_that_do_not_tile_are_refused_with_ways_out():  # fact C3
 def test_padding_of_more_than_half_a_window_is_refused():
     with pytest.raises(SpellingError, match="at most half its window"):
         MaxPool((3,), padding=(2,))
+
+
+def test_a_mean_may_leave_the_padding_out():
+    rows = [[4, 8], [12, 16]]
+    within = AvgPool((3,), stride=(2,), padding=(1,), fit="floor", zeros=False)
+    assert_allclose(pooled(AvgPool((3,), stride=(2,), padding=(1,), fit="floor"), rows), [[40 / 9]])
+    assert_array_equal(pooled(within, rows), [[10]])
+    assert_array_equal(gradient(within, rows, [[4]]), np.ones((2, 2)))
