@@ -10,10 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
-import stat
-import struct
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -24,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .data import Dataset, Preprocessing
-from .errors import ModelFileError, NeocogError, RunError
+from .errors import ModelFileError, NeocogError
+from .files import read_header, read_json, read_tensors, write_atomically
 from .losses import LOSSES
 from .network import Network
 
@@ -34,7 +31,6 @@ if TYPE_CHECKING:
     from .predict import Prediction
 
 FORMAT = 1
-HEADER_BYTES = 4 * 2**20
 GOLDEN = 4
 _IMAGES, _OUTPUT = "golden/input", "golden/output"
 
@@ -123,42 +119,6 @@ class Model:
         return target
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that its name always stands for a complete one, also after a crash.
-
-    Raises RunError naming the folder or file and the reason.
-    """
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        raise RunError("this file cannot be written", where=str(path), received=error.strerror or str(error)) from None
-    except BaseException:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the rename itself durable; folders cannot be opened so on Windows, where the rename is."""
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
 def load(path: str | Path) -> Model:
     """The model in a file. Nothing in the file is executed, and nothing large is read before it is known to fit.
 
@@ -175,7 +135,7 @@ def load(path: str | Path) -> Model:
 
 
 def _load(path: Path) -> Model:
-    header, stored = _read_header(path)
+    header, stored = read_header(path)
     document = _read_document(header)
     network = _read_network(document)
     preprocessing = Preprocessing.from_json(document.get("preprocessing"))
@@ -187,71 +147,12 @@ def _load(path: Path) -> Model:
     _check_parts(network, preprocessing, classes, loss)
     _check_arrays(header, _weight_shapes(network) | _golden_shapes(header, network, preprocessing))
     _check_size(header, stored)
-    tensors = _read_tensors(path)
+    tensors = read_tensors(path)
     if document.pop("sha256", None) != _checksum(document, tensors):
         raise ModelFileError("this is not what was saved: the checksum differs", hint="another copy of the file")
     _check_finite(tensors)
     golden = (tensors.pop(_IMAGES), tensors.pop(_OUTPUT)) if _IMAGES in tensors else None
     return Model(network, tensors, preprocessing, tuple(classes), loss, record, golden)
-
-
-def _read_header(path: Path) -> tuple[dict[str, Any], int]:
-    """The arrays' descriptions in a safetensors header, and how many bytes of arrays follow it."""
-    status = path.stat()
-    if stat.S_ISDIR(status.st_mode):
-        raise ModelFileError("this is a folder, not a model file", hint="the model.safetensors in it")
-    if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
-        raise ModelFileError("this is not a regular file")
-    if not status.st_size:
-        raise ModelFileError("this file is empty")
-    with path.open("rb") as file:
-        start = file.read(9)
-        if start[8:] != b"{":
-            kind = next((kind for mark, kind in _FOREIGN.items() if start.startswith(mark)), "something else")
-            rule = f"a model file is a safetensors file; this is {kind}, and was not opened further"
-            raise ModelFileError(rule, received=f"first bytes {start[:8].hex(' ')}")
-        (length,) = struct.unpack("<Q", start[:8])
-        if length > HEADER_BYTES:
-            raise ModelFileError(f"a header has at most {HEADER_BYTES:,} bytes", received=f"{length:,} bytes")
-        if length > status.st_size - 8:
-            raise ModelFileError(
-                "this file is cut off within its header", received=f"{status.st_size:,} of {length + 8:,} bytes or more"
-            )
-        file.seek(8)
-        header = _read_json(file.read(length), "the header")
-    if not all(isinstance(entry, dict) for entry in header.values()):
-        raise ModelFileError("the header is damaged: it does not describe arrays")
-    return header, status.st_size - 8 - length
-
-
-_FOREIGN = {
-    b"PK": "a zip archive, as torch.save writes",
-    b"\x80\x02": "a pickle",
-    b"\x80\x03": "a pickle",
-    b"\x80\x04": "a pickle",
-    b"\x80\x05": "a pickle",
-    b"\x89PNG": "a PNG image",
-    b"\xff\xd8\xff": "a JPEG image",
-    b"\x89HDF": "an HDF5 file, as Keras writes",
-    b"\x93NUMPY": "a NumPy array",
-    b"GGUF": "a GGUF file",
-}
-
-
-def _read_json(text: str | bytes, what: str) -> dict[str, Any]:
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
-            raise ValueError
-        return found
-
-    try:
-        value = json.loads(text, object_pairs_hook=unique)
-    except (ValueError, RecursionError):
-        raise ModelFileError(f"{what} is damaged: it is not JSON with each name once") from None
-    if not isinstance(value, dict):
-        raise ModelFileError(f"{what} is damaged: it is not a JSON object")
-    return value
 
 
 def _read_document(header: dict[str, Any]) -> dict[str, Any]:
@@ -260,7 +161,7 @@ def _read_document(header: dict[str, Any]) -> dict[str, Any]:
         raise ModelFileError(
             "this safetensors file was not written by neocog", hint="a model.safetensors of a training run"
         )
-    document = _read_json(text, "the description")
+    document = read_json(text, "the description")
     version = document.get("format")
     if not isinstance(version, int):
         raise ModelFileError("the description is damaged: it names no format")
@@ -357,16 +258,6 @@ def _check_size(header: Described, stored: int) -> None:
 def _some(names: Sequence[str]) -> str:
     shown = ", ".join(name[:40] for name in names[:3])
     return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown
-
-
-def _read_tensors(path: Path) -> dict[str, NDArray[Any]]:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    try:
-        return load_file(path)
-    except (SafetensorError, ValueError, TypeError, KeyError) as error:
-        raise ModelFileError("the header is damaged", received=str(error)[:100]) from None
 
 
 def _canonical(document: Mapping[str, Any]) -> str:

@@ -16,8 +16,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 ROOMS = (
     *("errors", "signal", "spelling", "layer", "layers", "network", "notation", "zoo", "plan"),
-    *("initialise", "losses", "reference", "torch_engine", "measure", "check", "data", "model"),
-    *("interop", "report", "training", "predict", "cli"),
+    *("initialise", "losses", "reference", "files", "torch_engine", "measure", "check", "data", "model", "interop"),
+    *("report", "training", "predict", "cli"),
 )
 FIRST_WITH_TORCH = ROOMS.index("torch_engine")  # rooms before it load at once: torch and its like only where they run
 HEAVY = {"torch", "matplotlib", "PIL", "rich", "safetensors", "yaml", "platformdirs"}

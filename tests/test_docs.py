@@ -64,7 +64,9 @@ def test_networks_in_the_documentation_can_be_planned(text):
     assert Network.parse(str(net)) == net
 
 
-@pytest.mark.parametrize("name", ["docs/notation.md", "docs/notation.zh-CN.md", "docs/from-torch.md"])
+@pytest.mark.parametrize(
+    "name", ["docs/notation.md", "docs/notation.zh-CN.md", "docs/from-torch.md", "docs/weights.md"]
+)
 def test_python_in_a_page_prints_what_it_shows(name):
     """The blocks of a page are one session, read from the top."""
     test = doctest.DocTestParser().get_doctest("\n".join(blocks(ROOT / name, "python")), {}, name, name, 0)

@@ -25,6 +25,8 @@ VERBS = {
     "train": "train a network on data; writes the model and a report",
     "eval": "measure a trained model on data",
     "predict": "classify image files with a trained model",
+    "import": "make a model of weights from torchvision, timm or Caffe",
+    "export": "write a model's weights as another library names them",
     "check": "compare a network's independent implementations, layer by layer",
     "zoo": "list the networks that come with neocog, or print one",
 }

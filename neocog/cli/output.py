@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import NeocogError
@@ -32,16 +32,21 @@ def print_json(document: Any) -> None:
     print(json.dumps(document, indent=1, ensure_ascii=not unicode, allow_nan=False))
 
 
-def print_error(error: NeocogError, *, as_json: bool) -> int:
+def print_error(error: NeocogError, *, as_json: bool, beside: Mapping[str, Any] | None = None) -> int:
     """An explained mistake: on stderr as text, and on stdout as the JSON document when one was asked for.
 
-    Returns its exit code.
+    `beside` is what else the document says. Returns its exit code.
     """
-    print(f"error: {error.text()}", file=sys.stderr)
+    print(f"error: {printable(error.text())}", file=sys.stderr)
     if as_json:
         parts = {"where": error.where, "rule": error.rule, "received": error.received, "hint": error.hint}
-        print_json({"error": {"kind": type(error).__name__, **parts}})
+        print_json({"error": {"kind": type(error).__name__, **parts}, **(beside or {})})
     return error.exit_code
+
+
+def printable(text: str) -> str:
+    """The text without what would move a terminal's cursor or change its colours: a file may have chosen it."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "?" for c in text)
 
 
 def console(*, stderr: bool = False) -> Console:

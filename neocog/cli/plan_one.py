@@ -43,7 +43,7 @@ def planned(network: Network, args: argparse.Namespace) -> Plan:
 
 
 def _draw(made: Plan, file: Path, title: str) -> None:
-    from ..model import write_atomically
+    from ..files import write_atomically
     from ..plan.drawing import draw
 
     write_atomically(file, draw(made, file.suffix, title=title))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import DataError
 from .arguments import whole_from
-from .output import console, print_error, print_json
+from .output import console, print_error, print_json, printable
 
 if TYPE_CHECKING:
     from ..predict import Prediction
@@ -53,6 +53,5 @@ def run(args: argparse.Namespace) -> int:
 def _line(prediction: Prediction) -> str:
     (best, share), *others = prediction.classes
     rest = ", ".join(f"{name} {value:.1%}" for name, value in others)
-    name = "".join(c if c.isprintable() else "?" for c in prediction.source)
     notes = f"   [{'; '.join(prediction.notes)}]" if prediction.notes else ""
-    return f"{name}: {best} ({share:.1%})" + (f", then {rest}" if rest else "") + notes
+    return f"{printable(prediction.source)}: {best} ({share:.1%})" + (f", then {rest}" if rest else "") + notes

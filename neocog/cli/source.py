@@ -94,6 +94,13 @@ def placed(source: str, text: str) -> Iterator[None]:
         raise error.at(f"{source}, {error.where}" if error.where else source) from None
 
 
+def safetensors_file(text: str) -> Path:
+    """The type of an argument that is a safetensors file to write."""
+    if not text.endswith(MODEL_SUFFIX) or "\0" in text:
+        raise argparse.ArgumentTypeError(f"a name ending in {MODEL_SUFFIX} is needed, not {text[:40]!r}")
+    return Path(text)
+
+
 def read_text(source: str) -> str:
     """The text behind NET. Raises NeocogError when it is neither text, file nor zoo name."""
     if source in names():
@@ -104,7 +111,7 @@ def read_text(source: str) -> str:
     if _is(path.is_dir):
         raise NeocogError("this is a folder, not a network", where=where)
     if _is(path.is_file):
-        return _read_file(path, where)
+        return read_file(path, where, "a network's text")
     if any(mark in source for mark in ("->", "[", "\n")):
         return source
     if path.suffix or "/" in source:
@@ -119,14 +126,15 @@ def _is(what: Callable[[], bool]) -> bool:
         return False
 
 
-def _read_file(path: Path, where: str) -> str:
+def read_file(path: Path, where: str, what: str) -> str:
+    """The text in a small file. Raises NeocogError saying `what` it should be."""
     try:
         with path.open("rb") as file:
             content = file.read(TEXT_BYTES + 1)
     except OSError as error:
         raise NeocogError("this file cannot be read", where=where, received=error.strerror or "") from None
     if len(content) > TEXT_BYTES:
-        raise NeocogError(f"a network's text has at most {TEXT_BYTES:,} bytes, this file has more", where=where)
+        raise NeocogError(f"{what} has at most {TEXT_BYTES:,} bytes, this file has more", where=where)
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -25,7 +25,8 @@ class Preprocessing:
 
     `source` is the size (h, w) of the training images, `size` (H, W) of the network's input; `mean` and `std` are
     of the training images, for each channel, on a scale of 0 to 1. `glyph` is the set's convention where it has
-    one: see data/glyph.py.
+    one: see data/glyph.py. Of a photograph that is no training image, `crop` is how much of each side counts: 0.875
+    is the usual 224 of 256 pixels, which leaves out the rim as ImageNet's scores are measured.
     """
 
     size: tuple[int, int]
@@ -33,6 +34,7 @@ class Preprocessing:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     glyph: Glyph | None = None
+    crop: float = 1.0
 
     @classmethod
     def learn(cls, dataset: Dataset, shape: Shape) -> Preprocessing:
@@ -100,8 +102,9 @@ class Preprocessing:
             image = _with_channels(image, self.channels)
             notes.append("colour made grey" if self.channels == 1 else "grey made colour")
         if image.shape[:2] != self.source:
-            image = _bytes(resized(_middle(image, self.source), self.source))
-            notes.append(f"middle resized to {self.source[0]}x{self.source[1]}")
+            image = _bytes(resized(_middle(image, self.source, self.crop), self.source))
+            middle = "middle" if self.crop == 1 else f"middle {100 * self.crop:.3g}%"
+            notes.append(f"{middle} resized to {self.source[0]}x{self.source[1]}")
         return image, notes
 
     def as_json(self) -> dict[str, Any]:
@@ -119,6 +122,7 @@ class Preprocessing:
                 mean=_within(-10, 10, values["mean"]),
                 std=_within(1e-6, 10, values["std"]),
                 glyph=_glyph(values["glyph"]),
+                crop=_within(1e-3, 1, [values.get("crop", 1.0)])[0],  # older files have none
             )
         except (KeyError, TypeError, ValueError, OverflowError):
             raise ModelFileError("the preprocessing is damaged") from None
@@ -170,10 +174,10 @@ def _with_channels(image: Images, channels: int) -> Images:
     return np.repeat(image, 3, axis=2) if channels == 3 else _bytes(image @ LUMINANCE)[..., None]
 
 
-def _middle(image: Images, like: tuple[int, int]) -> Images:
-    """The largest middle part with the proportions of `like`."""
+def _middle(image: Images, like: tuple[int, int], crop: float) -> Images:
+    """The middle part with the proportions of `like`: the share `crop` of each side of the largest there is."""
     height, width = image.shape[:2]
-    scale = min(height / like[0], width / like[1])
+    scale = crop * min(height / like[0], width / like[1])
     h, w = max(1, round(like[0] * scale)), max(1, round(like[1] * scale))
     top, left = (height - h) // 2, (width - w) // 2
     return image[top : top + h, left : left + w]

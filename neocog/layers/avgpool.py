@@ -6,11 +6,12 @@ r"""Average pooling: the mean of each window.
 |--------|----------------------------------------------------------|---------|
 | F      | window size                                              | required |
 | S      | stride                                                   | F       |
-| P      | zero padding, whose zeros count in the mean              | 0       |
+| P      | zero padding                                             | 0       |
+| ZEROS  | whether the padding's zeros count in the mean            | yes     |
 | fit    | what to do when windows do not tile: exact, floor, ceil  | exact   |
 
-m = F*F, padding included; only what `fit=ceil` lets hang beyond the padding is not counted (the rule of Caffe and
-torch). Shapes: x (N, C, H, W) -> y (N, C, H', W') with H' = (H - F + 2P)/S + 1.
+m = F*F, padding included unless ZEROS=no; what `fit=ceil` lets hang beyond the padding is never counted (the
+rule of Caffe and torch). Shapes: x (N, C, H, W) -> y (N, C, H', W') with H' = (H - F + 2P)/S + 1.
 
 Gradient: dx spreads each dy evenly over its window, dy/m to each value. For windows side by side that is the
 Kronecker product of dy with a block of 1/(F*F) (fact P2).
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ..layer import Array, Arrays, BadExample, Cost, Example, Shape, Window
+from ..spelling import FLAG, setting
 from ._pooling import Pooling, seen_by
 from ._slide import slide, unslide
 
@@ -36,6 +38,7 @@ class AvgPool(Pooling):
     """The mean of each window: `AVGPOOL2`."""
 
     op: ClassVar[str] = "AVGPOOL"
+    zeros: bool = setting("ZEROS", FLAG, default=True)
 
     examples = (
         Example("AVGPOOL2", "6x4x3"),
@@ -44,6 +47,7 @@ class AvgPool(Pooling):
         Example("AVGPOOL3(S=2, fit=floor)", "6x8x2"),
         Example("AVGPOOL3(S=2, fit=ceil)", "6x8x2"),
         Example("AVGPOOL3(S=3, P=1, fit=ceil)", "6x8x1"),
+        Example("AVGPOOL3(S=2, P=1, fit=ceil, ZEROS=no)", "6x8x2"),
         Example("AVGPOOL2", "8x3"),
     )
     bad_examples = (
@@ -64,7 +68,9 @@ class AvgPool(Pooling):
         return slide(x, window, self.fit).sum(axis=taps) / counts, (x.shape, window, counts)
 
     def _counts(self, x: Array, window: Window) -> Array:
-        """Ones wherever a window covers the input or its padding, zeros where it hangs beyond: (1, 1, *size', *F)."""
+        """Ones wherever a window covers what counts, zeros elsewhere: (1, 1, *size', *F)."""
+        if not self.zeros:
+            return slide(np.ones((1, 1, *x.shape[2:])), window, self.fit)
         padded = np.ones((1, 1, *(n + 2 * p for n, p in zip(x.shape[2:], window.padding, strict=True))))
         bare = Window(window.kernel, window.stride, (0,) * len(window.kernel), window.dilation)
         ones = slide(padded, bare, self.fit)
@@ -79,11 +85,13 @@ class AvgPool(Pooling):
         return (unslide(spread, shape[2:], window, self.fit),), {}
 
     def module(self, *inputs: Shape) -> nn.Module:
-        """`nn.AvgPool1d` or `nn.AvgPool2d`, padding counted."""
+        """`nn.AvgPool1d` or `nn.AvgPool2d`."""
         from torch import nn
 
         (x,) = inputs
         w = self.window(x)
         pool: Any = nn.AvgPool1d if x.rank == 1 else nn.AvgPool2d
-        module: nn.Module = pool(w.kernel, w.stride, w.padding, ceil_mode=self.fit == "ceil")
+        module: nn.Module = pool(
+            w.kernel, w.stride, w.padding, ceil_mode=self.fit == "ceil", count_include_pad=self.zeros
+        )
         return module

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data import Dataset
-from ..model import Model, write_atomically
+from ..files import write_atomically
+from ..model import Model
 from ..plan.tables import HEADER, cells, summary
 from .charts import Series, line_chart
 from .pictures import filter_pixels, picture

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from ..errors import NeocogError, RunError
-from ..model import write_atomically
+from ..files import write_atomically
 
 MODEL, METRICS, CONFIG, REPORT = "model.safetensors", "metrics.jsonl", "config.yaml", "report.html"
 INTERRUPTED = "interrupted.safetensors"

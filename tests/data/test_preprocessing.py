@@ -112,6 +112,24 @@ def test_of_a_strangers_photo_the_middle_is_taken():
     assert notes == ["middle resized to 8x8"]
 
 
+def test_crop_leaves_out_the_rim_of_a_strangers_photo_and_nothing_of_a_prepared_one():
+    """As ImageNet is scored: the shorter side to 256, then the middle 224, is the middle 224/256 to 224."""
+    made = Preprocessing((8, 8), (8, 8), (0.5,) * 3, (0.5,) * 3, crop=0.5)
+    photo = np.zeros((32, 60, 3), np.uint8)
+    photo[8:24, 22:38] = (200, 100, 50)  # 16x16: half of the largest square, in the middle
+    image, notes = made.standardise(photo)
+    assert np.array_equal(image, np.broadcast_to(np.array([200, 100, 50], np.uint8), (8, 8, 3)))
+    assert notes == ["middle 50% resized to 8x8"]
+    assert made.standardise(colour(8, 8)[0])[1] == []
+
+
+def test_values_written_before_there_was_a_crop_are_read_as_without():
+    made = Preprocessing((8, 8), (8, 8), (0.5,) * 3, (0.5,) * 3)
+    values = made.as_json()
+    del values["crop"]
+    assert Preprocessing.from_json(values) == made
+
+
 def test_a_grey_photo_becomes_colour_and_a_colour_photo_grey():
     rgb = Preprocessing((2, 2), (2, 2), (0.5,) * 3, (0.5,) * 3)
     image, notes = rgb.standardise(np.full((2, 2, 1), 9, np.uint8))
@@ -135,7 +153,8 @@ def test_a_network_for_signals_is_refused():
 
 
 def test_json_round_trip(digits):
-    for made in (digits, Preprocessing.learn(dataset(colour(9, 7)), Shape((30, 7), 3))):
+    cropped = Preprocessing((8, 8), (8, 8), (0.5,) * 3, (0.5,) * 3, crop=0.875)
+    for made in (digits, cropped, Preprocessing.learn(dataset(colour(9, 7)), Shape((30, 7), 3))):
         assert Preprocessing.from_json(json.loads(json.dumps(made.as_json()))) == made
 
 
@@ -177,6 +196,10 @@ HOSTILE = [
     '{"std": [1e-300]}',
     '{"std": [NaN]}',
     '{"std": [0.3, 0.3, 0.3]}',
+    '{"crop": 0}',
+    '{"crop": 1.5}',
+    '{"crop": NaN}',
+    '{"crop": null}',
     '{"glyph": 3}',
     '{"glyph": []}',
     '{"glyph": {}}',

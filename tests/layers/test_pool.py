@@ -142,3 +142,11 @@ def test_a_window_with_nothing_positive_pools_to_zero_without_gradient(rng):
     (dx,), _ = layer.backward({}, cache, np.ones_like(y))
     assert_array_equal(y, [[[[0]]]])
     assert_array_equal(dx, np.zeros((1, 1, 2, 2)))
+
+
+def test_a_mean_may_leave_the_padding_out():
+    rows = [[4, 8], [12, 16]]
+    within = AvgPool((3,), stride=(2,), padding=(1,), fit="floor", zeros=False)
+    assert_allclose(pooled(AvgPool((3,), stride=(2,), padding=(1,), fit="floor"), rows), [[40 / 9]])
+    assert_array_equal(pooled(within, rows), [[10]])
+    assert_array_equal(gradient(within, rows, [[4]]), np.ones((2, 2)))

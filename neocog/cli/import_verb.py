@@ -1,0 +1,110 @@
+"""`neocog import NET WEIGHTS -o MODEL`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from shlex import quote
+from typing import TYPE_CHECKING
+
+from ..errors import NeocogError
+from .output import command, console, print_error, print_json, print_wrapped, printable
+from .source import add_network, read_file, read_network, safetensors_file
+
+if TYPE_CHECKING:
+    from ..interop.report import Report
+
+SHOWN = 8
+"""How many names of a kind are printed; --json has them all."""
+
+EXAMPLES = """examples:
+  neocog import resnet50 resnet50.pth -o resnet50.safetensors --classes imagenet.txt
+  neocog import vgg16 model.safetensors -o vgg16.safetensors --json
+  neocog import my-resnet18.net resnet18.pth -o start.safetensors --partial"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """NET, WEIGHTS, where the model goes, and how to read the weights."""
+    add_network(parser)
+    parser.add_argument(
+        "weights",
+        metavar="WEIGHTS",
+        help="a state dict: safetensors, or .pt, .pth or .bin of torch.save, of which only arrays are read, never code",
+    )
+    parser.add_argument(
+        "-o", "--out", type=safetensors_file, required=True, metavar="MODEL", help="the model file to write"
+    )
+    parser.add_argument(
+        "--layout", metavar="L", help="whose names WEIGHTS has: torchvision, timm, caffe; seen by default"
+    )
+    parser.add_argument("--classes", metavar="FILE", help="the classes' names, one a line (default: class 0, class 1)")
+    parser.add_argument(
+        "--partial", action="store_true", help="let arrays that WEIGHTS lacks start afresh, instead of failing"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the model and say what became of each array; where the weights do not do, say that and write nothing."""
+    network = read_network(args)
+    classes = _classes(args.classes, network.shapes[-1].channels) if args.classes else None
+    from ..interop import import_weights
+    from ..interop.weights import WeightsError
+
+    try:
+        model, report = import_weights(network, args.weights, args.layout, classes=classes, partial=args.partial)
+    except WeightsError as error:
+        if not args.json:
+            _print(error.report, stderr=True)
+        return print_error(error, as_json=args.json, beside=error.report.as_json())
+    model.save(args.out)
+    if args.json:
+        print_json({"model": str(args.out), **report.as_json()})
+        return 0
+    _print(report, stderr=False)
+    out = console()
+    if report.unmatched:
+        print_wrapped(out, f"fresh       {len(report.unmatched):,} arrays have the values that training starts from")
+    out.print(f"model       {args.out}\n\nnext:\n  {command()} predict {quote(str(args.out))} IMAGE...", soft_wrap=True)
+    return 0
+
+
+def _classes(file: str, count: int) -> list[str]:
+    where = file[:80]
+    found = [line.strip() for line in read_file(Path(file), where, "a list of classes").splitlines()]
+    while found and not found[-1]:
+        found.pop()
+    if len(found) != count or not all(found):
+        received = f"{len(found)} lines" + (", some empty" if not all(found) else "")
+        raise NeocogError(f"one name a line is needed, for {count:,} classes", where=where, received=received)
+    return found
+
+
+def _print(report: Report, *, stderr: bool) -> None:
+    out = console(stderr=stderr)
+    for title, words in _lines(report):
+        print_wrapped(out, f"{title:<12}{printable(words)}")
+
+
+def _lines(report: Report) -> Iterator[tuple[str, str]]:
+    """What became of the arrays, as titles and words."""
+    total = len(report.matched) + len(report.unmatched)
+    yield "network", f"{report.network}, under the names of {report.layout}"
+    yield "matched", f"{len(report.matched):,} of {total:,} arrays"
+    if report.mismatched:
+        sizes = [f"{one.foreign_name} is {one.foreign}, not {one.shape}" for one in report.mismatched]
+        yield "mismatched", _some(sizes)
+    if report.missing:
+        yield "missing", _some([f"{one.name} ({one.foreign_name})" for one in report.missing])
+    for why, names in report.unused_by_reason().items():
+        yield "unused", f"{len(names):,}: {why}" if why else f"{_some(names)} (nothing is known of them)"
+    if report.ignored:
+        yield "ignored", f"{_some(report.ignored)}: no arrays"
+    for note in report.notes:
+        yield "note", note
+
+
+def _some(names: Sequence[str]) -> str:
+    """How many, and the first of them."""
+    shown = ", ".join(names[:SHOWN])
+    return f"{len(names):,}: {shown}" + (f" and {len(names) - SHOWN:,} more (--json)" if len(names) > SHOWN else "")

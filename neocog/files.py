@@ -1,0 +1,145 @@
+"""Files: written whole or not at all, and arrays read from safetensors files without trusting anything in them."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import struct
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from .errors import ModelFileError, RunError
+
+HEADER_BYTES = 4 * 2**20
+
+SAFETENSORS = "a safetensors file"
+ZIP = "a zip archive, as torch.save writes"
+PICKLE = "a pickle"
+_KINDS = {
+    b"PK": ZIP,
+    b"\x80\x02": PICKLE,
+    b"\x80\x03": PICKLE,
+    b"\x80\x04": PICKLE,
+    b"\x80\x05": PICKLE,
+    b"\x89PNG": "a PNG image",
+    b"\xff\xd8\xff": "a JPEG image",
+    b"\x89HDF": "an HDF5 file, as Keras writes",
+    b"\x93NUMPY": "a NumPy array",
+    b"GGUF": "a GGUF file",
+}
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that its name always stands for a complete one, also after a crash.
+
+    Raises RunError naming the folder or file and the reason.
+    """
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        raise RunError("this file cannot be written", where=str(path), received=error.strerror or str(error)) from None
+    except BaseException:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the rename itself durable; folders cannot be opened so on Windows, where the rename is."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def first_bytes(path: Path) -> bytes:
+    """The first nine bytes of a regular file that is not empty; fewer where it is shorter.
+
+    Raises ModelFileError for a folder, a pipe or an empty file, and OSError.
+    """
+    status = path.stat()
+    if stat.S_ISDIR(status.st_mode):
+        raise ModelFileError("this is a folder, not a model file", hint="the model.safetensors in it")
+    if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
+        raise ModelFileError("this is not a regular file")
+    if not status.st_size:
+        raise ModelFileError("this file is empty")
+    with path.open("rb") as file:
+        return file.read(9)
+
+
+def kind(start: bytes) -> str:
+    """What a file that begins so seems to be: `SAFETENSORS`, `ZIP`, `PICKLE`, or other words."""
+    if start[8:] == b"{":
+        return SAFETENSORS
+    return next((found for mark, found in _KINDS.items() if start.startswith(mark)), "something else")
+
+
+def read_header(path: Path) -> tuple[dict[str, Any], int]:
+    """The arrays' descriptions in a safetensors header, and how many bytes of arrays follow it.
+
+    Raises ModelFileError for another kind of file or a damaged header, and OSError.
+    """
+    start, size = first_bytes(path), path.stat().st_size
+    if kind(start) != SAFETENSORS:
+        rule = f"a model file is a safetensors file; this is {kind(start)}, and was not opened further"
+        raise ModelFileError(rule, received=f"first bytes {start[:8].hex(' ')}")
+    (length,) = struct.unpack("<Q", start[:8])
+    if length > HEADER_BYTES:
+        raise ModelFileError(f"a header has at most {HEADER_BYTES:,} bytes", received=f"{length:,} bytes")
+    if length > size - 8:
+        raise ModelFileError(
+            "this file is cut off within its header", received=f"{size:,} of {length + 8:,} bytes or more"
+        )
+    with path.open("rb") as file:
+        file.seek(8)
+        header = read_json(file.read(length), "the header")
+    if not all(isinstance(entry, dict) for entry in header.values()):
+        raise ModelFileError("the header is damaged: it does not describe arrays")
+    return header, size - 8 - length
+
+
+def read_json(text: str | bytes, what: str) -> dict[str, Any]:
+    """The JSON object in a text. Raises ModelFileError where it is none or has a name twice."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            raise ValueError
+        return found
+
+    try:
+        value = json.loads(text, object_pairs_hook=unique)
+    except (ValueError, RecursionError):
+        raise ModelFileError(f"{what} is damaged: it is not JSON with each name once") from None
+    if not isinstance(value, dict):
+        raise ModelFileError(f"{what} is damaged: it is not a JSON object")
+    return value
+
+
+def read_tensors(path: Path) -> dict[str, NDArray[Any]]:
+    """All arrays of a safetensors file. Raises ModelFileError where its header does not describe its bytes."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, ValueError, TypeError, KeyError) as error:
+        raise ModelFileError("the header is damaged", received=str(error)[:100]) from None

@@ -1,0 +1,74 @@
+"""Every layout there is, and which of them suit a network or a state dict. A new one is one file and one line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+from ..errors import ModelFileError, NeocogError
+from ..network import Network
+from ..zoo import zoo
+from . import caffe, timm, torchvision
+from .namemap import NameMap, Place
+
+LAYOUTS: dict[str, tuple[NameMap, ...]] = {
+    "torchvision": torchvision.MAPS,
+    "timm": timm.MAPS,
+    "caffe": caffe.MAPS,
+}
+
+
+def maps_for(network: Network) -> tuple[NameMap, ...]:
+    """The maps that fit a network. Raises NeocogError where there is none."""
+    found = tuple(one for maps in LAYOUTS.values() for one in maps if one.fits(network))
+    if not found:
+        raise NeocogError(
+            "no other library's names are known for this network: it has to be one of the zoo's below, "
+            "but for the size of its images and its number of classes",
+            hint=", ".join(dict.fromkeys(one.network for maps in LAYOUTS.values() for one in maps)),
+        )
+    return found
+
+
+def map_in(network: Network, layout: str) -> NameMap:
+    """The map of a network in a layout. Raises NeocogError where there is none."""
+    if layout not in LAYOUTS:
+        raise NeocogError("there is no such layout", received=layout[:40], hint=", ".join(LAYOUTS))
+    maps = maps_for(network)
+    for one in maps:
+        if one.layout == layout:
+            return one
+    raise NeocogError(f"{layout} has no names for {maps[0].network}", hint=", ".join(one.layout for one in maps))
+
+
+def largest_with(holds: Callable[[Place], bool]) -> tuple[list[str], int]:
+    """The zoo's networks with most arrays among those of which all are held under one map, and how many that are.
+
+    `holds` says of a place whether it is held. Without any it is an empty list and 0.
+    """
+    sizes: dict[str, int] = {}
+    for maps in LAYOUTS.values():
+        for one in maps:
+            places = one.places(zoo(one.network)).values()
+            if all(map(holds, places)):
+                sizes[one.network] = len(places)
+    most = max(sizes.values(), default=0)
+    return [name for name, size in sizes.items() if size == most], most
+
+
+def recognise(network: Network, names: Collection[str]) -> NameMap:
+    """The map under whose names most of a network's arrays are found; the first of equals.
+
+    Raises ModelFileError where none is found under any.
+    """
+    known = set(names)
+
+    def found(one: NameMap) -> int:
+        return sum(place.name in known for place in one.places(network).values())
+
+    best = max(maps_for(network), key=found)
+    if not found(best):
+        raise ModelFileError(
+            f"none of these names is one of {best.network}'s in any layout",
+            received=", ".join(name[:40] for name in sorted(known)[:3]) or "no arrays",
+        )
+    return best
