@@ -32,8 +32,8 @@ from neocog import Network, zoo
         ("vgg16", VGG16),
         ("all-cnn-c", all_cnn_c),
         ("resnet18", lambda: ResNet(Basic, (2, 2, 2, 2))),
-        ("resnet50", lambda: ResNet(Bottleneck, (3, 4, 6, 3))),
-        ("googlenet", googlenet),
+        pytest.param("resnet50", lambda: ResNet(Bottleneck, (3, 4, 6, 3)), marks=pytest.mark.slow),
+        pytest.param("googlenet", googlenet, marks=pytest.mark.slow),
         pytest.param("preact-resnet110", lambda: PreActivation(18), marks=pytest.mark.slow),
     ],
 )
@@ -47,6 +47,7 @@ def test_a_published_network_in_plain_torch_is_the_one_in_the_zoo(name, make):
     assert network.plan().totals["parameters"] == sum(p.numel() for p in module.parameters())
 
 
+@pytest.mark.slow
 def test_densenet_121_is_one_line_with_the_published_number_of_parameters():
     """Huang et al., CVPR 2017, table 1; 7,978,856 parameters as in the published weights."""
     with torch.device("meta"):
