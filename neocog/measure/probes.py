@@ -45,9 +45,9 @@ CONVOLUTIONS = """
 """Channels few to many, maps small to large, windows 1 to 11, strides and groups: batch, token, input."""
 
 FULLY_CONNECTED = """
-1 FC8 1x1x8 | 1 FC4096 1x1x9216 | 1 FC4096 1x1x4096 | 4  FC4096 1x1x4096 | 32 FC4096 1x1x4096
-1 FC1000 1x1x2048 | 8 FC1000 1x1x4096 | 8 FC1000 1x1x512  | 64 FC120  1x1x400  | 512 FC120 1x1x400
-64 FC84  1x1x120  | 64 FC10  1x1x84   | 512 FC10 1x1x84   | 16 FC10   1x1x64
+1 FC8    1x1x8    | 1 FC4096 1x1x9216 | 1 FC4096 1x1x4096 | 1 FC1000 1x1x2048 | 2 FC4096 1x1x9216 | 4 FC4096 1x1x4096
+32 FC4096 1x1x4096 | 8 FC1000 1x1x4096 | 8 FC1000 1x1x512 | 4 FC8 1x1x8 | 16 FC10 1x1x64 | 64 FC120 1x1x400
+512 FC120 1x1x400 | 64 FC84 1x1x120 | 64 FC10 1x1x84 | 512 FC10 1x1x84
 """
 """At batch 1 bound by reading the weights, at 512 by multiplying."""
 
@@ -58,7 +58,7 @@ COMMON = {
     "AVGPOOL2": 6, "AVGPOOL3(S=1, P=1)": 6, "GAP": 6, "DROPOUT": 6, "SHORTCUT(K=128)": 6, "LRN": 5,
 }  # fmt: skip
 OTHERS = ((1, "4x4x16"), (4, "16x16x64"))
-"""Every other layer that does anything is timed as its own first example says, on these volumes, or on the example's where it must be."""
+"""Volumes for the first example of every other layer that does anything; the example's own where these do not fit."""
 
 
 @dataclass(frozen=True)

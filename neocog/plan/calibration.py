@@ -26,7 +26,7 @@ Vector = NDArray[np.float64]
 Kind = tuple[str, int]
 """Layers that can be compared: their word, and how many features they have."""
 
-REACH = {6: (6.0, 4.0, 4.0, 2.0, 2.0, 2.0), 3: (4.0, 3.0, 3.0)}
+REACH = {7: (5.0, 0.5, 4.0, 4.0, 2.0, 2.0, 2.0), 3: (4.0, 3.0, 3.0)}
 """How many powers of two along each feature make two layers unlike, by how many features there are."""
 NOISE = 0.2
 """How much of the differences between layers their features do not explain."""

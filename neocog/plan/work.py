@@ -35,8 +35,9 @@ class Work:
 
     `bytes` are those read and written if each value moves once; `new_bytes` lie in fresh arrays of `NEW_PAGES` or
     more. `features` place the layer among others of its `op`, in powers of two: near ones are expected to reach a
-    like share of what the machine can do. They are (output positions, multiplications for one output value,
-    maps, taps, stride, groups) where the layer multiplies with weights, else (bytes, taps, maps).
+    like share of what the machine can do. They are (output positions, 2 if there are several, multiplications for
+    one output value, maps, taps, stride, groups) where the layer multiplies with weights, else (bytes, taps, maps).
+    A product with one vector alone is another routine in every library.
     """
 
     op: str
@@ -78,8 +79,8 @@ def _features(layer: Layer, inputs: Sequence[Shape], output: Shape, batch: int, 
         return _log2(moved, taps, output.channels)
     groups = getattr(layer, "groups", 1)
     stride = math.prod(window.stride) if window else 1
-    depth = macs / output.elements
-    return _log2(batch * output.positions, depth, output.channels / groups, taps, stride, groups)
+    rows, depth = batch * output.positions, macs / output.elements
+    return _log2(rows, min(rows, 2), depth, output.channels / groups, taps, stride, groups)
 
 
 def _log2(*values: float) -> tuple[float, ...]:

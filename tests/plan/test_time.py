@@ -16,7 +16,7 @@ from neocog.plan.work import NEW_PAGES, PASSES, work
 NET = "INPUT[6x6x2] -> CONV3-4 -> RELU -> POOL2 -> FC3"  # 187 parameters in 4 arrays
 
 # A machine that computes 1e9 operations and moves 1e9 bytes a second, and whose convolutions take twice as long.
-SLOW = Sample("CONV", (6.0, 4.0, 2.0, 3.0, 0.0, 0.0), {"inference": 2.0, "forward": 2.0, "parameters": 2.0})
+SLOW = Sample("CONV", (6.0, 1.0, 4.0, 2.0, 3.0, 0.0, 0.0), {"inference": 2.0, "forward": 2.0, "parameters": 2.0})
 MACHINE = Calibration(
     machine="one made up",
     threads=1,
@@ -69,7 +69,8 @@ def test_side_branches_take_time_in_training_only():
     plan = Network.parse("INPUT[4x4x1] -> CONV3-2 -> AUX(0.3)[ FC2 ] -> FC2").plan()
     times = {mode: {t.name: t.seconds for t in step_time(plan, MACHINE, mode).layers} for mode in MODES}
     assert list(times["inference"]) == [row.name for row in plan.rows]
-    assert times["inference"]["fc1"] == 0 < times["training"]["fc1"] == times["training"]["fc2"]
+    assert times["inference"]["fc1"] == 0 < times["training"]["fc1"]
+    assert times["inference"]["fc2"] > 0
 
 
 def test_large_new_arrays_cost_their_pages():
@@ -103,7 +104,9 @@ def test_layers_like_the_measured_ones_are_surer_than_others():
 
 
 slowness = st.floats(0.2, 20.0)
-conv_features = st.tuples(*[st.floats(0, 12)] * 3, st.floats(0, 7), st.floats(0, 4), st.floats(0, 3))
+conv_features = st.tuples(
+    st.floats(0, 12), st.floats(0, 1), *[st.floats(0, 12)] * 2, st.floats(0, 7), st.floats(0, 4), st.floats(0, 3)
+)
 made_up = st.builds(Sample, st.just("CONV"), conv_features, st.fixed_dictionaries(dict.fromkeys(PASSES, slowness)))
 
 
