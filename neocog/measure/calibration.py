@@ -150,6 +150,7 @@ def _timed(chosen: Sequence[Probe], dtype: str, device: torch.device, tell: Repo
     for turn in range(ROUNDS):
         for k, probe in enumerate(chosen):
             if perf_counter() > end:
+                tell(f"{LIMIT:.0f} s are over in round {turn + 1}: {len(found)} of {len(chosen)} layers were timed")
                 return found
             tell(f"layers, round {turn + 1}/{ROUNDS}, {k + 1}/{len(chosen)}: {probe}")
             times = time_probe(probe, dtype, device)
