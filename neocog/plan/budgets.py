@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import RunError
+from ..errors import NeocogError, RunError
+from .calibration import Calibration
 from .memory import BYTES, OPTIMIZER_COPIES, memory
 from .plan import Plan, Row
-from .tables import size
+from .tables import duration, size
+from .time import step_time
 
 
 class BudgetError(RunError):
@@ -18,14 +20,14 @@ class BudgetError(RunError):
 
 @dataclass(frozen=True)
 class Budget:
-    """A limit beside what the network needs. `values` is each layer's part; memory is in bytes."""
+    """A limit beside what the network needs. `values` is each layer's part; memory is in bytes, latency in seconds."""
 
     name: str
-    limit: int
-    values: dict[str, int]
+    limit: float
+    values: dict[str, float]
 
     @property
-    def value(self) -> int:
+    def value(self) -> float:
         """The network's total."""
         return sum(self.values.values())
 
@@ -56,27 +58,43 @@ class Budget:
             f"{self._shown(part)} ({part / self.value:.1%})",
         )
 
-    def _shown(self, number: int) -> str:
+    def _shown(self, number: float) -> str:
         """The number as its budget is given; bytes in full too, so that a difference of one is seen."""
-        return f"{size(number)} ({number:,} bytes)" if self.name == "memory" else f"{number:,}"
+        if self.name == "latency":
+            return duration(number)
+        return f"{size(int(number))} ({number:,} bytes)" if self.name == "memory" else f"{number:,}"
 
     def _unit(self, plan: Plan) -> str:
         training = f"to train with {plan.optimizer}, batch {plan.batch}, {plan.dtype}"
-        return {"params": "parameters", "macs": "MACs an image", "memory": training}[self.name]
+        inference = f"expected for a batch of {plan.batch} in {plan.dtype}"
+        units = {"params": "parameters", "macs": "MACs an image", "memory": training, "latency": inference}
+        return units[self.name]
 
 
-def budgets(plan: Plan, limits: dict[str, int | None]) -> tuple[Budget, ...]:
-    """One Budget for each limit that is given, by `params`, `macs` and `memory` (bytes of training)."""
-    parts: dict[str, Callable[[Row], int]] = {
-        "params": lambda row: row.cost.parameters,
-        "macs": lambda row: row.cost.macs,
-        "memory": lambda row: _training_bytes(row, plan),
+def budgets(
+    plan: Plan, limits: Mapping[str, float | None], calibration: Calibration | None = None
+) -> tuple[Budget, ...]:
+    """One Budget for each limit that is given, by `params`, `macs`, `memory` (bytes of training) and `latency`.
+
+    `latency` is seconds of one inference step of `plan.batch` images; it needs the machine's calibration.
+    """
+    parts: dict[str, Callable[[], dict[str, float]]] = {
+        "params": lambda: {row.name: row.cost.parameters for row in plan.rows},
+        "macs": lambda: {row.name: row.cost.macs for row in plan.rows},
+        "memory": lambda: {row.name: _training_bytes(row, plan) for row in plan.rows},
+        "latency": lambda: _latencies(plan, calibration),
     }
-    return tuple(
-        Budget(name, limit, {row.name: parts[name](row) for row in plan.rows})
-        for name, limit in limits.items()
-        if limit is not None
-    )
+    return tuple(Budget(name, limit, parts[name]()) for name, limit in limits.items() if limit is not None)
+
+
+def _latencies(plan: Plan, calibration: Calibration | None) -> dict[str, float]:
+    """Each layer's part of an inference step; what belongs to no layer is INPUT's."""
+    if calibration is None:
+        raise NeocogError("a limit on latency needs the calibration of a machine")
+    step = step_time(plan, calibration, "inference")
+    found = {layer.name: layer.seconds for layer in step.layers}
+    found[plan.rows[0].name] += step.overhead
+    return found
 
 
 def _training_bytes(row: Row, plan: Plan) -> int:

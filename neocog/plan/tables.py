@@ -60,6 +60,13 @@ def size(count: int) -> str:
     return f"{value:.1f} TiB"
 
 
+def duration(seconds: float) -> str:
+    """Seconds for people, with three digits: `12.3 us`, `4.56 ms`, `1.20 s`."""
+    scale, unit = (1e6, "us") if seconds < 1e-3 else (1e3, "ms") if seconds < 1 else (1.0, "s")
+    value = seconds * scale
+    return f"{value:,.{0 if value >= 100 else 1 if value >= 10 else 2}f} {unit}"
+
+
 def to_csv(plan: Plan) -> str:
     """One line for each layer, plain numbers."""
     columns = (

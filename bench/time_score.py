@@ -1,0 +1,117 @@
+"""How far off are predicted times? Predicts and measures networks of the zoo and writes docs/time.md's table.
+
+`make` has no target for it: python bench/time_score.py [--threads N] [--networks lenet5-relu,nin] [--write]. It takes
+some minutes on a machine that does nothing else; elsewhere the figures mean little, and the table says so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+from pathlib import Path
+from statistics import median
+
+import torch
+
+from neocog import zoo
+from neocog.measure.calibration import machine_name
+from neocog.measure.time import Comparison, calibration_for, compare
+from neocog.plan.tables import duration
+
+PAGE = Path(__file__).parents[1] / "docs/time.md"
+BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
+BATCHES = {
+    "lenet5-relu": (64, 512),
+    "convnetjs-cifar10": (32, 256),
+    "nin": (8, 32),
+    "all-cnn-c": (8, 32),
+    "resnet20": (16, 128),
+    "resnet56": (16, 64),
+    "preact-resnet110": (8, 32),
+    "alexnet-one": (4, 16),
+    "alexnet": (4, 16),
+    "zfnet": (2, 8),
+    "vgg11": (1, 4),
+    "vgg16": (1, 2),
+    "googlenet-bn": (2, 8),
+    "resnet18": (2, 8),
+    "resnet50": (1, 4),
+    "inception-v3": (1, 3),
+}
+
+
+def score(names: list[str], seconds: float) -> list[tuple[str, Comparison]]:
+    found = []
+    for name in names:
+        for batch in BATCHES[name]:
+            plan = zoo(name).plan(batch=batch, optimizer="nesterov")
+            calibration = calibration_for(plan, report=lambda text: print(f"\r{text[:110]:<110}", end="", flush=True))
+            for mode in ("inference", "training"):
+                result = compare(plan, calibration, mode, seconds=seconds)
+                found.append((name, result))
+                print(f"\r{line(name, result):<110}", flush=True)
+    return found
+
+
+def error(result: Comparison) -> float:
+    return result.predicted.seconds / result.measured.seconds - 1
+
+
+def line(name: str, result: Comparison) -> str:
+    low, high = result.predicted.interval
+    inside = low <= result.measured.seconds <= high
+    cells = [
+        name,
+        result.predicted.mode,
+        str(result.plan.batch),
+        duration(result.predicted.seconds),
+        f"{duration(low)} to {duration(high)}",
+        duration(result.measured.seconds),
+        f"{error(result):+.0%}",
+        "" if inside else "outside",
+        f"{result.predicted.batch / result.measured.seconds:,.1f}",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def table(results: list[tuple[str, Comparison]]) -> str:
+    errors = [abs(error(result)) for _, result in results]
+    inside = [r.predicted.interval[0] <= r.measured.seconds <= r.predicted.interval[1] for _, r in results]
+    factors = [max(1 + error(r), 1 / (1 + error(r))) for _, r in results]
+    busy = median(r.measured.others or 0.0 for _, r in results)
+    head = "| network | step | batch | predicted | four in five | measured | error | | images/s |"
+    return "\n".join(
+        [
+            f"{machine_name(torch.device('cpu'))}, {torch.get_num_threads()} threads, {platform.system()}, "
+            f"Python {platform.python_version()}, torch {torch.__version__}, float32. "
+            f"Other programs used {busy:.1f} cores (median).",
+            "",
+            f"Median error **{median(errors):.1%}** over {len(results)} steps; the farthest is off by a factor of "
+            f"{max(factors):.2f}; {sum(inside)} of {len(inside)} lie within their interval.",
+            "",
+            head,
+            "| --- | --- | ---: | ---: | ---: | ---: | ---: | --- | ---: |",
+            *(line(name, result) for name, result in results),
+        ]
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, help="threads for torch, instead of as many as it likes")
+    parser.add_argument("--networks", default=",".join(BATCHES), help="names from the zoo, joined by commas")
+    parser.add_argument("--seconds", type=float, default=1.0, help="how long each step is repeated")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/time.md")
+    args = parser.parse_args()
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    made = table(score(args.networks.split(","), args.seconds))
+    print(f"\n{made}")
+    if args.write:
+        before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
+        _, _, after = rest.partition(END)
+        PAGE.write_text(f"{before}{BEGIN}\n{made}\n{END}{after}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,246 @@
+"""A machine measured once, in seconds, and remembered: what it computes, moves and starts in a second."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..files import write_atomically
+from ..initialise import initialise
+from ..network import Network
+from ..plan.calibration import Calibration, Sample
+from ..plan.time import step_time
+from ..torch_engine.trainer import OPTIMIZERS, SMALL_STEP_MACS, TorchTrainer, make_optimizer, pick_device, threads
+from .clock import repeated, timed, typical
+from .precision import check_dtype, set_precision
+from .probes import Probe, probes, time_probe
+
+FORMAT = 1
+ROUNDS = 2
+"""Each layer is timed so often, with all the others between, and the fastest counts."""
+LIMIT = 60.0
+"""Seconds after which no further layer is timed."""
+LARGE = 128 * 2**20
+"""Bytes of an array that is sure to get new pages, and that no cache holds."""
+
+Report = Callable[[str], None]
+Times = dict[str, float]
+
+
+def calibration(
+    dtype: str = "float32",
+    threads: int | None = None,
+    device: str = "auto",
+    *,
+    folder: str | Path | None = None,
+    chosen: Sequence[Probe] | None = None,
+    report: Report | None = None,
+) -> Calibration:
+    """The calibration of this machine: the one in `folder`, or else measured now and written there.
+
+    `threads` None is as many as torch uses; with fewer, only such layers are timed as the engine gives so few threads.
+    `folder` None is `$NEOCOG_CACHE`, or `neocog` in the user's cache folder. `report` is told what is being done.
+    What is damaged, of another machine, of another version or of other layers than those `chosen` is measured again.
+    Raises NeocogError for an unknown device or dtype, and RunError where the folder cannot be written.
+    """
+    check_dtype(dtype)
+    place = pick_device(device)
+    count = threads or torch.get_num_threads()
+    most = SMALL_STEP_MACS if count < torch.get_num_threads() else None
+    layers = probes(most) if chosen is None else chosen
+    key = {
+        "format": FORMAT,
+        "machine": machine_name(place),
+        "cores": os.cpu_count(),
+        "torch": torch.__version__,
+        "threads": count,
+        "dtype": dtype,
+        "layers": _digest([str(probe) for probe in layers]),
+    }
+    path = _cache_folder(folder) / f"calibration-{_digest(key)}.json"
+    found = _read(path, key)
+    if found is None:
+        found = calibrate(dtype, count, place, chosen=layers, report=report)
+        write_atomically(path, json.dumps({"key": key, "calibration": found.as_dict()}, indent=1).encode())
+    return found
+
+
+def _cache_folder(folder: str | Path | None) -> Path:
+    from platformdirs import user_cache_path
+
+    given = folder or os.environ.get("NEOCOG_CACHE")
+    return Path(given) if given else user_cache_path("neocog")
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _read(path: Path, key: Mapping[str, Any]) -> Calibration | None:
+    """What the file holds, if that is a calibration under this key."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        return Calibration.from_dict(document["calibration"]) if document["key"] == key else None
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return None
+
+
+def machine_name(device: torch.device) -> str:
+    """The model of the processor that does the work."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    about = dict(line.split(":", 1) for line in lines if ":" in line)  # the last core's; all are alike
+    named = {name.strip(): value.strip() for name, value in about.items()}
+    if "model name" not in named:
+        return platform.processor() or platform.machine()
+    family = "/".join(named.get(part, "?") for part in ("cpu family", "model", "stepping"))
+    return f"{named['model name']} ({family})"
+
+
+def calibrate(
+    dtype: str,
+    count: int,
+    device: torch.device,
+    *,
+    chosen: Sequence[Probe],
+    report: Report | None = None,
+) -> Calibration:
+    """Measure those layers, and what is not a layer's, with so many threads."""
+    tell = report or (lambda text: None)
+    with threads(count):
+        tell(f"measuring {machine_name(device)}, {count} thread{'s' * (count > 1)}, {dtype}: memory and peak")
+        page, bandwidth, flops = _page(device), _bandwidth(device), _peak(dtype, device)
+        times = _timed(chosen, dtype, device, tell)
+        tell("the optimizer's update, and a step of nothing much")
+        measured = Calibration(
+            machine=machine_name(device),
+            threads=count,
+            dtype=dtype,
+            flops=max([flops, *_rates(times, dtype)]),
+            bandwidth=bandwidth,
+            overhead=_overhead(times),
+            page=page,
+            step={"inference": 0.0, "training": 0.0},
+            update={name: _update(name, device, arrays=1, size=LARGE // 4) / (LARGE // 4) for name in OPTIMIZERS},
+            update_array=_update("nesterov", device, arrays=100, size=8) / 100,
+            samples=(),
+        )
+        measured = replace(measured, samples=tuple(_samples(times, measured)))
+        return replace(measured, step=_step(measured, dtype, device))
+
+
+def _timed(chosen: Sequence[Probe], dtype: str, device: torch.device, tell: Report) -> dict[Probe, Times]:
+    """The fastest of several rounds over all probes: what disturbs one round will have passed in another."""
+    found: dict[Probe, Times] = {}
+    end = perf_counter() + LIMIT
+    for turn in range(ROUNDS):
+        for k, probe in enumerate(chosen):
+            if perf_counter() > end:
+                tell(f"{LIMIT:.0f} s are over in round {turn + 1}: {len(found)} of {len(chosen)} layers were timed")
+                return found
+            tell(f"layers, round {turn + 1}/{ROUNDS}, {k + 1}/{len(chosen)}: {probe}")
+            times = time_probe(probe, dtype, device)
+            found[probe] = {which: min(t, found.get(probe, times)[which]) for which, t in times.items()}
+    return found
+
+
+def _samples(times: Mapping[Probe, Times], expecting: Calibration) -> Iterator[Sample]:
+    for probe, seconds in times.items():
+        works = probe.works(expecting.dtype)
+        features = works["forward"].features
+        slowness = {which: t / expecting.expected(works[which], which) for which, t in seconds.items()}
+        yield Sample(probe.layer.op, features, slowness)
+
+
+def _rates(times: Mapping[Probe, Times], dtype: str) -> Iterator[float]:
+    """Operations a second of each layer and pass."""
+    for probe, seconds in times.items():
+        works = probe.works(dtype)
+        yield from (works[which].flops / t for which, t in seconds.items())
+
+
+def _peak(dtype: str, device: torch.device) -> float:
+    """Operations a second of matrix products, the best size of those that take no longer than a moment."""
+    best, size = 0.0, 128
+    while size <= 4096:
+        a = torch.ones(size, size, dtype=getattr(torch, dtype), device=device)
+        seconds = min(repeated(lambda a=a: a @ a, device, 0.02))  # type: ignore[misc]  # one matrix for each size
+        best = max(best, 2 * size**3 / seconds)
+        if seconds > 0.02:
+            break
+        size *= 2
+    return best
+
+
+def _bandwidth(device: torch.device) -> tuple[tuple[float, float], ...]:
+    """Bytes that a copy reads and writes, with bytes a second; a larger copy is never faster than a smaller one."""
+    found = []
+    for size in (2**14, 2**17, 2**19, 2**21, 2**23, 2**26):
+        a, b = (torch.ones(size, dtype=torch.uint8, device=device) for _ in range(2))
+        seconds = min(repeated(lambda a=a, b=b: a.copy_(b), device, 0.01))  # type: ignore[misc]
+        found.append((2.0 * size, 2 * size / seconds))
+    rates = np.maximum.accumulate([rate for _, rate in found][::-1])[::-1]
+    return tuple((size, float(rate)) for (size, _), rate in zip(found, rates, strict=True))
+
+
+def _overhead(times: Mapping[Probe, Times]) -> dict[str, Times]:
+    """Seconds of the shortest of each kind: among the probes of each is one that has next to nothing to do."""
+    found: dict[str, Times] = {}
+    for probe, seconds in times.items():
+        before = found.setdefault(probe.layer.op, dict(seconds))
+        for which, t in seconds.items():
+            before[which] = min(t, before.get(which, t))
+    return found
+
+
+def _page(device: torch.device) -> float:
+    """Seconds a byte that writing to a new array takes longer than to one that was there."""
+    old = torch.ones(LARGE, dtype=torch.uint8, device=device)
+    again = typical(repeated(lambda: old.fill_(1), device, 0.02))
+    anew = typical(repeated(lambda: torch.ones(LARGE, dtype=torch.uint8, device=device), device, 0.05))
+    return max(0.0, anew - again) / LARGE
+
+
+def _update(name: str, device: torch.device, *, arrays: int, size: int) -> float:
+    """Seconds of one update of so many arrays of so many parameters, old gradients dropped."""
+    owner = torch.nn.ParameterList(torch.zeros(1, size, device=device) for _ in range(arrays))
+    optimizer = make_optimizer(owner, name, 0.9, 0.0)
+
+    def update() -> None:
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    found = []
+    for _ in range(5):
+        for parameter in owner:
+            parameter.grad = torch.zeros_like(parameter)
+        found.append(timed(update, device))
+    return typical(found[1:])
+
+
+def _step(measured: Calibration, dtype: str, device: torch.device) -> Times:
+    """What a step of the smallest network takes beyond its layers and their update."""
+    network = Network.parse("INPUT[1x1x1] -> FC2")
+    trainer = TorchTrainer(network, initialise(network), loss="cross-entropy", device=str(device), batch_size=1)
+    x, labels = np.zeros((1, 1, 1, 1), np.float32), np.zeros(1, np.int64)
+    set_precision(trainer, dtype)
+    plan = network.plan(dtype=dtype, optimizer="nesterov")
+    whole = {
+        "inference": typical(repeated(lambda: trainer.scores(x), device, 0.02)),
+        "training": typical(repeated(lambda: trainer.step(x, labels, 0.0), device, 0.05)),
+    }
+    return {mode: max(0.0, t - step_time(plan, measured, mode).seconds) for mode, t in whole.items()}
