@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn
 
 from ..errors import NeocogError
@@ -23,6 +24,20 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise NeocogError."""
         raise NeocogError(message, hint=f"{self.prog} --help")
+
+
+def figure_file(*suffixes: str) -> Callable[[str], Path]:
+    """The type of an argument that names a picture to write, by what its name ends in."""
+    kinds = " or ".join(suffix[1:].upper() for suffix in suffixes)
+
+    def path(text: str) -> Path:
+        if not text.lower().endswith(suffixes) or "\0" in text:
+            raise argparse.ArgumentTypeError(
+                f"a figure is an {kinds} file, so a name ending in {' or '.join(suffixes)} is needed, not {text[:40]!r}"
+            )
+        return Path(text)
+
+    return path
 
 
 def whole_from(least: int) -> Callable[[str], int]:

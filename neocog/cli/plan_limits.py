@@ -1,4 +1,4 @@
-"""Limits on a plan: `--max-params 1M`, `--max-memory 2GiB`, and the largest batch for `--memory-limit 6GiB`."""
+"""Limits on a plan (`--max-params 1M`, `--max-latency 20ms`), and the largest batch for `--memory-limit 6GiB`."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from .output import print_error
 
 if TYPE_CHECKING:
     from ..plan.budgets import Budget
+    from ..plan.calibration import Calibration
 
 COUNT_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
 BYTE_UNITS = {"": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+TIME_UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
 
 
 def add_limits(parser: argparse.ArgumentParser) -> None:
@@ -26,6 +28,7 @@ def add_limits(parser: argparse.ArgumentParser) -> None:
     limits.add_argument("--max-params", type=count, metavar="N", help="parameters: 60000, 60K, 1.5M, 1G")
     limits.add_argument("--max-macs", type=count, metavar="N", help="MACs an image, written likewise")
     limits.add_argument("--max-memory", type=memory_size, metavar="BYTES", help="training at --batch: 900MiB, 2GiB")
+    limits.add_argument("--max-latency", type=_seconds, metavar="TIME", help="inference of --batch images: 20ms, 1.5s")
     limits.add_argument("--memory-limit", type=memory_size, metavar="BYTES", help="print the largest batch that fits")
 
 
@@ -46,14 +49,23 @@ def _amount(example: str, units: dict[str, int]) -> Callable[[str], int]:
     return amount
 
 
-def set_budgets(made: Plan, args: argparse.Namespace) -> tuple[Budget, ...]:
+def _seconds(text: str) -> float:
+    match = re.fullmatch(r"([0-9]{1,6}(?:\.[0-9]{1,6})?)(us|ms|s)", text, re.ASCII)
+    value = float(match[1]) * TIME_UNITS[match[2]] if match else 0.0
+    if value <= 0:
+        known = ", ".join(TIME_UNITS)
+        raise argparse.ArgumentTypeError(f"a time above 0 with {known} as in 20ms is needed, not {text[:40]!r}")
+    return value
+
+
+def set_budgets(made: Plan, args: argparse.Namespace, calibration: Calibration | None = None) -> tuple[Budget, ...]:
     """The limits that were given, beside what the plan needs."""
-    limits = {"params": args.max_params, "macs": args.max_macs, "memory": args.max_memory}
+    limits = {"params": args.max_params, "macs": args.max_macs, "memory": args.max_memory, "latency": args.max_latency}
     if limits == dict.fromkeys(limits):
         return ()
     from ..plan.budgets import budgets
 
-    return budgets(made, limits)
+    return budgets(made, limits, calibration)
 
 
 def fitting(made: Plan, limit: int) -> dict[str, int]:

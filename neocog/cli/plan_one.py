@@ -12,6 +12,7 @@ from ..plan import Plan, PlanError, Row, plan
 from ..plan.tables import HEADER, cells, size, summary, to_csv, to_markdown
 from .output import console, print_json, print_table, print_wrapped
 from .plan_limits import fitting, set_budgets, verdict
+from .plan_measured import Findings, calibrated, needs_calibration
 from .source import read_network
 
 if TYPE_CHECKING:
@@ -23,13 +24,17 @@ def run(args: argparse.Namespace) -> int:
     made = planned(read_network(args), args)
     if args.draw:
         _draw(made, args.draw, title=args.net)
-    budgets = set_budgets(made, args)
+    calibration = calibrated(made) if needs_calibration(args) else None
+    budgets = set_budgets(made, args, calibration)
     extra: dict[str, Any] = {"budgets": [budget.as_dict() for budget in budgets]} if budgets else {}
     if args.memory_limit:
         extra["memory_limit"] = fitting(made, args.memory_limit)
     if args.advice:
         extra["advice"] = _advice(made)
-    _print(made, args, extra)
+    findings = Findings(made, args, calibration)
+    _print(made, args, extra | findings.as_dict())
+    if not args.json:
+        findings.show(stderr=args.format != "table")
     return verdict(made, budgets)
 
 

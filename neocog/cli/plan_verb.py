@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from ..errors import NeocogError
 from ..plan.family import MEASURES
 from ..plan.memory import BYTES, OPTIMIZER_COPIES
 from . import plan_diff, plan_family, plan_one
-from .arguments import whole_from
+from .arguments import figure_file, whole_from
 from .plan_limits import add_limits
+from .plan_measured import add_measured
 from .source import add_network, read_family
 
 EXAMPLES = """examples:
@@ -23,11 +23,13 @@ EXAMPLES = """examples:
   neocog plan my.net --batch 64 --max-params 1M --max-macs 500M --max-memory 2GiB
   neocog plan resnet50 --memory-limit 6GiB
   neocog plan my.net --advice
+  neocog plan resnet20 --batch 64 --measure
+  neocog plan resnet20 --batch 1 --max-latency 20ms
   neocog plan vgg16 --diff vgg16-bn
   neocog plan pattern -D N=1..3 -D M=0..4 -D K=0..2 -D width=16,32,64
   neocog plan pattern -D N=1..3 -D M=1..4 --max-params 100K --sort memory --json"""
 
-ONE = ("draw", "advice", "memory_limit")
+ONE = ("draw", "advice", "memory_limit", "time", "measure", "max_latency", "effective_field")
 """Options about one network alone."""
 LIMITS = ("max_params", "max_macs", "max_memory")
 
@@ -36,7 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """NET, what memory is computed for, and the form of the answer."""
     add_network(parser)
     parser.add_argument("--format", choices=("table", "csv", "markdown"), default="table", help="default table")
-    parser.add_argument("--draw", type=_figure_file, metavar="FILE", help="write a figure too, to FILE.svg or FILE.png")
+    parser.add_argument(
+        "--draw", type=figure_file(".svg", ".png"), metavar="FILE", help="write a figure too, to FILE.svg or FILE.png"
+    )
     parser.add_argument("--advice", action="store_true", help="say which layers depart from the usual sizing rules")
     parser.add_argument("--diff", metavar="NET", help="compare with this network, given as NET is (-D is for NET)")
     memory = parser.add_argument_group("what memory is computed for")
@@ -44,16 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     memory.add_argument("--dtype", choices=BYTES, default="float32", help="of volumes (default float32)")
     memory.add_argument("--optimizer", choices=OPTIMIZER_COPIES, default="momentum", help="default momentum")
     add_limits(parser)
+    add_measured(parser)
     family = parser.add_argument_group("families: -D N=1..3 or -D w=16,32 (limits leave out what is over them)")
     family.add_argument("--sort", choices=MEASURES, help="the smallest first (default macs)")
-
-
-def _figure_file(text: str) -> Path:
-    if not text.lower().endswith((".svg", ".png")) or "\0" in text:
-        raise argparse.ArgumentTypeError(
-            f"a figure is an SVG or PNG file, so a name ending in .svg or .png is needed, not {text[:40]!r}"
-        )
-    return Path(text)
 
 
 def run(args: argparse.Namespace) -> int:

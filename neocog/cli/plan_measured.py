@@ -1,0 +1,119 @@
+"""What this machine says beside a plan: `--time`, `--measure`, `--max-latency` and `--effective-field FILE.png`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..plan import Plan
+from ..plan.tables import duration
+from .arguments import figure_file
+from .output import console, print_table, print_wrapped
+
+if TYPE_CHECKING:
+    from ..measure.field import EffectiveField
+    from ..measure.time import Comparison
+    from ..plan.calibration import Calibration
+    from ..plan.time import StepTime
+
+MODES = ("training", "inference")
+
+
+def add_measured(parser: argparse.ArgumentParser) -> None:
+    """The options that look at this machine."""
+    group = parser.add_argument_group("on this machine (which is calibrated once, for some seconds)")
+    group.add_argument("--time", action="store_true", help="predict how long steps take, with an interval")
+    group.add_argument("--measure", action="store_true", help="run steps too, and print predicted beside measured")
+    group.add_argument(
+        "--effective-field",
+        type=figure_file(".png"),
+        metavar="FILE",
+        help="how much of what a layer sees really matters, measured by gradients; pictures to FILE.png",
+    )
+
+
+def needs_calibration(args: argparse.Namespace) -> bool:
+    """Whether one of the options predicts times."""
+    return bool(args.time or args.measure or args.max_latency)
+
+
+def calibrated(made: Plan) -> Calibration:
+    """The calibration of this machine for a plan; says on stderr what is measured, if it has to be."""
+    from ..measure.time import calibration_for
+
+    return calibration_for(made, report=lambda line: print(line, file=sys.stderr, flush=True))
+
+
+class Findings:
+    """What the options asked for, measured once, to be printed or put into the JSON document."""
+
+    def __init__(self, made: Plan, args: argparse.Namespace, calibration: Calibration | None) -> None:
+        self.made = made
+        self.steps: list[StepTime] = []
+        self.comparisons: list[Comparison] = []
+        self.fields: tuple[EffectiveField, ...] = ()
+        if args.measure and calibration:
+            self._measure(calibration)
+        elif args.time and calibration:
+            from ..plan.time import step_time
+
+            self.steps = [step_time(made, calibration, mode) for mode in _modes(made)]
+        if args.effective_field:
+            self._look(args.effective_field, args.net)
+
+    def _measure(self, calibration: Calibration) -> None:
+        from ..measure.time import compare
+
+        self.comparisons = [compare(self.made, calibration, mode) for mode in _modes(self.made)]
+
+    def _look(self, file: Path, title: str) -> None:
+        from ..files import write_atomically
+        from ..measure.field import effective_fields
+        from ..measure.field_picture import draw_fields
+
+        self.fields = tuple(effective_fields(self.made.network))
+        write_atomically(file, draw_fields(self.fields, title))
+
+    def as_dict(self) -> dict[str, Any]:
+        """`time`, `measured` and `effective_fields`, as far as they were asked for."""
+        found = {
+            "time": [step.as_dict() for step in self.steps],
+            "measured": [comparison.as_dict() for comparison in self.comparisons],
+            "effective_fields": [field.as_dict() for field in self.fields],
+        }
+        return {name: values for name, values in found.items() if values}
+
+    def show(self, *, stderr: bool) -> None:
+        """Tables and words below the plan."""
+        out = console(stderr=stderr)
+        for step in self.steps:
+            low, high = step.interval
+            print_wrapped(
+                out,
+                f"{step.mode}, batch {step.batch}, {self.made.dtype}: {duration(step.seconds)} a step expected "
+                f"({duration(low)} to {duration(high)} in four of five), {step.images_per_second:,.1f} images/s",
+            )
+        for comparison in self.comparisons:
+            out.print()
+            rows = [
+                (row.name, row.token, duration(row.predicted), duration(row.measured), f"{row.share:.0%}")
+                for row in comparison.rows
+            ]
+            header = ("layer", "written", "predicted", "measured", "of roofline")
+            print_table(out, header, rows, text=("layer", "written"), optional=("written",))
+            for line in comparison.summary():
+                print_wrapped(out, line)
+        if self.fields:
+            from ..measure.field import HEADER, field_cells, summary
+
+            out.print()
+            print_table(out, HEADER, [field_cells(field) for field in self.fields], text=HEADER[:2])
+            for line in summary(self.made):
+                print_wrapped(out, line)
+
+
+def _modes(made: Plan) -> tuple[str, ...]:
+    """Training only of what ends in scores."""
+    return MODES if made.rows[-1].output.positions == 1 else MODES[1:]
