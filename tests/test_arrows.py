@@ -16,7 +16,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 ROOMS = (
     *("errors", "signal", "spelling", "layer", "layers", "network", "notation", "zoo", "plan"),
-    *("initialise", "losses", "reference", "torch_engine", "check", "data", "model"),
+    *("initialise", "losses", "reference", "torch_engine", "measure", "check", "data", "model"),
     *("report", "training", "predict", "cli"),
 )
 FIRST_WITH_TORCH = ROOMS.index("torch_engine")  # rooms before it load at once: torch and its like only where they run

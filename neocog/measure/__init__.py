@@ -1,0 +1,1 @@
+"""What the plan predicts, measured by running it."""
