@@ -83,6 +83,61 @@ class Cost:
     kept: int = 0
 
 
+MASTER = 4
+"""Bytes of a parameter: float32, whatever the type of the volumes, unless that is larger."""
+
+
+@dataclass(frozen=True)
+class Pass:
+    """A batch on its way through the torch module, as far as memory is concerned.
+
+    `value_bytes` is the size of a value of a volume. Below 4 the parameters stay float32, and torch's autocast makes
+    copies of them in the type of the volumes.
+    """
+
+    images: int
+    value_bytes: int = MASTER
+    training: bool = True
+
+    def volume(self, shape: Shape) -> int:
+        """The bytes of a volume of this shape."""
+        return self.images * self.value_bytes * shape.elements
+
+    def cast(self, parameters: int) -> int:
+        """The bytes of the copies that autocast makes of so many parameters; 0 without it."""
+        return self.value_bytes * parameters if self.value_bytes < MASTER else 0
+
+    def interleaved(self, shape: Shape) -> bool:
+        """Whether rows of values must be copied from a volume: the engine stores images channels last."""
+        return shape.rank == 2 and shape.channels > 1 and shape.positions > 1
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """The bytes that a layer's torch module takes in a pass, beside its inputs, its output and its parameters.
+
+    - `keeps_input`, `keeps_output`: whether the backward pass reads them, so that they must stay until then.
+    - `extra`: what the forward pass makes besides; the backward pass needs it. Predicting drops it at once.
+    - `forward`, `backward`: workspace at the fullest moment of each, gone when the layer is done.
+    - `kernels`: machine code and tables that oneDNN prepares and keeps, once for all layers that do the same.
+    - `view`: the output is the input's own memory.
+    - `shares_gradient`: the gradients of the inputs are that of the output, or parts of it; a view's always is.
+    - `channels_first`: the gradient of its input is stored channels first, unlike the volume.
+    - `relaid`: workspace for a gradient that arrives so; activation functions pass it on as it is.
+    """
+
+    keeps_input: bool = False
+    keeps_output: bool = False
+    extra: int = 0
+    forward: int = 0
+    backward: int = 0
+    kernels: int = 0
+    view: bool = False
+    shares_gradient: bool = False
+    channels_first: bool = False
+    relaid: int = 0
+
+
 @dataclass(frozen=True)
 class Parameter:
     """One array that a layer owns.
@@ -211,6 +266,10 @@ class Layer(ABC):
     def updated(self, params: Arrays, cache: Any) -> dict[str, Array]:
         """The not-trainable arrays that a training forward pass changes (running statistics), with new values."""
         return {}
+
+    @abstractmethod
+    def footprint(self, run: Pass, *inputs: Shape) -> Footprint:
+        """What the torch module keeps in memory, and the workspace that it takes: `Footprint` states the rules."""
 
     @abstractmethod
     def module(self, *inputs: Shape) -> nn.Module:

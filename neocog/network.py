@@ -158,6 +158,29 @@ def node_shape(node: Node, before: list[Shape]) -> Shape:
         raise error.at(f"{node.name} at {node.at}" if node.at else node.name) from None
 
 
+class Turn(NamedTuple):
+    """A node's turn in a forward pass: its position, and those of volumes that nothing reads after it."""
+
+    position: int
+    dropped: tuple[int, ...]
+
+
+def schedule(network: Network, *, training: bool) -> list[Turn]:
+    """What runs in which order, for the last node's output, and in training for those of side branches (AUX) too."""
+    nodes = network.nodes
+    wanted = {nodes[-1].name, *(network.side_outputs if training else ())}
+    ends = {k for k, node in enumerate(nodes) if node.name in wanted}
+    needed = set(ends)
+    for k in reversed(range(len(nodes))):
+        if k in needed:
+            needed.update(nodes[k].inputs)
+    order = sorted(needed)
+    last_use = {i: k for k in order for i in nodes[k].inputs}
+    return [
+        Turn(k, tuple(i for i in dict.fromkeys(nodes[k].inputs) if last_use[i] == k and i not in ends)) for k in order
+    ]
+
+
 class _Lowering:
     """Turns a chain with branches into nodes in running order, naming them on the way."""
 

@@ -15,6 +15,9 @@ from ..spelling import Dims, choice, uniform, write_dims
 
 FIT = choice("exact", "floor", "ceil")
 
+ONEDNN_KERNELS = 300 * 1024
+"""Bytes of code and tables that oneDNN keeps to train one shape of convolution; measured, half of it to predict."""
+
 
 def windows(shape: Shape, window: Window, fit: str, layer: object) -> Dims:
     """How many windows fit on each axis.
@@ -35,6 +38,12 @@ def overhang(shape: Shape, window: Window, outputs: Dims) -> Dims:
     """How far the last window reaches past the padded input: not zero only where `fit=ceil` added a window."""
     reach = zip(outputs, window.stride, window.extent, shape.spatial, window.padding, strict=True)
     return tuple(max(0, (n - 1) * s + e - (w + 2 * p)) for n, s, e, w, p in reach)
+
+
+def padded_shape(shape: Shape, window: Window, hang: Dims) -> Shape:
+    """The input with its padding and what the last windows hang over: what `F.pad` makes."""
+    sides = zip(shape.spatial, window.padding, hang, strict=True)
+    return Shape(tuple(n + 2 * p + h for n, p, h in sides), shape.channels)
 
 
 def whole_input(x: Shape) -> Window:

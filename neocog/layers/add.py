@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ..errors import ShapeError
-from ..layer import Array, Arrays, BadExample, Cost, Example, Layer, Shape
+from ..layer import Array, Arrays, BadExample, Cost, Example, Footprint, Layer, Pass, Shape
 
 if TYPE_CHECKING:
     from torch import nn
@@ -55,6 +55,10 @@ class Add(Layer):
     def backward(self, params: Arrays, cache: Any, dy: Array) -> tuple[tuple[Array, ...], dict[str, Array]]:
         """dy to every branch."""
         return (dy,) * cache, {}
+
+    def footprint(self, run: Pass, *inputs: Shape) -> Footprint:
+        """Keeps nothing; of three branches or more, all but the last sum is thrown away. Each gradient is dy itself."""
+        return Footprint(forward=run.volume(inputs[0]) if len(inputs) > 2 else 0, shares_gradient=True)
 
     def module(self, *inputs: Shape) -> nn.Module:
         """A module with several inputs."""

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ..errors import SpellingError
-from ..layer import Activation, Array, Arrays, BadExample, Cost, Example, Shape
+from ..layer import Activation, Array, Arrays, BadExample, Cost, Example, Footprint, Pass, Shape
 from ..spelling import NUMBER, setting
 
 if TYPE_CHECKING:
@@ -59,6 +59,10 @@ class Auxiliary(Activation):
     def backward(self, params: Arrays, cache: Any, dy: Array) -> tuple[tuple[Array, ...], dict[str, Array]]:
         """What the loss says, as it is."""
         return (dy,), {}
+
+    def footprint(self, run: Pass, *inputs: Shape) -> Footprint:
+        """Passes its input on."""
+        return Footprint(view=True)
 
     def module(self, *inputs: Shape) -> nn.Module:
         """`nn.Identity`."""

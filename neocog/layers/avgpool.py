@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..layer import Array, Arrays, BadExample, Cost, Example, Shape, Window
+from ..layer import Array, Arrays, BadExample, Cost, Example, Footprint, Pass, Shape, Window
 from ..spelling import FLAG, setting
 from ._pooling import Pooling, seen_by
 from ._slide import slide, unslide
@@ -83,6 +83,10 @@ class AvgPool(Pooling):
         share = (dy / counts).reshape(*dy.shape, *(1,) * len(window.kernel))
         spread = np.broadcast_to(share, (*dy.shape, *window.kernel))
         return (unslide(spread, shape[2:], window, self.fit),), {}
+
+    def footprint(self, run: Pass, *inputs: Shape) -> Footprint:
+        """Keeps its input, though torch needs no more of it than its size."""
+        return Footprint(keeps_input=True)
 
     def module(self, *inputs: Shape) -> nn.Module:
         """`nn.AvgPool1d` or `nn.AvgPool2d`."""

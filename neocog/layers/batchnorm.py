@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ..errors import SpellingError
-from ..layer import Array, Arrays, BadExample, Cost, Example, Layer, Parameter, Shape
+from ..layer import MASTER, Array, Arrays, BadExample, Cost, Example, Footprint, Layer, Parameter, Pass, Shape
 from ..spelling import FLAG, NUMBER, setting
 
 if TYPE_CHECKING:
@@ -116,6 +116,11 @@ class BatchNorm(Layer):
             "running_mean": keep * params["running_mean"] + take * mean,
             "running_var": keep * params["running_var"] + take * unbiased,
         }
+
+    def footprint(self, run: Pass, *inputs: Shape) -> Footprint:
+        """Keeps its input and the batch's mean and deviation of each channel; going back makes one volume more."""
+        (x,) = inputs
+        return Footprint(keeps_input=True, extra=2 * x.channels * MASTER, backward=run.volume(x))
 
     def module(self, *inputs: Shape) -> nn.Module:
         """`nn.BatchNorm1d` or `nn.BatchNorm2d`."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ..errors import ShapeError
-from ..layer import Array, Arrays, BadExample, Cost, Example, Layer, Shape
+from ..layer import Array, Arrays, BadExample, Cost, Example, Footprint, Layer, Pass, Shape
 
 if TYPE_CHECKING:
     from torch import nn
@@ -51,6 +51,10 @@ class Concat(Layer):
     def backward(self, params: Arrays, cache: Any, dy: Array) -> tuple[tuple[Array, ...], dict[str, Array]]:
         """Each branch's own channels of dy."""
         return tuple(np.split(dy, np.cumsum(cache)[:-1], axis=1)), {}
+
+    def footprint(self, run: Pass, *inputs: Shape) -> Footprint:
+        """Keeps nothing; the gradients are parts of dy."""
+        return Footprint(shares_gradient=True)
 
     def module(self, *inputs: Shape) -> nn.Module:
         """A module with several inputs."""

@@ -40,10 +40,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ..errors import ShapeError, SpellingError
-from ..layer import Array, Arrays, BadExample, Cost, Example, Layer, Parameter, Shape, Window
+from ..layer import MASTER, Array, Arrays, BadExample, Cost, Example, Footprint, Layer, Parameter, Pass, Shape, Window
 from ..spelling import COUNT, FLAG, SIZE, SIZE0, Dims, Kind, setting
 from ._slide import slide, unslide
-from ._window import FIT, overhang, padding_left_out, same_padding, window_at, windows
+from ._window import FIT, ONEDNN_KERNELS, overhang, padding_left_out, same_padding, window_at, windows
 
 if TYPE_CHECKING:
     from torch import nn
@@ -238,6 +238,36 @@ class Conv(Layer):
             grads["bias"] = dy.sum(axis=tuple(summed))
         return (dx,), grads
 
+    def footprint(self, run: Pass, *inputs: Shape) -> Footprint:
+        """Keeps its input. oneDNN lays out the weights anew: once forwards, twice backwards.
+
+        Sequences, and dilated kernels on the way back, have their volumes laid out anew too.
+        """
+        (x,) = inputs
+        y = self.output_shape(x)
+        weights = self.out_channels * (x.channels // self.groups) * math.prod(self.window(x).kernel)
+        made = run.cast(weights)
+        hang = overhang(x, self.window(x), y.spatial)
+        if special := self._is_special(hang):
+            if self.flip or self.table is not None:
+                made = made or MASTER * weights
+            made += run.volume(Shape(tuple(n + h for n, h in zip(x.spatial, hang, strict=True)), x.channels))
+            made += 2 * 8 * sum(map(len, self.table or ()))  # the table as two columns of 64-bit indices
+        anew = run.value_bytes * weights
+        volumes = run.volume(x) + run.volume(y)
+        return Footprint(
+            keeps_input=not special,
+            extra=made,
+            forward=anew + (run.volume(x) if x.rank == 1 else 0),
+            backward=2 * anew + (volumes if x.rank == 1 or max(self.dilation) > 1 else 0),
+            kernels=ONEDNN_KERNELS if run.training else ONEDNN_KERNELS // 2,
+            relaid=run.volume(y),
+        )
+
+    def _is_special(self, hang: Dims) -> bool:
+        """Whether an option asks for what `nn.Conv2d` cannot do."""
+        return self.table is not None or self.flip or any(hang)
+
     def module(self, *inputs: Shape) -> nn.Module:
         """`nn.Conv1d` or `nn.Conv2d` itself, unless an option asks for what they cannot do."""
         from torch import nn
@@ -257,7 +287,7 @@ class Conv(Layer):
             "bias": self.bias,
         }
         hang = overhang(x, window, self.output_shape(x).spatial)
-        if self.table is None and not self.flip and not any(hang):
+        if not self._is_special(hang):
             return (nn.Conv1d if x.rank == 1 else nn.Conv2d)(**arguments)
         index = self._table_index() if self.table is not None else None
         return (_modules.Conv1d if x.rank == 1 else _modules.Conv2d)(

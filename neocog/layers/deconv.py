@@ -36,10 +36,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ..errors import ShapeError
-from ..layer import Array, Arrays, BadExample, Cost, Example, Layer, Parameter, Shape, Window
+from ..layer import Array, Arrays, BadExample, Cost, Example, Footprint, Layer, Parameter, Pass, Shape, Window
 from ..spelling import COUNT, FLAG, SIZE, SIZE0, Dims, setting
 from ._slide import slide, unslide
-from ._window import padding_left_out, same_padding, window_at
+from ._window import ONEDNN_KERNELS, padding_left_out, same_padding, window_at
 
 if TYPE_CHECKING:
     from torch import nn
@@ -164,6 +164,20 @@ class Deconv(Layer):
         uncut = np.pad(dy, [(0, 0), (0, 0), *((p, p) for p in kernel.padding)])
         dviews = np.moveaxis(np.tensordot(uncut, turned, axes=([1], [1])), 1 + rank, 1)  # (N, C, *full, *F)
         return (unslide(dviews, size, full)[_every(kernel.stride)],), grads
+
+    def footprint(self, run: Pass, *inputs: Shape) -> Footprint:
+        """Keeps its input. oneDNN lays out the weights anew."""
+        (x,) = inputs
+        weights = math.prod(self.parameters(x)["weight"].shape)
+        anew = 2 * run.value_bytes * weights
+        return Footprint(
+            keeps_input=True,
+            extra=run.cast(weights),
+            forward=anew,
+            backward=anew,
+            kernels=ONEDNN_KERNELS if run.training else ONEDNN_KERNELS // 2,
+            relaid=run.volume(self.output_shape(x)),
+        )
 
     def module(self, *inputs: Shape) -> nn.Module:
         """`nn.ConvTranspose1d` or `nn.ConvTranspose2d`."""

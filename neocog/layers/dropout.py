@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ..errors import SpellingError
-from ..layer import Activation, Array, Arrays, BadExample, Example, Shape
+from ..layer import Activation, Array, Arrays, BadExample, Example, Footprint, Pass, Shape
 from ..spelling import NUMBER, setting
 
 if TYPE_CHECKING:
@@ -59,6 +59,12 @@ class Dropout(Activation):
     def backward(self, params: Arrays, cache: Any, dy: Array) -> tuple[tuple[Array, ...], dict[str, Array]]:
         """dy through the same mask."""
         return (dy * cache,), {}
+
+    def footprint(self, run: Pass, *inputs: Shape) -> Footprint:
+        """Keeps a mask of the values' own type. At inference, or with p=0, it passes its input on."""
+        if not run.training or self.probability == 0:
+            return Footprint(view=True)
+        return Footprint(extra=run.volume(*inputs))
 
     def module(self, *inputs: Shape) -> nn.Module:
         """`nn.Dropout`."""

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..layer import Array, Arrays, BadExample, Cost, Example, Layer, Parameter, Shape, Window
+from ..layer import Array, Arrays, BadExample, Cost, Example, Footprint, Layer, Parameter, Pass, Shape, Window
 from ..spelling import COUNT, FLAG, setting
 
 if TYPE_CHECKING:
@@ -84,6 +84,14 @@ class FullyConnected(Layer):
         if self.bias:
             grads["bias"] = d.sum(axis=0)
         return ((d @ params["weight"]).reshape(shape),), grads
+
+    def footprint(self, run: Pass, *inputs: Shape) -> Footprint:
+        """Keeps its input as rows: of images a copy, since those are stored channels last."""
+        (x,) = inputs
+        copied = run.interleaved(x)
+        rows = run.volume(x) if copied else 0
+        extra = rows + run.cast(x.elements * self.out_channels)
+        return Footprint(keeps_input=not copied, extra=extra, channels_first=copied)
 
     def module(self, *inputs: Shape) -> nn.Module:
         """`nn.Linear` on the flattened volume."""

@@ -26,11 +26,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ..errors import ShapeError
-from ..layer import Array, Arrays, BadExample, Cost, Example, Layer, Parameter, Shape, Window
+from ..layer import Array, Arrays, BadExample, Cost, Example, Footprint, Layer, Parameter, Pass, Shape, Window
 from ..signal import FILTERS
 from ..spelling import SIZE, SIZE0, Dims, choice, setting
 from ._slide import slide, unslide
-from ._window import FIT, overhang, window_at, windows
+from ._window import FIT, overhang, padded_shape, window_at, windows
 
 if TYPE_CHECKING:
     from torch import nn
@@ -92,6 +92,13 @@ class Filter(Layer):
         """dy spread back through the kernel."""
         size, window = cache
         return (unslide(dy[..., None, None] * params["kernel"], size, window, self.fit),), {}
+
+    def footprint(self, run: Pass, *inputs: Shape) -> Footprint:
+        """Keeps a padded copy of its input."""
+        (x,) = inputs
+        window = self.window(x)
+        padded = padded_shape(x, window, overhang(x, window, self.output_shape(x).spatial))
+        return Footprint(extra=run.volume(padded) + run.cast(9 * x.channels))
 
     def module(self, *inputs: Shape) -> nn.Module:
         """A convolution with one group for each channel; `kernel` is a buffer."""

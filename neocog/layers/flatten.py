@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..layer import Array, Arrays, Cost, Example, Layer, Shape, Window
+from ..layer import Array, Arrays, Cost, Example, Footprint, Layer, Pass, Shape, Window
 
 if TYPE_CHECKING:
     from torch import nn
@@ -47,6 +47,11 @@ class Flatten(Layer):
     def backward(self, params: Arrays, cache: Any, dy: Array) -> tuple[tuple[Array, ...], dict[str, Array]]:
         """dy in the shape of x."""
         return (dy.reshape(cache),), {}
+
+    def footprint(self, run: Pass, *inputs: Shape) -> Footprint:
+        """Of images a copy, since those are stored channels last; else the input itself."""
+        copied = run.interleaved(*inputs)
+        return Footprint(view=not copied, shares_gradient=True, channels_first=copied)
 
     def module(self, *inputs: Shape) -> nn.Module:
         """A reshape that keeps the number of axes."""

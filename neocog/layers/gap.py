@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..layer import Array, Arrays, Cost, Example, Layer, Shape, Window
+from ..layer import Array, Arrays, Cost, Example, Footprint, Layer, Pass, Shape, Window
 
 if TYPE_CHECKING:
     from torch import nn
@@ -46,6 +46,10 @@ class GlobalAvgPool(Layer):
     def backward(self, params: Arrays, cache: Any, dy: Array) -> tuple[tuple[Array, ...], dict[str, Array]]:
         """The same share of dy for every position."""
         return (np.broadcast_to(dy / np.prod(cache[2:]), cache).copy(),), {}
+
+    def footprint(self, run: Pass, *inputs: Shape) -> Footprint:
+        """Keeps nothing."""
+        return Footprint()
 
     def module(self, *inputs: Shape) -> nn.Module:
         """`nn.AdaptiveAvgPool1d(1)` or `nn.AdaptiveAvgPool2d(1)`."""

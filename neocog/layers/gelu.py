@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..layer import Activation, Array, Arrays, Example, Shape
+from ..layer import Activation, Array, Arrays, Example, Footprint, Pass, Shape
 
 _erf = np.vectorize(math.erf, otypes=[np.float64])  # NumPy has none; an oracle need not be fast
 
@@ -40,6 +40,10 @@ class GELU(Activation):
     def backward(self, params: Arrays, cache: Any, dy: Array) -> tuple[tuple[Array, ...], dict[str, Array]]:
         """dy times the derivative."""
         return (dy * cache,), {}
+
+    def footprint(self, run: Pass, *inputs: Shape) -> Footprint:
+        """Keeps its input."""
+        return Footprint(keeps_input=True)
 
     def module(self, *inputs: Shape) -> nn.Module:
         """`nn.GELU`."""

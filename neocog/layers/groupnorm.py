@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ..errors import ShapeError, SpellingError
-from ..layer import Array, Arrays, BadExample, Cost, Example, Layer, Parameter, Shape, Window
+from ..layer import MASTER, Array, Arrays, BadExample, Cost, Example, Footprint, Layer, Parameter, Pass, Shape, Window
 from ..spelling import COUNT, FLAG, NUMBER, setting
 from ._window import whole_input
 
@@ -119,6 +119,11 @@ class GroupNorm(Layer):
             return (dx,), {}
         summed = (0, *range(2, dy.ndim))
         return (dx,), {"weight": (dy * h).sum(axis=summed), "bias": dy.sum(axis=summed)}
+
+    def footprint(self, run: Pass, *inputs: Shape) -> Footprint:
+        """Keeps its input and each group's mean and deviation."""
+        value_bytes = MASTER if self.affine else run.value_bytes  # in the parameters' type, where there are any
+        return Footprint(keeps_input=True, extra=2 * run.images * self.groups * value_bytes)
 
     def module(self, *inputs: Shape) -> nn.Module:
         """`nn.GroupNorm`."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..layer import Activation, Array, Arrays, Cost, Example, Shape
+from ..layer import Activation, Array, Arrays, Cost, Example, Footprint, Pass, Shape
 
 if TYPE_CHECKING:
     from torch import nn
@@ -38,6 +38,10 @@ class Identity(Activation):
     def backward(self, params: Arrays, cache: Any, dy: Array) -> tuple[tuple[Array, ...], dict[str, Array]]:
         """dy."""
         return (dy,), {}
+
+    def footprint(self, run: Pass, *inputs: Shape) -> Footprint:
+        """Passes its input on."""
+        return Footprint(view=True)
 
     def module(self, *inputs: Shape) -> nn.Module:
         """`nn.Identity`."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ..errors import SpellingError
-from ..layer import Array, Arrays, Cost, Example, Layer, Shape
+from ..layer import Array, Arrays, Cost, Example, Footprint, Layer, Pass, Shape
 
 if TYPE_CHECKING:
     from torch import nn
@@ -50,6 +50,10 @@ class Input(Layer):
     def backward(self, params: Arrays, cache: Any, dy: Array) -> tuple[tuple[Array, ...], dict[str, Array]]:
         """The gradient as it is."""
         return (dy,), {}
+
+    def footprint(self, run: Pass, *inputs: Shape) -> Footprint:
+        """The images as they were given."""
+        return Footprint(view=True)
 
     def module(self, *inputs: Shape) -> nn.Module:
         """`nn.Identity`."""

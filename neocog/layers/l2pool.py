@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..layer import Array, Arrays, BadExample, Cost, Example, Shape
+from ..layer import Array, Arrays, BadExample, Cost, Example, Footprint, Pass, Shape
 from ._pooling import Pooling, seen_by
 from ._slide import slide, unslide
 
@@ -65,6 +65,16 @@ class L2Pool(Pooling):
         ratio = np.divide(dy, y, out=np.zeros_like(y), where=y > 0)
         spread = views * ratio.reshape(*y.shape, *(1,) * len(window.kernel))
         return (unslide(spread, shape[2:], window, self.fit),), {}
+
+    def footprint(self, run: Pass, *inputs: Shape) -> Footprint:
+        """Keeps its input, its squares, the sums and two masks of one byte a value."""
+        (x,) = inputs
+        y, squares = self.output_shape(x), run.volume(x)
+        made = run.volume(y)
+        if not run.training:
+            return Footprint(forward=max(squares, 2 * made + run.images * y.elements))
+        masks = 2 * run.images * y.elements
+        return Footprint(keeps_input=True, extra=squares + made + masks, forward=made, backward=squares)
 
     def module(self, *inputs: Shape) -> nn.Module:
         """The root of a sum of squares; `nn.LPPool2d` has no padding and no derivative at zero."""

@@ -39,7 +39,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ..errors import ShapeError, SpellingError
-from ..layer import Array, Arrays, BadExample, Cost, Example, Layer, Parameter, Shape, Window
+from ..layer import Array, Arrays, BadExample, Cost, Example, Footprint, Layer, Parameter, Pass, Shape, Window
 from ..spelling import COUNT, NUMBER, setting
 from ._slide import slide
 from ._window import whole_input
@@ -149,6 +149,17 @@ class LocalContrastNorm(Layer):
             ds += np.where(c > FLAT, _mean(dd - ds), 0.0)
         dv = dy / d + v * sums(np.divide(ds, s, out=np.zeros_like(s), where=s > 0) / weight)
         return (dv - sums(dv.sum(axis=1, keepdims=True) / weight),), {}
+
+    def footprint(self, run: Pass, *inputs: Shape) -> Footprint:
+        """Keeps v, four single maps an image and one for all, three masks, and copies of the kernel under autocast."""
+        (x,) = inputs
+        volume, one = run.volume(x), run.volume(Shape(x.spatial, 1))
+        if not run.training:
+            return Footprint(forward=volume + 3 * one)
+        maps = 4 * one + one // run.images + 3 * run.images * x.positions
+        means = run.images * run.value_bytes if self.least == 0 else 0
+        kernels = 2 * run.cast(self.size**x.rank)
+        return Footprint(extra=volume + maps + means + kernels, forward=volume, backward=2 * volume)
 
     def module(self, *inputs: Shape) -> nn.Module:
         """Window sums by a convolution with one map; `kernel` is a buffer."""

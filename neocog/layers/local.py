@@ -32,10 +32,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..layer import Array, Arrays, BadExample, Cost, Example, Layer, Parameter, Shape, Window
+from ..layer import Array, Arrays, BadExample, Cost, Example, Footprint, Layer, Parameter, Pass, Shape, Window
 from ..spelling import COUNT, FLAG, SIZE, SIZE0, Dims, setting
 from ._slide import slide, unslide
-from ._window import FIT, overhang, padding_left_out, same_padding, window_at, windows
+from ._window import FIT, overhang, padded_shape, padding_left_out, same_padding, window_at, windows
 
 if TYPE_CHECKING:
     from torch import nn
@@ -131,6 +131,15 @@ class LocallyConnected(Layer):
         if self.bias:
             grads["bias"] = dy.sum(axis=0)
         return (unslide(dviews, shape[2:], window, self.fit),), grads
+
+    def footprint(self, run: Pass, *inputs: Shape) -> Footprint:
+        """Keeps the values under every window, and the weights in the order of positions."""
+        (x,) = inputs
+        window = self.window(x)
+        weights = run.value_bytes * math.prod(self.parameters(x)["weight"].shape)
+        taps = run.value_bytes * run.images * self.unrolled(x)
+        padded = padded_shape(x, window, overhang(x, window, self.output_shape(x).spatial))
+        return Footprint(extra=taps + weights, forward=taps + run.volume(padded), backward=taps)
 
     def module(self, *inputs: Shape) -> nn.Module:
         """Unfolded windows times a weight for each position."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..layer import Activation, Array, Arrays, Example, Shape
+from ..layer import Activation, Array, Arrays, Example, Footprint, Pass, Shape
 from ..spelling import NUMBER, setting
 
 if TYPE_CHECKING:
@@ -42,6 +42,10 @@ class LeakyReLU(Activation):
     def backward(self, params: Arrays, cache: Any, dy: Array) -> tuple[tuple[Array, ...], dict[str, Array]]:
         """dy times the slope."""
         return (dy * cache,), {}
+
+    def footprint(self, run: Pass, *inputs: Shape) -> Footprint:
+        """Keeps its input."""
+        return Footprint(keeps_input=True)
 
     def module(self, *inputs: Shape) -> nn.Module:
         """`nn.LeakyReLU`."""

@@ -24,14 +24,14 @@ Source: Krizhevsky, Sutskever and Hinton, 2012, section 3.3.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from ..errors import SpellingError
-from ..layer import Array, Arrays, BadExample, Cost, Example, Layer, Shape, Window
+from ..layer import MASTER, Array, Arrays, BadExample, Cost, Example, Footprint, Layer, Pass, Shape, Window
 from ..spelling import COUNT, NUMBER, choice, setting
 
 if TYPE_CHECKING:
@@ -105,6 +105,19 @@ class LocalResponseNorm(Layer):
         x, d = cache
         spread = self._neighbourhood(dy * x * d ** (-self.beta - 1))
         return (dy * d**-self.beta - 2 * self.alpha * self.beta * x * spread,), {}
+
+    def footprint(self, run: Pass, *inputs: Shape) -> Footprint:
+        """Keeps its input, the energies and two steps of the power; padding makes the energies `n - 1` maps larger."""
+        (x,) = inputs
+        if self.region == "across" and x.rank == 2:
+            run = replace(run, value_bytes=max(MASTER, run.value_bytes))  # autocast pools across maps in float32
+        volume = run.volume(x)
+        if not run.training:
+            return Footprint(forward=2 * volume)
+        if self.region == "within":
+            return Footprint(keeps_input=True, extra=3 * volume, forward=volume, backward=3 * volume)
+        padded = run.volume(Shape(x.spatial, x.channels + self.size - 1))
+        return Footprint(keeps_input=True, extra=padded + 2 * volume, backward=3 * volume)
 
     def module(self, *inputs: Shape) -> nn.Module:
         """`nn.LocalResponseNorm` with n times our alpha across maps; within a map a module of our own."""

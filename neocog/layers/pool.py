@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..layer import Array, Arrays, BadExample, Cost, Example, Shape
+from ..layer import Array, Arrays, BadExample, Cost, Example, Footprint, Pass, Shape
 from ._pooling import Pooling, seen_by
 from ._slide import slide, unslide
 
@@ -78,6 +78,14 @@ class MaxPool(Pooling):
         flat = np.zeros((*dy.shape, taps))
         np.put_along_axis(flat, switches[..., None], dy[..., None], axis=-1)
         return (unslide(flat.reshape(*dy.shape, *window.kernel), shape[2:], window, self.fit),), {}
+
+    def footprint(self, run: Pass, *inputs: Shape) -> Footprint:
+        """Keeps its input and a 64-bit switch for each output."""
+        (x,) = inputs
+        switches = 8 * run.images * self.output_shape(x).elements
+        if x.rank == 1 and not run.training:
+            return Footprint()  # torch pools a sequence without switches then
+        return Footprint(keeps_input=True, extra=switches, relaid=switches + run.volume(x))
 
     def module(self, *inputs: Shape) -> nn.Module:
         """`nn.MaxPool1d` or `nn.MaxPool2d`."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..layer import Activation, Array, Arrays, Cost, Example, Parameter, Shape
+from ..layer import Activation, Array, Arrays, Cost, Example, Footprint, Parameter, Pass, Shape
 
 if TYPE_CHECKING:
     from torch import nn
@@ -48,6 +48,11 @@ class PReLU(Activation):
         positions = (0, *range(2, x.ndim))
         da = np.where(x > 0, 0.0, dy * x).sum(axis=positions)
         return (np.where(x > 0, dy, slopes * dy),), {"weight": da}
+
+    def footprint(self, run: Pass, *inputs: Shape) -> Footprint:
+        """Keeps its input; the gradient of the slopes is made value by value before it is summed."""
+        (x,) = inputs
+        return Footprint(keeps_input=True, extra=run.cast(x.channels), backward=run.volume(x))
 
     def module(self, *inputs: Shape) -> nn.Module:
         """`nn.PReLU` with one slope for each channel."""

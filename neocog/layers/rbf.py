@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ..errors import ShapeError, SpellingError
-from ..layer import Array, Arrays, BadExample, Cost, Example, Layer, Parameter, Shape, Window
+from ..layer import Array, Arrays, BadExample, Cost, Example, Footprint, Layer, Parameter, Pass, Shape, Window
 from ..spelling import COUNT, setting
 
 if TYPE_CHECKING:
@@ -113,6 +113,11 @@ class RBF(Layer):
         shape, differences = cache
         d = dy.reshape(*dy.shape[:2], 1)
         return ((2.0 * d * differences).sum(axis=1).reshape(shape),), {}
+
+    def footprint(self, run: Pass, *inputs: Shape) -> Footprint:
+        """Keeps its input; the squares are summed at once."""
+        volume = run.volume(*inputs)
+        return Footprint(keeps_input=True, forward=volume, backward=2 * volume)
 
     def module(self, *inputs: Shape) -> nn.Module:
         """Distances by one matrix product; `codes` is a buffer."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..layer import Activation, Array, Arrays, Example, Shape
+from ..layer import Activation, Array, Arrays, Example, Footprint, Pass, Shape
 
 if TYPE_CHECKING:
     from torch import nn
@@ -35,6 +35,10 @@ class ReLU(Activation):
     def backward(self, params: Arrays, cache: Any, dy: Array) -> tuple[tuple[Array, ...], dict[str, Array]]:
         """The gradient passes where x was positive."""
         return (dy * cache,), {}
+
+    def footprint(self, run: Pass, *inputs: Shape) -> Footprint:
+        """Keeps its output, whose sign is the input's."""
+        return Footprint(keeps_output=True)
 
     def module(self, *inputs: Shape) -> nn.Module:
         """`nn.ReLU`, not in place: a branch may read the input too."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..layer import Activation, Array, Arrays, Example, Shape
+from ..layer import Activation, Array, Arrays, Example, Footprint, Pass, Shape
 
 AMPLITUDE = 1.7159
 SLOPE = 2 / 3
@@ -41,6 +41,11 @@ class ScaledTanh(Activation):
     def backward(self, params: Arrays, cache: Any, dy: Array) -> tuple[tuple[Array, ...], dict[str, Array]]:
         """dy * S/A * (A^2 - y^2)."""
         return (dy * SLOPE / AMPLITUDE * (AMPLITUDE**2 - cache**2),), {}
+
+    def footprint(self, run: Pass, *inputs: Shape) -> Footprint:
+        """Keeps the tanh before it is scaled, and goes back through one more volume."""
+        y = run.volume(*inputs)
+        return Footprint(extra=y, backward=y)
 
     def module(self, *inputs: Shape) -> nn.Module:
         """Two constants around `torch.tanh`."""

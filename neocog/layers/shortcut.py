@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ..errors import ShapeError
-from ..layer import Array, Arrays, BadExample, Cost, Example, Layer, Shape, Window, per_axis
+from ..layer import Array, Arrays, BadExample, Cost, Example, Footprint, Layer, Pass, Shape, Window, per_axis
 from ..spelling import COUNT, SIZE, Dims, setting
 
 if TYPE_CHECKING:
@@ -85,6 +85,10 @@ class Shortcut(Layer):
         dx = np.zeros(cache)
         dx[self._picked(dy.ndim - 2)] = dy[:, : cache[1]]
         return (dx,), {}
+
+    def footprint(self, run: Pass, *inputs: Shape) -> Footprint:
+        """Keeps nothing; going back, zeros are laid out axis by axis."""
+        return Footprint(backward=run.volume(*inputs) // 2)
 
     def module(self, *inputs: Shape) -> nn.Module:
         """Slicing and `F.pad`."""

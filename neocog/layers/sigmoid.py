@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..layer import Activation, Array, Arrays, Example, Shape
+from ..layer import Activation, Array, Arrays, Example, Footprint, Pass, Shape
 
 if TYPE_CHECKING:
     from torch import nn
@@ -36,6 +36,10 @@ class Sigmoid(Activation):
     def backward(self, params: Arrays, cache: Any, dy: Array) -> tuple[tuple[Array, ...], dict[str, Array]]:
         """dy * y * (1 - y)."""
         return (dy * cache * (1.0 - cache),), {}
+
+    def footprint(self, run: Pass, *inputs: Shape) -> Footprint:
+        """Keeps its output."""
+        return Footprint(keeps_output=True)
 
     def module(self, *inputs: Shape) -> nn.Module:
         """`nn.Sigmoid`."""

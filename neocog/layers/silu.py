@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..layer import Activation, Array, Arrays, Example, Shape
+from ..layer import Activation, Array, Arrays, Example, Footprint, Pass, Shape
 
 if TYPE_CHECKING:
     from torch import nn
@@ -35,6 +35,10 @@ class SiLU(Activation):
     def backward(self, params: Arrays, cache: Any, dy: Array) -> tuple[tuple[Array, ...], dict[str, Array]]:
         """dy times the derivative."""
         return (dy * cache,), {}
+
+    def footprint(self, run: Pass, *inputs: Shape) -> Footprint:
+        """Keeps its input."""
+        return Footprint(keeps_input=True)
 
     def module(self, *inputs: Shape) -> nn.Module:
         """`nn.SiLU`."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..layer import Activation, Array, Arrays, Example, Shape
+from ..layer import Activation, Array, Arrays, Example, Footprint, Pass, Shape
 
 if TYPE_CHECKING:
     from torch import nn
@@ -37,6 +37,12 @@ class Softmax(Activation):
     def backward(self, params: Arrays, cache: Any, dy: Array) -> tuple[tuple[Array, ...], dict[str, Array]]:
         """y * (dy - sum of y dy)."""
         return (cache * (dy - (cache * dy).sum(axis=1, keepdims=True)),), {}
+
+    def footprint(self, run: Pass, *inputs: Shape) -> Footprint:
+        """Keeps its output. Images, being stored channels last, are copied first."""
+        (x,) = inputs
+        copy = run.volume(x) if run.interleaved(x) else 0
+        return Footprint(keeps_output=True, forward=copy, backward=copy)
 
     def module(self, *inputs: Shape) -> nn.Module:
         """`nn.Softmax` over channels."""

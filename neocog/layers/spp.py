@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..layer import Array, Arrays, BadExample, Cost, Example, Layer, Shape, Window
+from ..layer import Array, Arrays, BadExample, Cost, Example, Footprint, Layer, Pass, Shape, Window
 from ..spelling import COUNTS, Dims, setting
 
 if TYPE_CHECKING:
@@ -91,6 +91,12 @@ class SpatialPyramid(Layer):
                 np.put_along_axis(inside, won[k][..., None], dbins[..., k, None], axis=2)
                 dx[where] += inside.reshape(dx[where].shape)
         return (dx,), {}
+
+    def footprint(self, run: Pass, *inputs: Shape) -> Footprint:
+        """Keeps its input and a 64-bit switch for each output; each level's gradient is as large as the input."""
+        y = self.output_shape(*inputs)
+        backward = run.volume(*inputs) if len(self.levels) > 1 else 0
+        return Footprint(keeps_input=True, extra=8 * run.images * y.elements, forward=run.volume(y), backward=backward)
 
     def module(self, *inputs: Shape) -> nn.Module:
         """Adaptive max pooling for each level."""

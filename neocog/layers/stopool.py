@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..layer import Array, Arrays, BadExample, Cost, Example, Shape
+from ..layer import Array, Arrays, BadExample, Cost, Example, Footprint, Pass, Shape
 from ._pooling import Pooling, seen_by
 from ._slide import slide, unslide
 from ._window import overhang
@@ -76,6 +76,16 @@ class StochasticPool(Pooling):
         x, window, share = cache
         spread = share * dy.reshape(*dy.shape, *(1,) * len(window.kernel))
         return (unslide(spread, x.shape[2:], window, self.fit) * (x > 0),), {}
+
+    def footprint(self, run: Pass, *inputs: Shape) -> Footprint:
+        """Keeps what is positive of its input, all windows side by side, and a 64-bit switch for each output."""
+        (x,) = inputs
+        outputs = self.output_shape(x)
+        windows = self.taps(x) * run.volume(outputs)
+        if not run.training:
+            return Footprint(forward=run.volume(x) + 2 * windows)
+        switches = 8 * run.images * outputs.elements
+        return Footprint(extra=run.volume(x) + windows + switches, forward=windows, backward=windows)
 
     def module(self, *inputs: Shape) -> nn.Module:
         """Unfolded windows, and draws by torch's own generator."""

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..layer import Array, Arrays, BadExample, Cost, Example, Parameter, Shape
+from ..layer import Array, Arrays, BadExample, Cost, Example, Footprint, Parameter, Pass, Shape
 from ._pooling import Pooling, seen_by
 from ._slide import slide, unslide
 
@@ -80,6 +80,11 @@ class Subsample(Pooling):
         spread = (weight * dy).reshape(*dy.shape, *(1,) * len(window.kernel))
         dx = unslide(np.broadcast_to(spread, (*dy.shape, *window.kernel)), shape[2:], window, self.fit)
         return (dx,), {"weight": (sums * dy).sum(axis=positions), "bias": dy.sum(axis=positions)}
+
+    def footprint(self, run: Pass, *inputs: Shape) -> Footprint:
+        """Keeps its input and the sums of its windows."""
+        sums = run.volume(self.output_shape(*inputs))
+        return Footprint(keeps_input=True, extra=sums, backward=sums)
 
     def module(self, *inputs: Shape) -> nn.Module:
         """Window sums, scaled and shifted."""

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..layer import Array, Arrays, BadExample, Cost, Example, Layer, Shape, Window, per_axis
+from ..layer import Array, Arrays, BadExample, Cost, Example, Footprint, Layer, Pass, Shape, Window, per_axis
 from ..spelling import SIZE, Dims, choice, setting
 
 if TYPE_CHECKING:
@@ -97,6 +97,10 @@ class Upsample(Layer):
     def backward(self, params: Arrays, cache: Any, dy: Array) -> tuple[tuple[Array, ...], dict[str, Array]]:
         """The transposed matrices."""
         return (_along_axes([matrix.T for matrix in cache], dy),), {}
+
+    def footprint(self, run: Pass, *inputs: Shape) -> Footprint:
+        """Keeps nothing."""
+        return Footprint()
 
     def module(self, *inputs: Shape) -> nn.Module:
         """`nn.Upsample`."""

@@ -20,9 +20,16 @@ from ..initialise import initialise
 from ..network import Network
 from ..plan.calibration import Calibration, Sample
 from ..plan.time import step_time
-from ..torch_engine.trainer import OPTIMIZERS, SMALL_STEP_MACS, TorchTrainer, make_optimizer, pick_device, threads
+from ..torch_engine.trainer import (
+    OPTIMIZERS,
+    SMALL_STEP_MACS,
+    TorchTrainer,
+    check_dtype,
+    make_optimizer,
+    pick_device,
+    threads,
+)
 from .clock import repeated, timed, typical
-from .precision import check_dtype, set_precision
 from .probes import Probe, probes, time_probe
 
 FORMAT = 1
@@ -235,9 +242,10 @@ def _update(name: str, device: torch.device, *, arrays: int, size: int) -> float
 def _step(measured: Calibration, dtype: str, device: torch.device) -> Times:
     """What a step of the smallest network takes beyond its layers and their update."""
     network = Network.parse("INPUT[1x1x1] -> FC2")
-    trainer = TorchTrainer(network, initialise(network), loss="cross-entropy", device=str(device), batch_size=1)
+    trainer = TorchTrainer(
+        network, initialise(network), loss="cross-entropy", device=str(device), batch_size=1, dtype=dtype
+    )
     x, labels = np.zeros((1, 1, 1, 1), np.float32), np.zeros(1, np.int64)
-    set_precision(trainer, dtype)
     plan = network.plan(dtype=dtype, optimizer="nesterov")
     whole = {
         "inference": typical(repeated(lambda: trainer.scores(x), device, 0.02)),

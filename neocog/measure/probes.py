@@ -15,8 +15,8 @@ from ..layer import Layer, Shape
 from ..layers import BY_OP, LAYERS
 from ..network import Network
 from ..plan.work import FREE, PASSES, Work, work
+from ..torch_engine.trainer import precision
 from .clock import repeated
-from .precision import autocast
 
 SECONDS = 0.006
 """How long each pass is repeated."""
@@ -147,7 +147,7 @@ def _passes(probe: Probe, dtype: str, device: torch.device) -> Iterator[tuple[st
         return
 
     def run() -> Tensor:
-        with autocast(dtype, device):
+        with precision(dtype, device):
             y: Tensor = module(*xs)
         return y
 

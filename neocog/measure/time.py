@@ -22,7 +22,6 @@ from ..plan.time import StepTime, step_time
 from ..torch_engine.trainer import TorchTrainer, pick_threads
 from .calibration import Report, calibration
 from .clock import repeated, synchronise, typical, watched
-from .precision import check_dtype, set_precision
 
 REST, UPDATE = -1, -2
 """What is marked as no layer's time."""
@@ -133,23 +132,21 @@ def measure(plan: Plan, mode: str = "training", device: str = "auto", *, seconds
 
 
 def _trainer(plan: Plan, mode: str, device: str) -> TorchTrainer:
-    check_dtype(plan.dtype)
     if mode == "training" and plan.rows[-1].output.positions > 1:
         raise NeocogError(
             "training is measured on class numbers, one for each image",
             received=f"an output of {plan.rows[-1].output}",
             hint="mode=inference",
         )
-    trainer = TorchTrainer(
+    return TorchTrainer(
         plan.network,
         initialise(plan.network),
         loss=default_loss(plan.network).name,
         optimizer=plan.optimizer,
         batch_size=plan.batch,
         device=device,
+        dtype=plan.dtype,
     )
-    set_precision(trainer, plan.dtype)
-    return trainer
 
 
 def _step(trainer: TorchTrainer, plan: Plan, mode: str) -> Callable[[], object]:

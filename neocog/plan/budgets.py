@@ -8,10 +8,11 @@ from typing import Any
 
 from ..errors import NeocogError, RunError
 from .calibration import Calibration
-from .memory import BYTES, OPTIMIZER_COPIES, memory
-from .plan import Plan, Row
+from .memory import copies_of, run_of
+from .plan import Plan
 from .tables import duration, size
 from .time import step_time
+from .timeline import training
 
 
 class BudgetError(RunError):
@@ -81,7 +82,7 @@ def budgets(
     parts: dict[str, Callable[[], dict[str, float]]] = {
         "params": lambda: {row.name: row.cost.parameters for row in plan.rows},
         "macs": lambda: {row.name: row.cost.macs for row in plan.rows},
-        "memory": lambda: {row.name: _training_bytes(row, plan) for row in plan.rows},
+        "memory": lambda: dict(plan.training.parts),
         "latency": lambda: _latencies(plan, calibration),
     }
     return tuple(Budget(name, limit, parts[name]()) for name, limit in limits.items() if limit is not None)
@@ -97,25 +98,15 @@ def _latencies(plan: Plan, calibration: Calibration | None) -> dict[str, float]:
     return found
 
 
-def _training_bytes(row: Row, plan: Plan) -> int:
-    """The layer's part of `training_bytes`; the batch of images and labels is INPUT's."""
-    value_bytes, master_bytes = BYTES[plan.dtype], max(4, BYTES[plan.dtype])
-    volume = 0 if row.node.layer.in_place else row.output.elements * plan.batch * value_bytes
-    owned = row.node.layer.parameters(*row.inputs).values()
-    fixed = sum(p.size for p in owned if not p.trainable)
-    copies = row.cost.parameters * (2 + OPTIMIZER_COPIES[plan.optimizer])
-    batch = 0 if row.inputs else plan.memory["batch_bytes"]
-    return 2 * volume + (copies + fixed) * master_bytes + batch
-
-
 def largest_batch(plan: Plan, limit: int) -> int:
     """The most images at a time whose training takes at most `limit` bytes; 0 if one is already too many.
 
-    Exact, for training bytes grow by the same number with every image.
+    Exact, for every moment of a step grows by the same number with every image, though not all by the same.
     """
     shapes = [row.output for row in plan.rows]
     one, two = (
-        memory(plan.network, shapes, plan.totals, batch, plan.dtype, plan.optimizer)["training_bytes"]
+        training(plan.network, shapes, run_of(batch, plan.dtype, training=True), copies_of(plan.optimizer)).moments
         for batch in (1, 2)
     )
-    return max(0, 1 + (limit - one) // (two - one))
+    fitting = (1 + (limit - a.bytes) // (b.bytes - a.bytes) for a, b in zip(one, two, strict=True))
+    return max(0, min(fitting))

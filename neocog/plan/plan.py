@@ -9,8 +9,10 @@ from typing import Any, NamedTuple
 from ..errors import ShapeError
 from ..layer import Cost, Layer, Shape, Window
 from ..network import Network, Node, node_shape
-from .memory import DEFINITIONS, memory
+from . import timeline
+from .memory import DEFINITIONS, by_kind, copies_of, run_of
 from .receptive_field import Axis, Field, as_numbers, joined, through
+from .timeline import Timeline
 
 
 class PlanError(ShapeError):
@@ -64,6 +66,8 @@ class Plan:
     batch: int
     dtype: str
     optimizer: str
+    inference: Timeline
+    training: Timeline
 
     def __getitem__(self, name: str) -> Row:
         """The row of the node with that name."""
@@ -88,7 +92,12 @@ class Plan:
         return {
             "network": str(self.network),
             "totals": self.totals,
-            "memory": {**self.memory, "batch": self.batch, "dtype": self.dtype, "optimizer": self.optimizer},
+            "memory": {
+                **self.memory,
+                "inference_peak": self.inference.peak._asdict(),
+                "training_peak": self.training.peak._asdict(),
+                **{"batch": self.batch, "dtype": self.dtype, "optimizer": self.optimizer},
+            },
             "receptive_field": as_numbers(self.last_map.field),
         }
 
@@ -103,14 +112,18 @@ def plan(network: Network, batch: int = 1, dtype: str = "float32", optimizer: st
     """Every shape, cost and byte of a network, without running it.
 
     `batch`, `dtype` (of the volumes) and `optimizer` matter to memory only.
-    Raises PlanError, a ShapeError, where a layer cannot take its input.
+    Raises PlanError, a ShapeError, where a layer cannot take its input, and NeocogError for a batch, dtype or optimizer
+    that is not known.
     """
     rows = _rows(network)
     totals = _totals(rows)
     shapes = [row.output for row in rows]
-    return Plan(
-        network, rows, totals, memory(network, shapes, totals, batch, dtype, optimizer), batch, dtype, optimizer
-    )
+    inference = timeline.inference(network, shapes, run_of(batch, dtype, training=False))
+    run = run_of(batch, dtype, training=True)
+    training = timeline.training(network, shapes, run, copies_of(optimizer))
+    memory = {"inference_bytes": inference.peak.bytes, "training_bytes": training.peak.bytes}
+    memory |= by_kind(totals, shapes[0], run, optimizer)
+    return Plan(network, rows, totals, memory, batch, dtype, optimizer, inference, training)
 
 
 def _rows(network: Network) -> tuple[Row, ...]:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from .plan import Plan, Row
 from .receptive_field import as_numbers
+from .timeline import Timeline
 
 HEADER = ("layer", "written", "output", "parameters", "connections", "MACs", "sees", "jump")
 
@@ -42,11 +43,30 @@ def summary(plan: Plan) -> list[str]:
         f"{totals['connections']:,} connections",
         f"{totals['macs']:,} MACs an image = {totals['flops']:,} flops",
         f"{totals['activations']:,} activation values an image ({totals['volumes']:,} if activation functions count)",
-        f"inference {size(memory['inference_bytes'])}, training {size(memory['training_bytes'])} "
+        f"inference peaks at {_peak(plan.inference)}, training at {_peak(plan.training)} "
         f"with {plan.optimizer}, batch {plan.batch}, {plan.dtype}",
-        f"  training: volumes {size(memory['activations_bytes'])} and as much for gradients, "
+        f"  if nothing were freed: volumes {size(memory['activations_bytes'])} and as much for gradients, "
         f"parameters {size(memory['parameters_bytes'])} and as much for gradients, "
         f"optimizer {size(memory['optimizer_bytes'])}, batch {size(memory['batch_bytes'])}",
+    ]
+
+
+def _peak(timeline: Timeline) -> str:
+    """How much, and where: `781.6 KiB in the backward pass of conv2`."""
+    phase, layer, count = timeline.peak
+    return f"{size(count)} in the {phase if phase == 'update' else f'{phase} pass of {layer}'}"
+
+
+TIMELINE_HEADER = ("phase", "layer", "written", "bytes alive", "of the peak")
+
+
+def timeline_cells(plan: Plan, timeline: Timeline) -> list[tuple[str, ...]]:
+    """Each moment of `plan.training` or `plan.inference` as text, in order."""
+    tokens = {row.name: row.node.layer.token for row in plan.rows}
+    peak = timeline.peak.bytes
+    return [
+        (moment.phase, moment.layer, tokens[moment.layer], size(moment.bytes), f"{moment.bytes / peak:.0%}")
+        for moment in timeline.moments
     ]
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..initialise import initialise
-from ..network import Network
+from ..network import Network, Turn, schedule
 
 
 class NetworkModule(nn.Module):
@@ -26,9 +26,8 @@ class NetworkModule(nn.Module):
         self.network = network
         for node in network.nodes:
             self.add_module(node.name, node.layer.module(*network.input_shapes(node)))
-        last = network.nodes[-1].name
-        self._for_scores = _steps(network, {last})
-        self._for_outputs = _steps(network, {last, *network.side_outputs})
+        self._for_scores = schedule(network, training=False)
+        self._for_outputs = schedule(network, training=True)
 
     def run(self, x: Tensor) -> list[Tensor]:
         """Every node's output volume, in the order of `network.nodes`."""
@@ -46,34 +45,16 @@ class NetworkModule(nn.Module):
         """What training learns from, by node name: the last node's scores and those of side branches (AUX)."""
         return self._run(x, self._for_outputs)
 
-    def _run(self, x: Tensor, steps: Sequence[_Step]) -> dict[str, Tensor]:
-        """The volumes that are left after these steps, as scores."""
+    def _run(self, x: Tensor, turns: Sequence[Turn]) -> dict[str, Tensor]:
+        """The volumes that are left after these turns, as scores."""
         volumes: dict[int, Tensor] = {}
-        for k, dropped in steps:
+        for k, dropped in turns:
             node = self.network.nodes[k]
             inputs = [volumes[i] for i in node.inputs] or [x]
             volumes[k] = self.get_submodule(node.name)(*inputs)
             for i in dropped:
                 del volumes[i]  # so that inference holds only what is still needed
         return {self.network.nodes[k].name: _as_scores(y) for k, y in volumes.items()}
-
-
-_Step = tuple[int, list[int]]
-"""A node's position, and those of earlier nodes whose volumes nothing reads after it."""
-
-
-def _steps(network: Network, wanted: set[str]) -> list[_Step]:
-    """What to run for the outputs of the nodes of these names, in order."""
-    ends = {k for k, node in enumerate(network.nodes) if node.name in wanted}
-    needed = set(ends)
-    for k in reversed(range(len(network.nodes))):
-        if k in needed:
-            needed.update(network.nodes[k].inputs)
-    last_use = {i: k for k in sorted(needed) for i in network.nodes[k].inputs}
-    return [
-        (k, [i for i in dict.fromkeys(network.nodes[k].inputs) if last_use[i] == k and i not in ends])
-        for k in sorted(needed)
-    ]
 
 
 def _as_scores(y: Tensor) -> Tensor:
@@ -98,7 +79,9 @@ def write_weights(module: nn.Module, weights: Mapping[str, NDArray[Any]]) -> Non
     own = module.state_dict()
     with torch.no_grad():
         for name, array in weights.items():
-            own[name].copy_(torch.from_numpy(np.array(array)))
+            own[name].copy_(
+                torch.from_numpy(np.require(array, requirements=["C", "W"]))
+            )  # no copy where none is needed
 
 
 def read_weights(module: NetworkModule) -> dict[str, NDArray[np.float32]]:

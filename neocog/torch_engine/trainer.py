@@ -15,8 +15,10 @@ from torch import Tensor, nn
 from ..errors import NeocogError
 from ..losses import LOSSES
 from ..network import Network
+from .allocator import keep_memory_free
 from .module import build, read_weights
 
+DTYPES = ("float32", "bfloat16")
 OPTIMIZERS = ("sgd", "momentum", "nesterov", "adamw")
 SMALL_STEP_MACS = 100_000_000
 
@@ -26,7 +28,9 @@ class TorchTrainer:
 
     Chance inside the network (DROPOUT) is drawn anew for each step from (seed, step), and the caller's random
     state is left alone. On a CPU two trainers given the same arguments end with the same bits, if torch was given
-    the same number of threads. `batch_size` is only to choose how many of them to use.
+    the same number of threads. `batch_size` is only to choose how many of them to use, and how to keep memory.
+
+    With `dtype` bfloat16 the parameters stay float32: autocast makes the copies and the volumes that are bfloat16.
     """
 
     name = "torch"
@@ -43,11 +47,17 @@ class TorchTrainer:
         batch_size: int = 64,
         device: str = "auto",
         seed: int = 0,
+        dtype: str = "float32",
     ) -> None:
+        check_dtype(dtype)
+        self.dtype = dtype
         self.device = str(pick_device(device))
         self.loss = LOSSES[loss]
         self.seed, self.steps = seed, 0
         self.threads = pick_threads(network, batch_size)
+        if self.device == "cpu":
+            needed = network.plan(batch=batch_size, dtype=dtype, optimizer=optimizer).memory["training_bytes"]
+            keep_memory_free(needed)
         self.module = build(network, weights=weights).to(self.device)
         self._format = torch.channels_last if network.input_shape.rank == 2 else torch.contiguous_format
         self.module.to(memory_format=self._format)  # type: ignore[call-overload]  # torch's stubs lack this form
@@ -64,34 +74,37 @@ class TorchTrainer:
     def _step(self, x: NDArray[np.float32], labels: NDArray[np.int64], lr: float) -> tuple[float, int]:
         self.steps += 1
         self.module.train()
-        with seeded(torch.device(self.device), _mixed(self.seed, self.steps)):
+        with (
+            seeded(torch.device(self.device), _mixed(self.seed, self.steps)),
+            precision(self.dtype, torch.device(self.device)),
+        ):
             outputs = self.module.outputs(self._tensor(x))
         loss = self._loss(outputs, torch.from_numpy(labels).to(self.device))
         value = float(loss.detach())
         if not math.isfinite(value):
             return value, 0
-        self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         self.optimizer.step()
-        scores = outputs[self.module.network.nodes[-1].name].detach().cpu().numpy()
+        self.optimizer.zero_grad(set_to_none=True)  # now, so that no gradients lie beside the next batch's volumes
+        scores = outputs[self.module.network.nodes[-1].name].detach().float().cpu().numpy()
         predicted = self.loss.posterior(scores).argmax(axis=1)
         return value, int((predicted == labels).sum())
 
     def _loss(self, outputs: Mapping[str, Tensor], labels: Tensor) -> Tensor:
         """The loss of the network's scores, and of each side output by its weight."""
         network = self.module.network
-        loss = self.loss.torch_value(outputs[network.nodes[-1].name], labels)
+        loss = self.loss.torch_value(outputs[network.nodes[-1].name].float(), labels)
         for name, weight in network.side_outputs.items():
-            loss = loss + weight * self.loss.torch_value(outputs[name], labels)
+            loss = loss + weight * self.loss.torch_value(outputs[name].float(), labels)
         return loss
 
     def scores(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """The network's output (N, K) as at prediction, for x (N, C, H, W)."""
         self.module.eval()
-        with threads(self.threads), torch.inference_mode():
-            found: NDArray[np.float32] = self.module(self._tensor(x)).cpu().numpy()
+        with threads(self.threads), torch.inference_mode(), precision(self.dtype, torch.device(self.device)):
+            found: NDArray[np.float32] = self.module(self._tensor(x)).float().cpu().numpy()
         return found
 
     def weights(self) -> dict[str, NDArray[np.float32]]:
@@ -101,7 +114,7 @@ class TorchTrainer:
     def first_non_finite(self, x: NDArray[np.float32]) -> str | None:
         """The name of the first layer whose output for x holds an infinity or a NaN; None if there is none."""
         self.module.train()
-        with torch.no_grad():
+        with torch.no_grad(), precision(self.dtype, torch.device(self.device)):
             outputs = self.module.run(self._tensor(x))
         for node, y in zip(self.module.network.nodes, outputs, strict=True):
             if not bool(torch.isfinite(y).all()):
@@ -110,6 +123,17 @@ class TorchTrainer:
 
     def _tensor(self, x: NDArray[np.float32]) -> Tensor:
         return torch.from_numpy(x).to(self.device).contiguous(memory_format=self._format)
+
+
+def check_dtype(dtype: str) -> None:
+    """Raise NeocogError for one that the engine does not compute in."""
+    if dtype not in DTYPES:
+        raise NeocogError(f"dtype is one of {', '.join(DTYPES)}", received=f"dtype={dtype}")
+
+
+def precision(dtype: str, device: torch.device) -> torch.autocast:
+    """The context in which layers run in that precision; float32 changes nothing."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == "bfloat16")
 
 
 @contextmanager

@@ -25,7 +25,7 @@ def test_the_memory_limit_is_for_training_at_the_batch_given(neocog):
     code, _, err = neocog("plan", NET, *options, 1000)
     assert code == 1
     assert "to train with adam, batch 1000, float32" in err
-    assert "begin with conv1" in err or "begin with input" in err
+    assert "begin with pool1, POOL2: it has the most" in err  # its switches, gradients and workspace
 
 
 def test_json_has_the_limits_in_the_one_document(neocog):

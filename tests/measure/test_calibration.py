@@ -116,5 +116,5 @@ def test_a_file_of_another_machine_or_version_is_measured_again(counted, tmp_pat
 
 
 def test_a_dtype_that_is_not_computed_in_is_refused(tmp_path):
-    with pytest.raises(NeocogError, match="times are measured in float32 or bfloat16"):
+    with pytest.raises(NeocogError, match="dtype is one of float32, bfloat16"):
         calibration("float64", folder=tmp_path)

@@ -6,11 +6,11 @@ from io import BytesIO
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from neocog import Network, zoo
+from neocog import Network, ShapeError, zoo
 from neocog.errors import NeocogError, RunError
 from neocog.initialise import initialise
 from neocog.measure.field import LEVEL, effective_fields, field_cells, looking, summary
@@ -125,10 +125,14 @@ def inside(field, slack=0) -> np.ndarray:
     return np.logical_and.outer(*axes) if len(axes) == 2 else axes[0]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30, deadline=None, derandomize=True)
 @given(st.lists(st.sampled_from(LAYERS), min_size=1, max_size=6), st.integers(0, 99))
 def test_random_networks_never_see_more_than_in_theory(layers, seed):
     text = " -> ".join(["INPUT[37x41x2]", *layers])
+    try:
+        Network.parse(text).plan()
+    except ShapeError:
+        reject()  # shrunk to less than a window
     for field in fields(text, images=2, seed=seed).values():
         assert 0 <= field.size <= field.theoretical_size * (1 + 1e-9)
         assert field.influence.shape == (37, 41)

@@ -86,16 +86,6 @@ def test_memory_by_kind():  # fact M4
     assert memory["parameters_bytes"] == memory["parameter_gradients_bytes"] == parameters
     assert memory["activations_bytes"] == 16 * 4 * (3072 + 8192 + 10)
     assert memory["batch_bytes"] == 16 * (4 * 3072 + 8)
-    kinds = ("activations", "activation_gradients", "parameters", "parameter_gradients", "optimizer", "batch")
-    assert memory["training_bytes"] == sum(memory[f"{kind}_bytes"] for kind in kinds)
-
-
-def test_inference_needs_only_the_volumes_alive_at_each_step():  # fact M4
-    chain = Network.parse("INPUT[8x8x4] -> CONV3-4 -> RELU -> CONV3-4 -> CONV3-2").plan()
-    volumes = 2 * 256 * 4  # the largest step reads 256 values and writes 256; RELU works in place
-    assert chain.memory["inference_bytes"] == chain.totals["parameters"] * 4 + volumes
-    branch = Network.parse("INPUT[8x8x4] -> ADD[ CONV3-4 -> CONV3-4 | ID ]").plan()
-    assert branch.memory["inference_bytes"] == branch.totals["parameters"] * 4 + 3 * 256 * 4
 
 
 def test_bytes_grow_with_the_batch_and_the_type_of_volumes():

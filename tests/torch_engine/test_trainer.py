@@ -8,6 +8,7 @@ from neocog import NeocogError, Network, zoo
 from neocog.initialise import initialise
 from neocog.losses import LOSSES
 from neocog.reference import backward, forward
+from neocog.torch_engine import allocator
 from neocog.torch_engine.trainer import TorchTrainer, make_optimizer, pick_device, pick_threads
 
 NET = Network.parse("INPUT[6x6x1] -> CONV3-3 -> TANH -> POOL2 -> FC4")
@@ -161,7 +162,7 @@ def test_scores_are_those_of_prediction():
 
 
 def test_an_optimizer_that_is_not_there_is_refused():
-    with pytest.raises(NeocogError, match="optimizer is one of sgd, momentum, nesterov, adamw"):
+    with pytest.raises(NeocogError, match="optimizer is one of sgd, momentum, nesterov"):
         trainer(optimizer="lion")
 
 
@@ -186,3 +187,38 @@ def test_the_number_of_threads_is_as_before_afterwards():
     made.step(X, LABELS, lr=0.1)
     made.scores(X)
     assert torch.get_num_threads() == before
+
+
+def test_bfloat16_is_autocast_over_float32_parameters():
+    exact, half = (trainer(optimizer="sgd", dtype=dtype) for dtype in ("float32", "bfloat16"))
+    rough = half.scores(X)
+    assert rough.dtype == np.float32
+    assert np.array_equal(rough, torch.from_numpy(rough).bfloat16().float().numpy())  # rounded to 8 bits
+    np.testing.assert_allclose(rough, exact.scores(X), rtol=0.05, atol=0.05)
+    losses = [made.step(X, LABELS, lr=0.1)[0] for made in (exact, half)]
+    assert losses[1] == pytest.approx(losses[0], rel=0.02)
+    assert {p.dtype for p in half.module.parameters()} == {torch.float32}
+    before, after = trainer().weights(), half.weights()
+    moved = {name: (after[name] - before[name], exact.weights()[name] - before[name]) for name in before}
+    for name, (got, wanted) in moved.items():
+        np.testing.assert_allclose(got, wanted, rtol=0.2, atol=0.1 * np.abs(wanted).max(), err_msg=name)
+
+
+def test_a_dtype_that_is_not_there_is_refused():
+    with pytest.raises(NeocogError, match="dtype is one of float32, bfloat16"):
+        trainer(dtype="float16")
+
+
+def test_gradients_are_freed_with_the_step_that_made_them():
+    made = trainer()
+    made.step(X, LABELS, lr=0.1)
+    assert all(p.grad is None for p in made.module.parameters())
+
+
+@pytest.mark.parametrize(("free", "returned"), [(2**40, False), (1000, True)])
+def test_freed_memory_is_returned_only_where_memory_is_short(monkeypatch, free, returned):
+    done = []
+    monkeypatch.setattr(allocator, "available_memory", lambda: free)
+    monkeypatch.setattr(allocator, "return_freed_memory", lambda: bool(done.append(True)))
+    trainer()
+    assert bool(done) == returned
