@@ -13,7 +13,7 @@ from .output import command, console, print_error, print_json, print_wrapped, pr
 from .source import add_network, read_file, read_network, safetensors_file
 
 if TYPE_CHECKING:
-    from ..interop.report import Report
+    from ..interop.weights.report import Report
 
 SHOWN = 8
 """How many names of a kind are printed; --json has them all."""

@@ -1,4 +1,4 @@
-"""Networks and weights from elsewhere: torch modules as networks, and weights under other libraries' names."""
+"""Networks and weights from elsewhere: torch modules as networks, other libraries' weights both ways."""
 
 from __future__ import annotations
 

@@ -15,8 +15,8 @@ from neocog import ModelFileError, Network, load, zoo
 from neocog.cli import main
 from neocog.initialise import initialise
 from neocog.interop import export_weights, import_weights
-from neocog.interop.layouts import maps_for
 from neocog.interop.weights import FORMATS, WeightsError
+from neocog.interop.weights.layouts import maps_for
 from neocog.zoo import text
 
 COUNTER = "a counter that torch's batch normalization keeps"

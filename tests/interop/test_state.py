@@ -15,8 +15,8 @@ import torch
 from safetensors.torch import save_file
 
 from neocog import ModelFileError
-from neocog.interop import unpickle
-from neocog.interop.state import opened
+from neocog.interop.weights import unpickle
+from neocog.interop.weights.state import opened
 
 
 class Payload:
@@ -144,7 +144,7 @@ def test_a_process_that_dies_or_babbles_is_an_explained_failure(tmp_path, monkey
         ("print('no safetensors file')", "a model file is a safetensors file; this is something else"),
     ]:
         (tmp_path / "reader.py").write_text(program)
-        monkeypatch.setattr("neocog.interop.state.READER", tmp_path / "reader.py")
+        monkeypatch.setattr("neocog.interop.weights.state.READER", tmp_path / "reader.py")
         assert says in refusal(tmp_path / "w.pth")
 
 

@@ -18,8 +18,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ModelFileError
-from ..files import PICKLE, SAFETENSORS, ZIP, first_bytes, kind, read_header
+from ...errors import ModelFileError
+from ...files import PICKLE, SAFETENSORS, ZIP, first_bytes, kind, read_header
 
 READER = Path(__file__).with_name("unpickle.py")
 PREFIXES = ("module.", "_orig_mod.", "model.")

@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ModelFileError
-from ..files import write_atomically
-from ..initialise import initialise
-from ..model import Model
-from ..network import Network
-from ..zoo import zoo
+from ...errors import ModelFileError
+from ...files import write_atomically
+from ...initialise import initialise
+from ...model import Model
+from ...network import Network
+from ...zoo import zoo
 from .layouts import LAYOUTS, largest_with, map_in, recognise
 from .namemap import Place
 from .report import Report, compare, fits

@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import NamedTuple
 
-from ..data import Preprocessing
-from ..layer import Layer, Shape
-from ..layers.fc import FullyConnected
-from ..layers.input import Input
-from ..network import Network, Node
-from ..zoo import zoo
+from ...data import Preprocessing
+from ...layer import Layer, Shape
+from ...layers.fc import FullyConnected
+from ...layers.input import Input
+from ...network import Network, Node
+from ...zoo import zoo
 
 Prefix = str | tuple[str, str]
 """A layer's prefix; two for a BN whose statistics and whose trained scale are layers of their own, as in Caffe."""

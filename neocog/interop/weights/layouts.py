@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
-from ..errors import ModelFileError, NeocogError
-from ..network import Network
-from ..zoo import zoo
+from ...errors import ModelFileError, NeocogError
+from ...network import Network
+from ...zoo import zoo
 from . import caffe, timm, torchvision
 from .namemap import NameMap, Place
 

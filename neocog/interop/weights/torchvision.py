@@ -54,15 +54,17 @@ def _googlenet() -> tuple[str, ...]:
     return (*conv_bn(["conv1", "conv2", "conv3", *units]), "fc")
 
 
-def inception_v3() -> tuple[str, ...]:
-    """The units in the order in which they run."""
+def inception_v3(auxiliary: bool = False) -> tuple[str, ...]:
+    """The units in the order in which they run, with the auxiliary classifier or without."""
     stem = [f"Conv2d_{name}" for name in ["1a_3x3", "2a_3x3", "2b_3x3", "3b_1x1", "4a_3x3"]]
     doubled = "branch3x3dbl_1 branch3x3dbl_2 branch3x3dbl_3"
     seven = " ".join([f"branch7x7_{k}" for k in range(1, 4)] + [f"branch7x7dbl_{k}" for k in range(1, 6)])
-    units = [
+    before = [
         *within("Mixed_5b Mixed_5c Mixed_5d", f"branch1x1 branch5x5_1 branch5x5_2 {doubled} branch_pool"),
         *within("Mixed_6a", f"branch3x3 {doubled}"),
         *within("Mixed_6b Mixed_6c Mixed_6d Mixed_6e", f"branch1x1 {seven} branch_pool"),
+    ]
+    after = [
         *within("Mixed_7a", "branch3x3_1 branch3x3_2 branch7x7x3_1 branch7x7x3_2 branch7x7x3_3 branch7x7x3_4"),
         *within(
             "Mixed_7b Mixed_7c",
@@ -70,7 +72,8 @@ def inception_v3() -> tuple[str, ...]:
             "branch3x3dbl_1 branch3x3dbl_2 branch3x3dbl_3a branch3x3dbl_3b branch_pool",
         ),
     ]
-    return (*conv_bn([*stem, *units]), "fc")
+    side = [*conv_bn(["AuxLogits.conv0", "AuxLogits.conv1"]), "AuxLogits.fc"] if auxiliary else []
+    return (*conv_bn([*stem, *before]), *side, *conv_bn(after), "fc")
 
 
 def _vgg(depth: int, norm: bool) -> NameMap:
@@ -85,8 +88,9 @@ def _counted(features: Sequence[int], classifier: Sequence[int]) -> tuple[str, .
 
 AUXILIARY = "an auxiliary classifier, which only helps training"
 
-INCEPTION_V3 = NameMap(
-    "inception-v3", "torchvision", inception_v3(), photographs=SYMMETRIC, aside=(("AuxLogits.", AUXILIARY),)
+INCEPTION_V3 = (
+    NameMap("inception-v3", "torchvision", inception_v3(), SYMMETRIC, aside=(("AuxLogits.", AUXILIARY),)),
+    NameMap("inception-v3-aux", "torchvision", inception_v3(auxiliary=True), SYMMETRIC),
 )
 
 MAPS = (
@@ -94,5 +98,5 @@ MAPS = (
     *(_vgg(depth, norm) for norm in (False, True) for depth in VGG),
     *(NameMap(f"resnet{depth}", "torchvision", resnet(depth)) for depth in RESNET),
     NameMap("googlenet-bn", "torchvision", _googlenet(), SYMMETRIC, aside=(("aux1.", AUXILIARY), ("aux2.", AUXILIARY))),
-    INCEPTION_V3,
+    *INCEPTION_V3,
 )

@@ -6,7 +6,7 @@ round on the way in, so that ours take red, green and blue, and the mean stands 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from string import ascii_lowercase
 
@@ -30,15 +30,18 @@ def _vgg(depth: int) -> NameMap:
     return _BGR(f"vgg{depth}", prefixes=(*counted, "fc6", "fc7", "fc8"), photographs=minus(123.68, 116.779, 103.939))
 
 
-def _googlenet() -> NameMap:
+def _googlenet() -> Iterator[NameMap]:
+    """Without the auxiliary classifiers and with them."""
     units = ("1x1", "3x3_reduce", "3x3", "5x5_reduce", "5x5", "pool_proj")
-    blocks = [f"inception_{name}/{unit}" for name in GOOGLENET for unit in units]
-    return _BGR(
-        "googlenet",
-        prefixes=("conv1/7x7_s2", "conv2/3x3_reduce", "conv2/3x3", *blocks, "loss3/classifier"),
-        photographs=minus(123, 117, 104),
-        aside=(("loss1/", AUXILIARY), ("loss2/", AUXILIARY)),
-    )
+    sides = {"4a": "loss1", "4d": "loss2"}
+    for network in ("googlenet", "googlenet-aux"):
+        prefixes = ["conv1/7x7_s2", "conv2/3x3_reduce", "conv2/3x3"]
+        for block in GOOGLENET:
+            prefixes += [f"inception_{block}/{unit}" for unit in units]
+            if network == "googlenet-aux" and block in sides:
+                prefixes += [f"{sides[block]}/{layer}" for layer in ("conv", "fc", "classifier")]
+        aside = tuple((f"{side}/", AUXILIARY) for side in sides.values())
+        yield _BGR(network, prefixes=(*prefixes, "loss3/classifier"), photographs=minus(123, 117, 104), aside=aside)
 
 
 def _block_names(stage: int, blocks: int, depth: int) -> Sequence[str]:
@@ -65,7 +68,7 @@ MAPS = (
     _BGR("caffenet", prefixes=_ALEXNET, photographs=_ALEXNET_PHOTOGRAPHS),
     _vgg(16),
     _vgg(19),
-    _googlenet(),
+    *_googlenet(),
     *(_resnet(depth) for depth in (50, 101, 152)),
     NameMap(  # CIFAR-10's files hold red, green and blue, and Caffe takes them as they are
         "nin",

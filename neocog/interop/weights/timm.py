@@ -42,6 +42,6 @@ def _inception_v4() -> tuple[str, ...]:
 MAPS = (
     *(_vgg(depth, norm) for norm in (False, True) for depth in VGG),
     *(NameMap(f"resnet{depth}", "timm", resnet(depth)) for depth in RESNET),
-    replace(INCEPTION_V3, layout="timm"),
+    *(replace(one, layout="timm") for one in INCEPTION_V3),
     NameMap("inception-v4", "timm", _inception_v4(), SYMMETRIC),
 )

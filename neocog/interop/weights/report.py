@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from ..network import Network
+from ...network import Network
 from .namemap import NameMap, Place
 from .state import State, Stored
 
