@@ -23,6 +23,12 @@ from typing import NamedTuple
 from ..layer import MASTER, Footprint, Pass, Shape
 from ..network import Network, schedule
 
+TRAINED, PREDICTED = 18 << 10, 10 << 10
+"""Bytes that Python and torch keep about a layer besides its arrays: modules, records for autograd, descriptors.
+
+Measured on networks of 12 to 438 layers; on the deepest it is 6 % of what predicting takes.
+"""
+
 
 class Moment(NamedTuple):
     """The bytes alive while a layer is at work; `phase` is forward, backward or update."""
@@ -137,7 +143,7 @@ class _Simulation:
             arrays = node.layer.parameters(*(self.shapes[i] for i in node.inputs)).values()
             trained.append(master * sum(array.size for array in arrays if array.trainable))
             fixed = master * sum(array.size for array in arrays if not array.trainable)
-            owned.append(copies * trained[-1] + fixed)
+            owned.append(copies * trained[-1] + fixed + (TRAINED if self.run.training else PREDICTED))
         for k, kernels in self._kernels():
             owned[k] += kernels
         owned[0] += batch_bytes(self.shapes[0], self.run)

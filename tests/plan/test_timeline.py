@@ -7,6 +7,7 @@ import pytest
 from neocog import Network, zoo
 from neocog.layers._window import ONEDNN_KERNELS
 from neocog.plan.tables import timeline_cells
+from neocog.plan.timeline import PREDICTED, TRAINED
 
 NET = "INPUT[6x6x2] -> CONV3-4 -> RELU -> POOL2 -> FC3"  # 76 and 111 parameters
 BATCH = 4 * 72 + 8
@@ -24,7 +25,7 @@ def test_a_training_step_of_a_chain():
     after_fc = after_forward - POOLED + POOLED + 4 * 111  # the rows have gone, their gradient has come
     after_pool = after_fc - SWITCHES - POOLED + CONV_OUT
     plan = Network.parse(NET).plan()
-    outlasting = 2 * 4 * 187 + ONEDNN_KERNELS + BATCH  # with momentum
+    outlasting = 2 * 4 * 187 + ONEDNN_KERNELS + BATCH + 5 * TRAINED  # with momentum
     assert beyond(plan.training, outlasting) == [
         ("forward", "input", CONV_IN),  # a copy, channels last
         ("forward", "conv1", CONV_IN + CONV_OUT + WEIGHTS),  # laid out anew
@@ -42,7 +43,7 @@ def test_a_training_step_of_a_chain():
 
 def test_predicting_holds_only_what_is_still_to_be_read():
     plan = Network.parse(NET).plan()
-    outlasting = 4 * 187 + ONEDNN_KERNELS // 2 + BATCH - 8
+    outlasting = 4 * 187 + ONEDNN_KERNELS // 2 + BATCH - 8 + 5 * PREDICTED
     assert beyond(plan.inference, outlasting) == [
         ("forward", "input", CONV_IN),
         ("forward", "conv1", CONV_IN + CONV_OUT + WEIGHTS),
@@ -55,7 +56,7 @@ def test_predicting_holds_only_what_is_still_to_be_read():
 def test_branches_share_a_gradient_and_add_theirs_in_place():
     plan = Network.parse("INPUT[4x4x1] -> CONV1-2 -> ADD[ RELU | ID ] -> GAP").plan(optimizer="sgd")
     volume, scores, weights, parameters = 4 * 32, 4 * 2, 4 * 2, 4 * 4
-    outlasting = parameters + ONEDNN_KERNELS + 4 * 16 + 8
+    outlasting = parameters + ONEDNN_KERNELS + 4 * 16 + 8 + 6 * TRAINED
     assert beyond(plan.training, outlasting) == [
         ("forward", "input", 0),  # one channel lies alike in both orders
         ("forward", "conv1", volume + weights),
@@ -84,9 +85,9 @@ def test_a_gradient_that_another_branch_still_needs_is_added_to_a_new_volume():
 def test_side_branches_are_alive_only_in_training():
     plan = zoo("googlenet-aux").plan()
     without = zoo("googlenet").plan()
-    assert plan.inference.peak.bytes - without.inference.peak.bytes == 4 * (
-        plan.totals["parameters"] - without.totals["parameters"]
-    )
+    parameters = plan.totals["parameters"] - without.totals["parameters"]
+    layers = len(plan.rows) - len(without.rows)
+    assert plan.inference.peak.bytes - without.inference.peak.bytes == 4 * parameters + layers * PREDICTED
     assert plan.training.peak.bytes > without.training.peak.bytes
 
 
@@ -120,4 +121,4 @@ def test_the_timeline_as_text_names_each_layer_and_its_share_of_the_peak():
     rows = timeline_cells(plan, plan.training)
     assert [row[:3] for row in rows[:2]] == [("forward", "input", "INPUT[6x6x2]"), ("forward", "conv1", "CONV3-4")]
     assert [row[:2] for row in rows if row[4] == "100%"] == [("backward", "pool1")]
-    assert rows[6][3] == "3.3 MiB"
+    assert rows[6][3] == "3.4 MiB"
