@@ -16,11 +16,12 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 ROOMS = (
     *("errors", "signal", "spelling", "layer", "layers", "network", "notation", "zoo", "plan"),
-    *("initialise", "losses", "reference", "files", "torch_engine", "measure", "check", "data", "model", "interop"),
+    *("initialise", "losses", "reference", "files", "torch_engine", "native", "measure", "check", "data"),
+    *("model", "interop"),
     *("report", "training", "predict", "cli"),
 )
 FIRST_WITH_TORCH = ROOMS.index("torch_engine")  # rooms before it load at once: torch and its like only where they run
-HEAVY = {"torch", "matplotlib", "PIL", "rich", "safetensors", "yaml", "platformdirs"}
+HEAVY = {"torch", "matplotlib", "PIL", "rich", "safetensors", "yaml", "platformdirs", "llvmlite"}
 
 LATE = {
     "network.py": {"notation", "plan", "torch_engine", "interop"},  # Network's methods are how people reach these rooms

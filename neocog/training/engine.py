@@ -8,10 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import NeocogError
+from ..native.trainer import NativeTrainer, not_covered
 from ..network import Network
 from ..torch_engine.trainer import TorchTrainer, pick_device
 
 ENGINES = ("auto", "torch", "native")
+MOST_PARAMETERS = 2_000_000
+"""Up to how many `auto` trusts the native engine: its gradients stand in memory once for each part of a batch."""
 
 
 class Engine(Protocol):
@@ -37,21 +40,31 @@ class Engine(Protocol):
         """The name of the first layer whose output for x is not finite."""
 
 
-def choose_engine(name: str, network: Network, device: str = "auto") -> tuple[type[TorchTrainer], str]:
-    """The engine for a network, and in words why it is that one.
+def choose_engine(
+    name: str, network: Network, device: str = "auto", loss: str = "cross-entropy", optimizer: str = "nesterov"
+) -> tuple[type[TorchTrainer] | type[NativeTrainer], str]:
+    """The engine for a network, its loss and its optimizer, and in words why it is that one.
 
+    `auto` is torch on a GPU where there is one. On a CPU it is native where that has kernels for all that is asked and
+    the weights are few enough for each part of a batch to have gradients of its own; else torch. A run never mixes
+    engines.
     Raises NeocogError for an engine or a device that is not there.
     """
     if name not in ENGINES:
         raise NeocogError(f"engine is one of {', '.join(ENGINES)}", received=f"engine={name}")
-    if name == "native":
-        raise NeocogError(
-            "the native engine cannot train yet",
-            received=f"engine=native for {network.input_shape}",
-            hint="engine=torch",
-        )
     place = pick_device(device)
-    if name == "torch" or device != "auto":
+    if name == "torch":
         return TorchTrainer, f"torch on {place}, as asked"
-    why = "a GPU is there" if place.type == "cuda" else "no GPU is there, and torch is the only engine that trains"
-    return TorchTrainer, f"torch on {place}: {why}"
+    missing = "kernels for CPUs only" if place.type == "cuda" else not_covered(network, loss, optimizer)
+    if name == "native":
+        if missing:
+            raise NeocogError(
+                "the native engine cannot train this", received=missing, hint="engine=torch or engine=auto"
+            )
+        return NativeTrainer, "native, as asked"
+    if place.type == "cuda":
+        return TorchTrainer, f"torch on {place}: {'a GPU is there' if device == 'auto' else 'as asked'}"
+    parameters = network.plan().totals["parameters"]
+    if not missing and parameters <= MOST_PARAMETERS:
+        return NativeTrainer, "native: machine code for this network"
+    return TorchTrainer, f"torch on {place}: native has {missing or f'too many weights to hold, {parameters:,}'}"

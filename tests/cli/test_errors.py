@@ -218,7 +218,7 @@ SETTINGS = [
     (["--device", "nonsense"], "this device is unknown"),
     (["--device", "meta"], "this device is unknown"),
     (["--device", "cuda:99"], "this device is not there"),
-    (["--engine", "native"], "the native engine cannot train yet"),
+    (["--engine", "native"], "the native engine cannot train this"),
     (["--engine", "magic"], "invalid choice: 'magic'"),
 ]
 

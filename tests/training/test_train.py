@@ -200,7 +200,11 @@ DIGIT = "INPUT[28x28x1]"
         ("INPUT[784x1] -> FC10", {}, ["an input of two axes and channels", "try: INPUT[28x28x1]"]),
         (f"{DIGIT} -> FC84 -> RBF10", {"loss": "hinge"}, ["received: loss=hinge", "try: loss=map, or FC in place"]),
         (f"{DIGIT} -> CONV3-10(S=2, P=0) -> GAP", {}, ["do not tile"]),
-        (f"{DIGIT} -> FC10", {"engine": "native"}, ["the native engine cannot train yet", "try: engine=torch"]),
+        (
+            f"{DIGIT} -> BN -> FC10",
+            {"engine": "native"},
+            ["the native engine cannot train this", "no kernel for BN", "try: engine=torch"],
+        ),
         (f"{DIGIT} -> FC10", {"engine": "keras"}, ["engine is one of auto, torch, native"]),
         (f"{DIGIT} -> FC10", {"device": "gpu"}, ["this device is unknown"]),
         (f"{DIGIT} -> FC10", {"init": "ones"}, ["there is no such initialiser"]),
@@ -235,7 +239,18 @@ def test_the_engine_is_chosen_with_a_reason(small):
     engine, reason = choose_engine("torch", small, "cpu")
     assert engine.name == "torch"
     assert reason == "torch on cpu, as asked"
-    assert choose_engine("auto", small)[1].startswith("torch on ")
+    covered = Network.parse("INPUT[8x8x1] -> CONV3-4 -> RELU -> FC3")
+    assert choose_engine("native", covered, "cpu")[0].name == "native"
+    assert choose_engine("auto", covered, "cpu")[1] == "native: machine code for this network"
+    for text, settings, why in (
+        ("INPUT[8x8x1] -> BN -> FC3", {}, "native has no kernel for BN"),
+        ("INPUT[8x8x1] -> FC3", {"loss": "hinge"}, "native has no kernel for the loss hinge"),
+        ("INPUT[8x8x1] -> FC3", {"optimizer": "adamw"}, "native has no kernel for the optimizer adamw"),
+        ("INPUT[100x100x1] -> FC300 -> FC3", {}, "native has too many weights to hold, 3,001,203"),
+    ):
+        engine, reason = choose_engine("auto", Network.parse(text), "cpu", **settings)
+        assert engine.name == "torch"
+        assert why in reason
 
 
 def test_lines_tell_of_every_epoch_on_stderr(small, digits, tmp_path, capsys):

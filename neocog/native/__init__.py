@@ -1,0 +1,6 @@
+"""Machine code for exactly one network: its kernels, in a small language, and LLVM to compile them in this process.
+
+`stages` finds what runs in one pass; `program` gives each stage memory and kernels (`gather`, `weight_gradient`,
+`passes`, with `endings` for what follows in the same kernel), sized by `tiles`; `steps` and `runtime` put them together
+for threads; `engine` holds the compiled network, and `trainer` is what the training loop sees.
+"""

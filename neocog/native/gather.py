@@ -1,0 +1,211 @@
+"""The kernel that most of a network's work is done by: every output gathers inputs, each times a weight.
+
+    out[o, i, j] = start[o] + sum over c, r, s of  x[c, down i + rows[r], right j + columns[s]] * w[o, c, r, s]
+
+Forwards that is a convolution: down = right = stride, rows and columns are where its taps fall. Its gradient for the
+input is the same with the roles of o and c changed: for stride S there are S * S phases, one for each remainder of a
+position, and each reads the output's gradient with the taps that reach it. A fully connected layer has one position.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise, product
+
+from .jit import Machine
+from .kernel import F32, Bound, Function, Index, Type, Value, Variable, constant, fma, load, splat
+from .tiles import Tile, Work, best_tile
+
+UNROLLED = 260  # multiply-adds written out one by one; beyond it rows of taps are a loop
+WORTH_CLIPPING = 1.2  # times the work that is not on padding
+
+Accumulators = dict[tuple[int, int, int], Value]
+"""What a tile computed, by channel, row and column within it."""
+Epilogue = Callable[[Function, Index, Index, Index, Accumulators], None]
+"""What is done with a tile: gets its first channel, row and column."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """The volume that is read: its size in positions, and the steps of a row and a channel in vectors."""
+
+    height: int
+    width: int
+    row: int
+    plane: int
+
+
+@dataclass(frozen=True)
+class Gather:
+    """What to gather. `rows` and `columns` are offsets in positions, ascending; `unit` is what is pooled at the end."""
+
+    source: Source
+    rows_out: int
+    columns_out: int
+    channels_out: int
+    channels_in: int
+    down: int
+    right: int
+    rows: tuple[int, ...]
+    columns: tuple[int, ...]
+    unit: tuple[int, int] = (1, 1)
+
+    @property
+    def taps(self) -> int:
+        """How many taps a weight kernel has."""
+        return len(self.rows) * len(self.columns)
+
+    @property
+    def work(self) -> Work:
+        """For the choice of a tile."""
+        return Work(self.rows_out, self.columns_out, self.channels_out, self.channels_in, self.taps)
+
+    @property
+    def clips(self) -> bool:
+        """Whether to leave out taps that only meet padding, which takes code for each tile along the columns."""
+        dense = all(b - a == 1 for offsets in (self.rows, self.columns) for a, b in pairwise(offsets))
+        if not dense or self.down != 1 or self.right != 1 or self.unit != (1, 1) or len(self.rows) < 2:
+            return False
+        inside = [
+            sum(0 <= i + offset < size for i in range(count) for offset in offsets)
+            for count, offsets, size in (
+                (self.rows_out, self.rows, self.source.height),
+                (self.columns_out, self.columns, self.source.width),
+            )
+        ]
+        return self.rows_out * self.columns_out * self.taps >= WORTH_CLIPPING * inside[0] * inside[1]
+
+    def tile(self, machine: Machine) -> Tile:
+        """The tile for this machine."""
+        return best_tile(machine, self.work, self.unit, split_columns=self.clips)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Where a kernel's numbers lie: steps from one tile of channels, one input channel and one tap to the next."""
+
+    tile: int
+    channel: int
+    tap: int
+
+
+class GatherKernel:
+    """A gather as a function: buffers `x`, `w`, `b` where there is a bias, and those of the epilogue."""
+
+    def __init__(self, machine: Machine, gather: Gather, weights: Weights, tile: Tile, bias: bool) -> None:
+        self.gather, self.weights, self.tile, self.bias = gather, weights, tile, bias
+        self.vector = Type("f32", machine.lanes)
+
+    def build(self, name: str, buffers: tuple[str, ...], epilogue: Epilogue) -> Function:
+        """The function."""
+        f = Function(name, ("x", "w", *(("b",) if self.bias else ()), *buffers))
+        g, t = self.gather, self.tile
+        for i, rows in along(f, g.rows_out, t.rows):
+            if g.clips:
+                for first in range(0, g.columns_out, t.columns):
+                    columns = min(t.columns, g.columns_out - first)
+                    self._channels(f, i, Index(first), rows, columns, epilogue)
+            else:
+                for j, columns in along(f, g.columns_out, t.columns):
+                    self._channels(f, i, j, rows, columns, epilogue)
+        return f
+
+    def _channels(self, f: Function, i: Index, j: Index, rows: int, columns: int, epilogue: Epilogue) -> None:
+        for o, channels in along(f, self.gather.channels_out, self.tile.channels):
+            self._tile(f, o, i, j, Tile(channels, rows, columns), epilogue)
+
+    def _tile(self, f: Function, o: Index, i: Index, j: Index, tile: Tile, epilogue: Epilogue) -> None:
+        lanes, g = self.vector.lanes, self.gather
+        outputs = list(product(range(tile.channels), range(tile.rows), range(tile.columns)))
+        starts = [
+            f.let(splat(load(F32, "b", o + k), lanes)) if self.bias else constant(self.vector, 0.0)
+            for k in range(tile.channels)
+        ]
+        sums = {(k, a, b): f.variable(starts[k]) for k, a, b in outputs}
+        weights = (o // self.tile.channels) * self.weights.tile
+        if g.taps:
+            with f.loop(g.channels_in) as c:
+                self._taps(f, c, i, j, weights + c * self.weights.channel, tile, sums)
+        epilogue(f, o, i, j, {place: variable.value for place, variable in sums.items()})
+
+    def _taps(
+        self,
+        f: Function,
+        c: Index,
+        i: Index,
+        j: Index,
+        weights: Index,
+        tile: Tile,
+        sums: dict[tuple[int, int, int], Variable],
+    ) -> None:
+        """All taps of one input channel."""
+        g = self.gather
+        start = c * g.source.plane + i * (g.down * g.source.row) + j * g.right
+        per_row = len(g.columns) * self.weights.tap
+        if g.clips:
+            first, last = Index(-g.rows[0]) - i, Index(g.source.height - g.rows[0]) - i
+            inside = Bound("max", (first, Index())), Bound("min", (last, Index(len(g.rows))))
+            with f.loop(inside[1], inside[0]) as r:
+                self._row(f, start + (r + g.rows[0]) * g.source.row, weights + r * per_row, j, tile, sums)
+        elif g.taps * len(sums) > UNROLLED and _even(g.rows):
+            step = g.rows[1] - g.rows[0] if len(g.rows) > 1 else 0
+            with f.loop(len(g.rows)) as r:
+                self._row(f, start + (r * step + g.rows[0]) * g.source.row, weights + r * per_row, j, tile, sums)
+        else:
+            for k, row in enumerate(g.rows):
+                self._row(f, start + row * g.source.row, weights + k * per_row, j, tile, sums)
+
+    def _row(
+        self,
+        f: Function,
+        start: Index,
+        weights: Index,
+        j: Index,
+        tile: Tile,
+        sums: dict[tuple[int, int, int], Variable],
+    ) -> None:
+        """One row of taps: for each, the fewer of inputs and weights stay in registers, the others are streamed."""
+        g, lanes = self.gather, self.vector.lanes
+        for s, column in enumerate(g.columns):
+            positions = [
+                (a, b)
+                for a, b in product(range(tile.rows), range(tile.columns))
+                if not g.clips or 0 <= j.constant + b + column < g.source.width
+            ]
+            if not positions:
+                continue
+
+            def x(a: int, b: int, column: int = column) -> Value:
+                steps = a * g.down * g.source.row + b * g.right + column
+                return f.let(load(self.vector, "x", start + steps))
+
+            def w(k: int, s: int = s) -> Value:
+                return f.let(splat(load(F32, "w", weights + (s * self.weights.tap + k)), lanes))
+
+            if len(positions) <= tile.channels:
+                inputs = {place: x(*place) for place in positions}
+                for k in range(tile.channels):
+                    weight = w(k)
+                    for a, b in positions:
+                        f.set(sums[k, a, b], fma(inputs[a, b], weight, sums[k, a, b].value))
+            else:
+                kernel = [w(k) for k in range(tile.channels)]
+                for a, b in positions:
+                    value = x(a, b)
+                    for k in range(tile.channels):
+                        f.set(sums[k, a, b], fma(value, kernel[k], sums[k, a, b].value))
+
+
+def along(f: Function, total: int, size: int) -> Iterator[tuple[Index, int]]:
+    """Tiles along one axis, as (first, size): a loop over the whole ones, then the smaller one that is left."""
+    if total >= size:
+        with f.loop(total // size) as k:
+            yield k * size, size
+    if total % size:
+        yield Index(total - total % size), total % size
+
+
+def _even(offsets: tuple[int, ...]) -> bool:
+    """Whether offsets are equally far from each other."""
+    return len({b - a for a, b in pairwise(offsets)}) <= 1

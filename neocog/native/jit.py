@@ -1,0 +1,85 @@
+"""LLVM IR -> machine code in this process, through llvmlite: no compiler is needed on the machine."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import llvmlite
+import llvmlite.binding as llvm
+
+from .cache import cached
+from .kernel import Function
+from .llvm import module
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the code generator must know of a processor: numbers in a vector, and vector registers."""
+
+    lanes: int
+    registers: int
+
+
+@cache
+def machine() -> Machine:
+    """Of the processor that this runs on."""
+    features = llvm.get_host_cpu_features()
+    if features.get("avx512f"):
+        return Machine(lanes=16, registers=32)
+    if features.get("avx2") and features.get("fma"):
+        return Machine(lanes=8, registers=16)
+    return Machine(lanes=4, registers=32 if llvm.get_default_triple().startswith("aarch64") else 16)
+
+
+def _target() -> Any:
+    """A code generator for this processor; the engine that gets it owns it."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    name, features = _processor()
+    return llvm.Target.from_default_triple().create_target_machine(opt=3, cpu=name, features=features, jit=True)
+
+
+@cache
+def _processor() -> tuple[str, str]:
+    """Name and features of the processor that this runs on, as LLVM writes them."""
+    features = llvm.get_host_cpu_features().flatten()
+    return llvm.get_host_cpu_name(), features + (",-prefer-256-bit" if machine().lanes == 16 else "")
+
+
+class Compiled:
+    """Functions as machine code; it lives as long as this object. `texts` are further ones, in LLVM IR.
+
+    What was compiled once is kept in the user's cache folder and not compiled again.
+    """
+
+    def __init__(self, functions: Iterable[Function], texts: Iterable[str] = ()) -> None:
+        self.ir = "\n".join([module(functions), *texts, "attributes #0 = { nounwind }"])
+        target = _target()
+        key = hashlib.sha256("\n".join([llvmlite.__version__, target.triple, *_processor(), self.ir]).encode())
+        code = cached(key.hexdigest(), lambda: _optimised(self.ir, target))
+        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target)
+        self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+        self._engine.finalize_object()
+
+    def call(self, name: str, arguments: Sequence[Any]) -> None:
+        """Run a function on ctypes values. Other Python threads go on meanwhile."""
+        kinds = [type(argument) for argument in arguments]
+        ctypes.CFUNCTYPE(None, *kinds)(self._engine.get_function_address(name))(*arguments)
+
+
+def _optimised(ir: str, target: Any) -> bytes:
+    """The object code of a text."""
+    parsed = llvm.parse_assembly(ir)
+    parsed.verify()
+    options = llvm.create_pipeline_tuning_options(speed_level=2)
+    # Kernels are vectors already, and unrolled as far as registers allow.
+    options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = False
+    passes = llvm.create_pass_builder(target, options)
+    passes.getModulePassManager().run(parsed, passes)
+    code: bytes = target.emit_object(parsed)
+    return code

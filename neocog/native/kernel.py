@@ -1,0 +1,295 @@
+"""A small language for kernels: loops over whole numbers, vectors, and memory addressed by linear expressions.
+
+A `Function` is built by Python code that runs once: each call on it appends a statement. What results is a value: a
+tree of loops, stores and assignments, which `llvm.py` prints as LLVM IR. Nothing here knows about networks, or more
+about a processor than how many lanes a vector has.
+
+Every loop counts from 0 by 1, so an address is a sum of loop counters times constants: `Index`. That is enough for
+whatever a network of fixed sizes needs, and lets the printer find what addresses have in common.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+
+class Type(NamedTuple):
+    """A number, or a vector of `lanes` of them. Kinds: f32, i32, i8, and i1 for what a comparison gives."""
+
+    kind: str
+    lanes: int = 1
+
+    def of(self, kind: str) -> Type:
+        """As many lanes of another kind."""
+        return Type(kind, self.lanes)
+
+
+F32, I32, I8 = Type("f32"), Type("i32"), Type("i8")
+
+
+@dataclass(frozen=True)
+class Index:
+    """A whole number: a constant and multiples of loop counters and of the function's number arguments."""
+
+    constant: int = 0
+    terms: tuple[tuple[str, int], ...] = ()
+
+    def __add__(self, other: Index | int) -> Index:
+        other = other if isinstance(other, Index) else Index(other)
+        terms = dict(self.terms)
+        for name, factor in other.terms:
+            terms[name] = terms.get(name, 0) + factor
+        kept = tuple(sorted((name, factor) for name, factor in terms.items() if factor))
+        return Index(self.constant + other.constant, kept)
+
+    __radd__ = __add__
+
+    def __mul__(self, factor: int) -> Index:
+        return Index(self.constant * factor, tuple((n, f * factor) for n, f in self.terms if f * factor))
+
+    __rmul__ = __mul__
+
+    def __sub__(self, other: Index | int) -> Index:
+        return self + -1 * (other if isinstance(other, Index) else Index(other))
+
+    def __floordiv__(self, divisor: int) -> Index:
+        """Exact division; every part must be a multiple."""
+        parts = (self.constant, *(factor for _, factor in self.terms))
+        assert all(part % divisor == 0 for part in parts), (self, divisor)  # noqa: S101
+        return Index(self.constant // divisor, tuple((n, f // divisor) for n, f in self.terms))
+
+
+class Bound(NamedTuple):
+    """The largest (`max`) or smallest (`min`) of some whole numbers: where a loop begins or ends."""
+
+    which: str
+    of: tuple[Index, ...]
+
+
+@dataclass(frozen=True)
+class Value:
+    """An expression: an operation on other values. `Function` names what is used more than once."""
+
+    type: Type
+    op: str
+    args: tuple[Value, ...] = ()
+    detail: object = None
+
+    def __add__(self, other: Value) -> Value:
+        return Value(self.type, "add", (self, other))
+
+    def __sub__(self, other: Value) -> Value:
+        return Value(self.type, "sub", (self, other))
+
+    def __mul__(self, other: Value) -> Value:
+        return Value(self.type, "mul", (self, other))
+
+    def __truediv__(self, other: Value) -> Value:
+        return Value(self.type, "div", (self, other))
+
+    def __gt__(self, other: Value) -> Value:
+        return Value(self.type.of("i1"), "gt", (self, other))
+
+    def equals(self, other: Value) -> Value:
+        """Lane by lane, whether they are equal; `==` is Python's own."""
+        return Value(self.type.of("i1"), "eq", (self, other))
+
+
+class Access(NamedTuple):
+    """A place in memory: which buffer, and how many values of `unit`, else of the accessed type, from its start.
+
+    A vector lies at a multiple of its size, unless the places are counted in single values.
+    """
+
+    buffer: str
+    at: Index
+    unit: Type | None = None
+
+
+class Variable(NamedTuple):
+    """A value that statements replace: an accumulator."""
+
+    name: str
+    type: Type
+
+    @property
+    def value(self) -> Value:
+        """What it holds now."""
+        return Value(self.type, "get", (), self.name)
+
+
+class Let(NamedTuple):
+    """Name a value, or give a variable its first or its next value."""
+
+    name: str
+    value: Value
+    mutable: bool = False
+
+
+class Store(NamedTuple):
+    """Write a value to memory."""
+
+    to: Access
+    value: Value
+
+
+@dataclass
+class Loop:
+    """Run the body for counter = start, ..., stop - 1. `always` says that this is known to be at least once."""
+
+    counter: str
+    start: Index | Bound
+    stop: Index | Bound
+    body: list[Statement] = field(default_factory=list)
+
+    @property
+    def always(self) -> bool:
+        """Whether it is certain that the body runs."""
+        ends = (self.start, self.stop)
+        if not all(isinstance(end, Index) and not end.terms for end in ends):
+            return False
+        start, stop = (end.constant for end in ends if isinstance(end, Index))
+        return stop > start
+
+
+class Call(NamedTuple):
+    """Run another function: its buffers by offset from this one's, and its numbers."""
+
+    function: str
+    buffers: tuple[Access, ...]
+    numbers: tuple[Index, ...]
+
+
+Statement = Let | Store | Loop | Call
+
+
+class Function:
+    """A kernel under construction. `buffers` are pointers that do not overlap, `numbers` whole-number arguments."""
+
+    def __init__(self, name: str, buffers: Sequence[str], numbers: Sequence[str] = ()) -> None:
+        self.name, self.buffers, self.numbers = name, tuple(buffers), tuple(numbers)
+        self.body: list[Statement] = []
+        self._open = [self.body]
+        self._names = 0
+
+    def number(self, name: str) -> Index:
+        """One of the function's number arguments."""
+        assert name in self.numbers, name  # noqa: S101  # a mistake in a generator, never of a user
+        return Index(0, ((name, 1),))
+
+    @contextmanager
+    def loop(self, stop: Index | Bound | int, start: Index | Bound | int = 0) -> Iterator[Index]:
+        """What is appended inside runs for each whole number from `start` up to, not including, `stop`."""
+        start = Index(start) if isinstance(start, int) else start
+        stop = Index(stop) if isinstance(stop, int) else stop
+        made = Loop(self._name("i"), start, stop)
+        self._open[-1].append(made)
+        self._open.append(made.body)
+        yield Index(0, ((made.counter, 1),))
+        self._open.pop()
+
+    def let(self, value: Value) -> Value:
+        """The value under a name, so that using it again does not compute it again."""
+        name = self._name("v")
+        self._open[-1].append(Let(name, value))
+        return Value(value.type, "get", (), name)
+
+    def variable(self, value: Value) -> Variable:
+        """A variable that starts as `value`."""
+        name = self._name("a")
+        self._open[-1].append(Let(name, value, mutable=True))
+        return Variable(name, value.type)
+
+    def set(self, variable: Variable, value: Value) -> None:
+        """Replace what a variable holds."""
+        self._open[-1].append(Let(variable.name, value, mutable=True))
+
+    def store(self, buffer: str, at: Index, value: Value) -> None:
+        """Write a value to a buffer, at so many values of its type from the start."""
+        self._open[-1].append(Store(Access(buffer, at), value))
+
+    def call(self, function: Function, buffers: dict[str, Access], numbers: Sequence[Index] = ()) -> None:
+        """Run another function. `buffers` say where its own begin: in which of this one's, and how many f32 further."""
+        places = tuple(buffers[name] for name in function.buffers)
+        self._open[-1].append(Call(function.name, places, tuple(numbers)))
+
+    def _name(self, letter: str) -> str:
+        self._names += 1
+        return f"{letter}{self._names}"
+
+
+def load(type_: Type, buffer: str, at: Index) -> Value:
+    """What a buffer holds, at so many values of that type from its start."""
+    return Value(type_, "load", (), Access(buffer, at))
+
+
+def load_from(type_: Type, buffer: str, at: Index) -> Value:
+    """A vector that begins at any of the single values that a buffer holds."""
+    return Value(type_, "load", (), Access(buffer, at, Type(type_.kind)))
+
+
+def constant(type_: Type, number: float) -> Value:
+    """The same number in every lane."""
+    return Value(type_, "constant", (), number)
+
+
+def splat(value: Value, lanes: int) -> Value:
+    """One number in every lane."""
+    return value if lanes == 1 else Value(Type(value.type.kind, lanes), "splat", (value,))
+
+
+def fma(a: Value, b: Value, c: Value) -> Value:
+    """a * b + c, rounded once."""
+    return Value(c.type, "fma", (a, b, c))
+
+
+def floor(value: Value) -> Value:
+    """The largest whole number that is not above it."""
+    return Value(value.type, "floor", (value,))
+
+
+def largest(a: Value, b: Value) -> Value:
+    """Lane by lane the larger one."""
+    return Value(a.type, "max", (a, b))
+
+
+def smallest(a: Value, b: Value) -> Value:
+    """Lane by lane the smaller one."""
+    return select(a > b, b, a)
+
+
+def select(mask: Value, a: Value, b: Value) -> Value:
+    """Lane by lane a where the mask holds, else b."""
+    return Value(a.type, "select", (mask, a, b))
+
+
+def both(a: Value, b: Value) -> Value:
+    """Lane by lane whether both masks hold."""
+    return Value(a.type, "and", (a, b))
+
+
+def convert(value: Value, kind: str) -> Value:
+    """The same number as another kind: whole numbers to f32 and back (towards zero), i8 to i32 and back."""
+    return Value(value.type.of(kind), "convert", (value,))
+
+
+def bits(value: Value, kind: str) -> Value:
+    """The same bits read as another kind of the same size."""
+    return Value(value.type.of(kind), "bits", (value,))
+
+
+def shuffle(a: Value, b: Value, lanes: Sequence[int]) -> Value:
+    """Lanes picked from a (0, 1, ...) and then b."""
+    return Value(Type(a.type.kind, len(lanes)), "shuffle", (a, b), tuple(lanes))
+
+
+def total(value: Value) -> Value:
+    """The sum of the lanes, halves added to halves: the same order on every processor."""
+    lanes = value.type.lanes
+    while lanes > 1:
+        lanes //= 2
+        value = shuffle(value, value, range(lanes)) + shuffle(value, value, range(lanes, 2 * lanes))
+    return value

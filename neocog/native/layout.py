@@ -1,0 +1,89 @@
+"""Where numbers lie in memory while a network runs.
+
+Images stand side by side in the lanes of a vector: a volume is [C][top + H + bottom][left + W + right] vectors, each
+holding one value of as many images as there are lanes. Its margins are zero and stay zero, so that a kernel that reads
+padding needs no test. A 1-D volume has H = 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ..layer import Shape
+from .kernel import Index
+
+
+class Margins(NamedTuple):
+    """Zeros around a volume, in positions."""
+
+    top: int = 0
+    left: int = 0
+    bottom: int = 0
+    right: int = 0
+
+    def with_(self, other: Margins) -> Margins:
+        """Wide enough for both."""
+        return Margins(*map(max, self, other))
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A volume in an arena. `offset` is the place of its first value, `row` and `plane` are the steps to the next ones.
+
+    All are in vectors. `at` counts from the first value, for kernels get a pointer to it.
+    """
+
+    channels: int
+    height: int
+    width: int
+    offset: int
+    row: int
+    plane: int
+
+    def at(self, channel: Index | int, y: Index | int = 0, x: Index | int = 0) -> Index:
+        """How far a value is from the first."""
+        return _index(channel) * self.plane + _index(y) * self.row + _index(x)
+
+    @property
+    def positions(self) -> int:
+        """How many positions a channel has."""
+        return self.height * self.width
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether its values lie without gaps, channel after channel."""
+        return (self.row, self.plane) == (self.width, self.positions)
+
+
+def _index(value: Index | int) -> Index:
+    return value if isinstance(value, Index) else Index(value)
+
+
+def extent(shape: Shape) -> tuple[int, int]:
+    """Height and width of a volume, in one or two dimensions."""
+    height, width = (1, *shape.spatial)[-2:]
+    return height, width
+
+
+class Arena:
+    """Memory of one block of images, handed out in vectors."""
+
+    def __init__(self) -> None:
+        self.size = 0
+
+    def take(self, vectors: int) -> int:
+        """Room for so many vectors."""
+        start = self.size
+        self.size += vectors
+        return start
+
+    def volume(self, shape: Shape, margins: Margins = Margins()) -> Volume:  # noqa: B008  # an immutable value
+        """Room for a volume. Large planes are never a multiple of 16 vectors apart, which would crowd cache sets."""
+        height, width = extent(shape)
+        row = width + margins.left + margins.right
+        plane = (height + margins.top + margins.bottom) * row
+        if height * width > 64 and plane % 16 == 0:
+            plane += 3
+        start = self.take(shape.channels * plane)
+        return Volume(shape.channels, height, width, start + margins.top * row + margins.left, row, plane)

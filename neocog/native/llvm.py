@@ -1,0 +1,261 @@
+"""Kernels -> LLVM IR, as text.
+
+Variables become SSA values: a loop gets a phi for each variable that its body sets. Addresses are printed as a pointer
+for what varies and a constant step from it, once in each scope, so that a body of hundreds of loads stays short.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Sequence
+
+from .kernel import Access, Bound, Call, Function, Index, Let, Loop, Statement, Store, Type, Value
+
+KINDS = {"f32": "float", "i32": "i32", "i8": "i8", "i1": "i1"}
+BYTES = {"f32": 4, "i32": 4, "i8": 1}
+ARITHMETIC = {"add": "add", "sub": "sub", "mul": "mul", "div": "div"}
+COMPARISONS = {"gt": ("ogt", "sgt"), "eq": ("oeq", "eq")}
+
+
+def written(type_: Type) -> str:
+    """`float`, or `<8 x float>`."""
+    kind = KINDS[type_.kind]
+    return kind if type_.lanes == 1 else f"<{type_.lanes} x {kind}>"
+
+
+def module(functions: Iterable[Function]) -> str:
+    """The IR of functions that may call each other, each after those it calls."""
+    printers = [_Printer(function) for function in functions]
+    bodies = [printer.text() for printer in printers]
+    declared = sorted({line for printer in printers for line in printer.declared})
+    return "\n".join([*declared, *bodies, ""])
+
+
+class _Printer:
+    def __init__(self, function: Function) -> None:
+        self.function = function
+        self.lines: list[str] = []
+        self.declared: set[str] = set()
+        self.names: dict[str, str] = {}  # variables and lets -> what holds them now
+        self.types: dict[str, Type] = {}
+        self.pointers: list[dict[tuple[object, ...], str]] = [{}]
+        self.count = 0
+        self.block = "entry"
+
+    def text(self) -> str:
+        self._all(self.function.body)
+        pointers = [f"ptr noalias nocapture %{name}" for name in self.function.buffers]
+        numbers = [f"i64 %{name}" for name in self.function.numbers]
+        head = f"define void @{self.function.name}({', '.join(pointers + numbers)}) #0 {{\nentry:"
+        return "\n".join([head, *self.lines, " ret void", "}"])
+
+    # -- statements --------------------------------------------------------------------------------------------
+
+    def _all(self, statements: Sequence[Statement]) -> None:
+        for statement in statements:
+            match statement:
+                case Let(name, value):
+                    self.names[name], self.types[name] = self._value(value), value.type
+                case Store(to, value):
+                    held = self._value(value)
+                    place, align = self._address(to, value.type)
+                    self.lines.append(f" store {written(value.type)} {held}, ptr {place}, align {align}")
+                case Loop():
+                    self._loop(statement)
+                case Call():
+                    self._call(statement)
+
+    def _loop(self, loop: Loop) -> None:
+        """A loop with the test at its end, behind one more test where it may not run at all."""
+        start, stop = self._end(loop.start), self._end(loop.stop)
+        label, before = self._new("L"), self.block
+        head, exit_ = label, f"{label}.end"
+        if loop.always:
+            self.lines.append(f" br label %{head}")
+        else:
+            test = self._line(f"icmp slt i64 {start}, {stop}")
+            self.lines.append(f" br i1 {test}, label %{head}, label %{exit_}")
+        changed = [name for name in _assigned(loop.body) if name in self.names]
+        entering = {name: self.names[name] for name in changed}
+        counter = f"%{loop.counter}"
+        self.lines.append(f"{head}:")
+        at = len(self.lines)  # where the phis go, once what arrives from the end is known
+        phis = {name: f"%{self._new('p')}" for name in changed}
+        self.names.update(phis)
+        self.block = head
+        self.pointers.append({})
+        self._all(loop.body)
+        self.pointers.pop()
+        leaving = {name: self.names[name] for name in changed}
+        following = self._line(f"add nsw i64 {counter}, 1")
+        test = self._line(f"icmp slt i64 {following}, {stop}")
+        self.lines.append(f" br i1 {test}, label %{head}, label %{exit_}")
+        types = {name: written(self.types[name]) for name in changed}
+        heads = [f" {counter} = phi i64 [{start}, %{before}], [{following}, %{self.block}]"]
+        heads += [
+            f" {phis[n]} = phi {types[n]} [{entering[n]}, %{before}], [{leaving[n]}, %{self.block}]" for n in changed
+        ]
+        self.lines[at:at] = heads
+        self.lines.append(f"{exit_}:")
+        if loop.always:
+            self.names.update(leaving)
+        else:
+            for name in changed:
+                ways = f"[{entering[name]}, %{before}], [{leaving[name]}, %{self.block}]"
+                self.names[name] = self._line(f"phi {types[name]} {ways}")
+        self.block = exit_
+
+    def _call(self, call: Call) -> None:
+        pointers = [f"ptr {self._address(access, Type('f32'))[0]}" for access in call.buffers]
+        numbers = [f"i64 {self._index(number)}" for number in call.numbers]
+        self.lines.append(f" call void @{call.function}({', '.join(pointers + numbers)})")
+
+    # -- whole numbers and addresses ---------------------------------------------------------------------------
+
+    def _end(self, end: Index | Bound) -> str:
+        if isinstance(end, Index):
+            return self._index(end)
+        first, *rest = (self._index(index) for index in end.of)
+        for other in rest:
+            test = self._line(f"icmp {'sgt' if end.which == 'max' else 'slt'} i64 {first}, {other}")
+            first = self._line(f"select i1 {test}, i64 {first}, i64 {other}")
+        return first
+
+    def _index(self, index: Index) -> str:
+        parts = [f"%{n}" if f == 1 else self._line(f"mul nsw i64 %{n}, {f}") for n, f in index.terms]
+        if index.constant or not parts:
+            parts.append(str(index.constant))
+        sum_, *rest = parts
+        for part in rest:
+            sum_ = self._line(f"add nsw i64 {sum_}, {part}")
+        return sum_
+
+    def _address(self, access: Access, type_: Type) -> tuple[str, int]:
+        """A pointer, and how it is aligned."""
+        unit = access.unit or type_
+        element, size = written(unit), BYTES[unit.kind] * unit.lanes
+        base = self._pointer(access.buffer, access.at.terms, element)
+        if access.at.constant:
+            base = self._line(f"getelementptr inbounds {element}, ptr {base}, i64 {access.at.constant}")
+        return base, size
+
+    def _pointer(self, buffer: str, terms: tuple[tuple[str, int], ...], element: str) -> str:
+        if not terms:
+            return f"%{buffer}"
+        key = (buffer, terms, element)
+        for scope in reversed(self.pointers):
+            if key in scope:
+                return scope[key]
+        made = self._line(f"getelementptr inbounds {element}, ptr %{buffer}, i64 {self._index(Index(0, terms))}")
+        self.pointers[-1][key] = made
+        return made
+
+    # -- values ------------------------------------------------------------------------------------------------
+
+    def _value(self, value: Value) -> str:
+        match value.op:
+            case "get":
+                return self.names[str(value.detail)]
+            case "constant":
+                return _constant(value)
+            case "load":
+                assert isinstance(value.detail, Access)  # noqa: S101
+                place, align = self._address(value.detail, value.type)
+                return self._line(f"load {written(value.type)}, ptr {place}, align {align}")
+        args = [self._value(arg) for arg in value.args]
+        return self._line(self._operation(value, args))
+
+    def _operation(self, value: Value, args: list[str]) -> str:
+        op, type_ = value.op, value.type
+        source = value.args[0].type
+        real = source.kind == "f32"
+        if op in ARITHMETIC:
+            letter = "f" if real else ("s" if op == "div" else "")
+            return f"{letter}{op} {written(type_)} {args[0]}, {args[1]}"
+        if op in COMPARISONS:
+            return f"{'f' if real else 'i'}cmp {COMPARISONS[op][not real]} {written(source)} {args[0]}, {args[1]}"
+        if op == "max":
+            test = self._line(f"fcmp ogt {written(type_)} {args[0]}, {args[1]}")
+            return f"select {_mask(type_)} {test}, {written(type_)} {args[0]}, {written(type_)} {args[1]}"
+        if op == "select":
+            return f"select {_mask(type_)} {args[0]}, {written(type_)} {args[1]}, {written(type_)} {args[2]}"
+        if op == "and":
+            return f"and {written(type_)} {args[0]}, {args[1]}"
+        if op == "fma":
+            return self._intrinsic("fma", type_, args)
+        if op == "splat":
+            return self._splat(value, args[0])
+        if op == "shuffle":
+            return self._shuffle(value, args)
+        if op == "bits":
+            return f"bitcast {written(source)} {args[0]} to {written(type_)}"
+        if op == "convert":
+            return f"{_conversion(source.kind, type_.kind)} {written(source)} {args[0]} to {written(type_)}"
+        return self._intrinsic(op, type_, args)
+
+    def _intrinsic(self, name: str, type_: Type, args: list[str]) -> str:
+        suffix = "f32" if type_.lanes == 1 else f"v{type_.lanes}f32"
+        types = ", ".join([written(type_)] * len(args))
+        self.declared.add(f"declare {written(type_)} @llvm.{name}.{suffix}({types})")
+        typed = ", ".join(f"{written(type_)} {arg}" for arg in args)
+        return f"call {written(type_)} @llvm.{name}.{suffix}({typed})"
+
+    def _splat(self, value: Value, arg: str) -> str:
+        vector = written(value.type)
+        first = self._line(f"insertelement {vector} poison, {written(value.args[0].type)} {arg}, i32 0")
+        return f"shufflevector {vector} {first}, {vector} poison, <{value.type.lanes} x i32> zeroinitializer"
+
+    def _shuffle(self, value: Value, args: list[str]) -> str:
+        assert isinstance(value.detail, tuple)  # noqa: S101
+        source = written(value.args[0].type)
+        if value.type.lanes == 1:
+            return f"extractelement {source} {args[0]}, i32 {value.detail[0]}"
+        mask = ", ".join(f"i32 {lane}" for lane in value.detail)
+        return f"shufflevector {source} {args[0]}, {source} {args[1]}, <{value.type.lanes} x i32> <{mask}>"
+
+    def _line(self, instruction: str) -> str:
+        name = f"%{self._new('t')}"
+        self.lines.append(f" {name} = {instruction}")
+        return name
+
+    def _new(self, letter: str) -> str:
+        self.count += 1
+        return f"{letter}.{self.count}"
+
+
+def _mask(type_: Type) -> str:
+    return written(type_.of("i1"))
+
+
+def _conversion(source: str, target: str) -> str:
+    return {
+        ("f32", "i32"): "fptosi",
+        ("i32", "f32"): "sitofp",
+        ("i8", "i32"): "sext",
+        ("i32", "i8"): "trunc",
+        ("i1", "i32"): "sext",
+    }[source, target]
+
+
+def _constant(value: Value) -> str:
+    kind, lanes = value.type
+    number = value.detail
+    assert isinstance(number, int | float)  # noqa: S101
+    one = str(int(number))
+    if kind == "f32":  # LLVM writes a float as the double of the same value
+        (rounded,) = struct.unpack("<f", struct.pack("<f", number))
+        one = f"0x{struct.unpack('<Q', struct.pack('<d', rounded))[0]:016X}"
+    if lanes == 1:
+        return one
+    return "<" + ", ".join([f"{KINDS[kind]} {one}"] * lanes) + ">"
+
+
+def _assigned(statements: Sequence[Statement]) -> list[str]:
+    """The variables that statements set, in order."""
+    found: dict[str, None] = {}
+    for statement in statements:
+        if isinstance(statement, Let) and statement.mutable:
+            found[statement.name] = None
+        elif isinstance(statement, Loop):
+            found.update(dict.fromkeys(_assigned(statement.body)))
+    return list(found)

@@ -1,0 +1,171 @@
+"""The text of a step: what each thread does, and where threads wait for each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from ..network import Network
+from . import passes
+from .kernel import Access, Function, Index
+from .program import Call, Program
+from .runtime import Body
+
+DECAYING, NOT_DECAYING, LOSS = 0, 4, 8
+"""Places in the settings that threads share: rates for weights, for biases, and the sums of losses and hits."""
+HERE = Index()
+
+
+class Sizes(NamedTuple):
+    """Bytes of what each thread or group has for itself, and of a block's images, labels and scores."""
+
+    arena: int
+    scratch: int
+    group: int
+    images: int
+    labels: int
+    scores: int
+
+    @classmethod
+    def of(cls, program: Program, network: Network) -> Sizes:
+        """Those of a program."""
+        block = program.machine.lanes * 4
+        return cls(
+            arena=program.arena.size * block,
+            scratch=program.scratch * block,
+            group=(2 + program.sums) * block + program.parameters * 4,
+            images=network.input_shape.elements * block,
+            labels=block,
+            scores=network.shapes[-1].channels * block,
+        )
+
+
+class Steps:
+    """`train` and `score` of a program as LLVM IR. Kernels that they need are added to the program."""
+
+    def __init__(self, program: Program, network: Network, nesterov: bool) -> None:
+        self.program, self.sizes = program, Sizes.of(program, network)
+        self.lanes, self.nesterov = program.machine.lanes, nesterov
+        self.group_vectors = self.sizes.group // (4 * self.lanes)
+
+    def train(self) -> str:
+        """Forwards and backwards through all blocks, and one update of the weights."""
+        body = Body()
+        self._packs(body)
+        body.barrier()
+        shared, threads, groups = self._pointers(body), body.shared("threads"), body.shared("groups")
+        self._blocks(body, shared, threads, groups)
+        body.barrier()
+        first = shared | self._group(body, shared["group"])
+        self._sums(body, first, threads, groups)
+        body.barrier()
+        self._updates(body, first, threads, groups)
+        body.barrier()
+        return body.function("train")
+
+    def score(self) -> str:
+        """Forwards only, blocks shared out in turn."""
+        body = Body()
+        self._packs(body)
+        body.barrier()
+        shared, threads, blocks = self._pointers(body), body.shared("threads"), body.shared("blocks")
+        places = shared | {"arena": body.step(shared["arena"], "%thread", self.sizes.arena)}
+        b, done = body.loop("%thread", blocks, threads)
+        places["images"] = body.step(shared["images"], b, self.sizes.images)
+        places["scores"] = body.step(shared["scores"], b, self.sizes.scores)
+        for call in self.program.forward:
+            body.call(call, places)
+        last, machine = self.program.stages[-1].y, self.program.machine
+        store = self.program.add("scores", lambda name: passes.store_scores(name, machine, last))
+        at = Access("arena", Index(last.offset * self.lanes))
+        body.call(Call(store, {"y": at, "scores": Access("scores", HERE)}), places)
+        body.end(done)
+        body.barrier()
+        return body.function("score")
+
+    def _packs(self, body: Body) -> None:
+        """Each packing by the thread of its number, counted round."""
+        threads = body.shared("threads")
+        shared = {name: body.pointer(name) for name in ("weights", "packed")}
+        for k, call in enumerate(self.program.packs):
+            owner = body.line(f"urem i64 {k}, {threads}")
+            with body.when(body.line(f"icmp eq i64 {owner}, %thread")):
+                body.call(call, shared)
+
+    def _blocks(self, body: Body, shared: dict[str, str], threads: str, groups: str) -> None:
+        """Each thread's groups, and in each the blocks that belong to it."""
+        places = dict(shared)
+        for name in ("arena", "scratch"):
+            places[name] = body.step(shared[name], "%thread", getattr(self.sizes, name))
+        g, done_groups = body.loop("%thread", groups, threads)
+        places |= self._group(body, body.step(shared["group"], g, self.sizes.group))
+        machine, vectors = self.program.machine, self.group_vectors
+        clear = self.program.add("clear", lambda name: passes.clear(name, machine, vectors))
+        body.call(Call(clear, {"y": Access("result", HERE)}), places)
+        at = body.line(f"getelementptr i64, ptr {shared['starts']}, i64 {g}")
+        first = body.line(f"load i64, ptr {at}, align 8")
+        after = body.line(f"getelementptr i64, ptr {at}, i64 1")
+        b, done_blocks = body.loop(first, body.line(f"load i64, ptr {after}, align 8"), "1")
+        places["images"] = body.step(shared["images"], b, self.sizes.images)
+        places["labels"] = body.step(shared["labels"], b, self.sizes.labels)
+        for call in (*self.program.forward, *self.program.backward):
+            body.call(call, places)
+        body.end(done_blocks)
+        body.end(done_groups)
+
+    def _sums(self, body: Body, places: dict[str, str], threads: str, groups: str) -> None:
+        """What groups and lanes hold apart, added up: each thread some rows, the first one the losses too."""
+        machine, vectors = self.program.machine, self.group_vectors
+        for region in self.program.regions:
+            if region.sums is None:
+                continue
+            count, padded = region.count, region.padded
+            function = self.program.add("lanes", _lanes(self.program, count, padded, vectors))
+            buffers = {"sums": Access("sums", Index(region.sums * self.lanes))}
+            buffers["dw"] = Access("gradients", Index(region.start))
+            body.call(Call(function, buffers), places, (*self._share(body, region.rows, threads), groups))
+        losses = self.program.add("losses", lambda name: passes.sum_losses(name, machine, vectors))
+        with body.when(body.line("icmp eq i64 %thread, 0")):
+            buffers = {"result": Access("result", HERE), "out": Access("settings", Index(LOSS))}
+            body.call(Call(losses, buffers), places, (groups,))
+
+    def _updates(self, body: Body, places: dict[str, str], threads: str, groups: str) -> None:
+        for region in self.program.regions:
+            summed = region.sums is not None
+            function = self.program.add("update", _update(self.program, self.group_vectors, summed, self.nesterov))
+            start = Index(region.start)
+            buffers = {
+                "w": Access("weights", start),
+                "v": Access("velocity", start),
+                "dw": Access("gradients", start),
+                "settings": Access("settings", Index(DECAYING if region.decays else NOT_DECAYING)),
+                "loss": Access("settings", Index(LOSS)),
+            }
+            share = self._share(body, region.size // self.lanes, threads)
+            body.call(Call(function, buffers), places, (*share, groups))
+
+    def _share(self, body: Body, total: int, threads: str) -> tuple[str, str]:
+        """The part of `total` things that is this thread's: the first, and the one after the last."""
+        first, after = (
+            body.line(f"udiv i64 {body.line(f'mul i64 {k}, {total}')}, {threads}")
+            for k in ("%thread", body.line("add i64 %thread, 1"))
+        )
+        return first, after
+
+    def _pointers(self, body: Body) -> dict[str, str]:
+        names = ("arena", "weights", "velocity", "packed", "group", "scratch", "images", "labels")
+        return {name: body.pointer(name) for name in (*names, "settings", "scale", "scores", "starts")}
+
+    def _group(self, body: Body, start: str) -> dict[str, str]:
+        """A group's memory: results, gradients, sums."""
+        gradients = body.line(f"getelementptr float, ptr {start}, i64 {2 * self.lanes}")
+        sums = body.line(f"getelementptr float, ptr {gradients}, i64 {self.program.parameters}")
+        return {"result": start, "gradients": gradients, "sums": sums}
+
+
+def _lanes(program: Program, count: int, padded: int, group: int) -> Callable[[str], Function]:
+    return lambda name: passes.sum_lanes(name, program.machine, count, padded, group)
+
+
+def _update(program: Program, group: int, summed: bool, nesterov: bool) -> Callable[[str], Function]:
+    return lambda name: passes.update(name, program.machine, group, summed, nesterov)

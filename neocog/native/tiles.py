@@ -1,0 +1,80 @@
+"""How many outputs a kernel computes at once: as many as registers hold, chosen by what loads and additions cost.
+
+A tile of `channels` x `rows` x `columns` outputs keeps one accumulator for each. For each weight it loads one vector of
+inputs per position and broadcasts one number per channel; the fewer of the two stay in registers. So P positions and O
+channels need P O + min(P, O) + 1 registers, and P O multiply-adds share P + O loads.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from .jit import Machine
+
+MOST_COLUMNS = 14
+MOST_ROWS = 4
+LATENCY = 4.0  # cycles until a multiply-add's result can be used again, times two a cycle, over two ports
+
+
+class Tile(NamedTuple):
+    """Outputs computed together."""
+
+    channels: int
+    rows: int
+    columns: int
+
+
+class Work(NamedTuple):
+    """What a kernel computes: outputs, and for each of them `inputs` channels times `taps`."""
+
+    rows: int
+    columns: int
+    channels: int
+    inputs: int
+    taps: int
+
+
+def best_tile(machine: Machine, work: Work, unit: tuple[int, int] = (1, 1), split_columns: bool = False) -> Tile:
+    """The tile that the cost model finds fastest. Rows and columns are multiples of `unit`.
+
+    `split_columns` says that each tile along the columns gets code of its own: few of them then, one row high.
+    """
+    tiles = [
+        Tile(channels, rows, columns)
+        for rows in range(unit[0], (unit[0] if split_columns else max(unit[0], min(work.rows, MOST_ROWS))) + 1, unit[0])
+        for columns in range(unit[1], max(unit[1], min(work.columns, MOST_COLUMNS)) + 1, unit[1])
+        for channels in range(1, work.channels + 1)
+        if _fits(machine, rows * columns, channels) and not (split_columns and work.columns > 4 * columns)
+    ]
+    return min(tiles or [Tile(1, *unit)], key=lambda tile: _cost(machine, work, tile))
+
+
+def _fits(machine: Machine, positions: int, channels: int) -> bool:
+    return positions * channels + min(positions, channels) + 1 <= machine.registers
+
+
+def _cost(machine: Machine, work: Work, tile: Tile) -> float:
+    """Cycles, about: whole tiles and the smaller ones at the ends."""
+    rows, columns, channels = (
+        _parts(total, size)
+        for total, size in ((work.rows, tile.rows), (work.columns, tile.columns), (work.channels, tile.channels))
+    )
+    cycles = sum(_one(work, p, q, o) * m * n * k for p, m in rows for q, n in columns for o, k in channels)
+    variants = len(rows) * len(columns) * len(channels)
+    return cycles * (1 + 0.01 * (variants - 1))
+
+
+def _one(work: Work, rows: int, columns: int, channels: int) -> float:
+    positions = rows * columns
+    loads = positions + channels
+    inner = max(positions * channels, loads, 2 * LATENCY) + 0.15 * loads
+    side = math.isqrt(work.taps)
+    fresh = (rows + side - 1) * (columns + side - 1)  # values that the cache must bring
+    return (inner * work.taps + fresh) * work.inputs + 2.5 * positions * channels + 15
+
+
+def _parts(total: int, size: int) -> list[tuple[int, int]]:
+    """How often a size fits, and what is left: (size, times)."""
+    whole = [(size, total // size)] if total >= size else []
+    return whole + ([(total % size, 1)] if total % size else [])

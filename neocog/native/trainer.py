@@ -1,0 +1,88 @@
+"""Training on machine code made for the network: what the training loop asks of an engine."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import reference
+from ..network import Network
+from .engine import NativeNetwork
+from .stages import uncovered
+
+OPTIMIZERS = ("sgd", "momentum", "nesterov")
+SMALL_STEP_MACS = 5_000_000
+"""Below it a step is over before a second thread has begun to help."""
+
+
+def not_covered(network: Network, loss: str, optimizer: str) -> str:
+    """Why this engine cannot train a network, naming the layer; empty where it can."""
+    if reason := uncovered(network):
+        return reason
+    if loss != "cross-entropy":
+        return f"no kernel for the loss {loss}"
+    return "" if optimizer in OPTIMIZERS else f"no kernel for the optimizer {optimizer}"
+
+
+class NativeTrainer:
+    """A network, its weights and an optimizer as machine code, changed one mini-batch at a time.
+
+    Two trainers given the same arguments end with the same bits, whatever the number of threads.
+    """
+
+    name = "native"
+    device = "cpu"
+
+    def __init__(
+        self,
+        network: Network,
+        weights: Mapping[str, NDArray[Any]],
+        *,
+        loss: str,
+        optimizer: str = "nesterov",
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        batch_size: int = 64,
+        device: str = "auto",
+        seed: int = 0,
+        threads: int | None = None,
+    ) -> None:
+        small = network.plan().totals["macs"] * batch_size < SMALL_STEP_MACS
+        self.threads = threads or (1 if small else len(os.sched_getaffinity(0)))
+        self.network, self.momentum = network, momentum if optimizer != "sgd" else 0.0
+        self.weight_decay = weight_decay
+        self._network = NativeNetwork(network, self.threads, nesterov=optimizer == "nesterov")
+        self._network.write_weights(weights)
+
+    def step(self, x: NDArray[np.float32], labels: NDArray[np.int64], lr: float) -> tuple[float, int]:
+        """One update from x (N, C, H, W) and labels (N,): the batch's mean loss before it, and how many were right.
+
+        When the loss is not finite the weights are left as they are.
+        """
+        loss, right = self._network.train(x, labels, lr, self.momentum, self.weight_decay)
+        return loss, right if math.isfinite(loss) else 0
+
+    def scores(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The network's output (N, K) for x (N, C, H, W)."""
+        return self._network.score(x)
+
+    def weights(self) -> dict[str, NDArray[np.float32]]:
+        """Copies of all arrays by name."""
+        return self._network.read_weights()
+
+    def first_non_finite(self, x: NDArray[np.float32]) -> str | None:
+        """The name of the first layer whose output for x is beyond what single precision holds; None if there is none.
+
+        By the reference, since this engine does not keep every layer's output.
+        """
+        trace = reference.forward(self.network, self.weights(), x)
+        largest = np.finfo(np.float32).max
+        for node, y in zip(self.network.nodes, trace.outputs, strict=True):
+            if not bool((np.abs(y) <= largest).all()):
+                return node.name
+        return None

@@ -1,0 +1,247 @@
+"""Kernels for the gradient of weights: every weight sums products of an input and an output's gradient.
+
+    dw[c, r, s, o] += sum over images and positions i, j of  x[c, S i + r - P, S j + s - P] * g[o, i, j]
+
+Two forms, by what stands in the lanes of a vector:
+
+- images: each weight has a vector of sums, one for each lane, which are added up once a step. It is the natural one,
+  and needs as many vectors of memory as there are weights: for few weights.
+- output channels: a piece of g is transposed, so that a vector holds one position of one image for as many channels,
+  and an input is broadcast. Sums are the weights' own gradients, without lanes to add up: for many channels, and FC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+
+from .gather import Source, along
+from .jit import Machine
+from .kernel import F32, Function, Index, Type, Value, constant, fma, load, shuffle, splat
+from .tiles import LATENCY
+
+SCRATCH_BYTES = 24 << 10  # of transposed gradients: they stay in the first-level cache
+LANE_SUM_BYTES = 512 << 10  # the most that vectors of sums may take for the first form
+
+
+@dataclass(frozen=True)
+class WeightGradient:
+    """What to compute: the volume x of inputs, the volume g of gradients, and the taps between them."""
+
+    x: Source
+    g: Source
+    channels_in: int
+    channels_out: int
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    dilation: tuple[int, int]
+    padding: tuple[int, int]
+
+    def tap(self, row: Index | int, column: Index | int) -> Index:
+        """How far a tap's input is from that of position (0, 0) without padding, in vectors."""
+        rows = _times(row, self.dilation[0]) - self.padding[0]
+        columns = _times(column, self.dilation[1]) - self.padding[1]
+        return rows * self.x.row + columns
+
+    def by_images(self, machine: Machine) -> bool:
+        """Whether to use the first form."""
+        weights = self.channels_in * self.channels_out * self.kernel[0] * self.kernel[1]
+        wide = self.channels_out % machine.lanes == 0 and self.channels_out >= 2 * machine.lanes
+        return not wide and self.g.height * self.g.width > 1 and weights * machine.lanes * 4 <= LANE_SUM_BYTES
+
+
+def _times(value: Index | int, factor: int) -> Index:
+    return (value if isinstance(value, Index) else Index(value)) * factor
+
+
+@dataclass(frozen=True)
+class Block:
+    """Sums computed together: `outputs` by taps of `channels` x `rows` x `columns`."""
+
+    outputs: int
+    channels: int
+    rows: int
+    columns: int
+
+    @property
+    def taps(self) -> int:
+        """How many inputs meet each output."""
+        return self.channels * self.rows * self.columns
+
+
+def best_block(machine: Machine, gradient: WeightGradient, outputs: int, left_over: bool) -> Block:
+    """The block with the most multiply-adds for its loads; whole rows or columns of taps only.
+
+    `left_over` says whether a last block may be smaller in outputs.
+    """
+    kernel_rows, kernel_columns = gradient.kernel
+    blocks = [
+        Block(o, c, r, s)
+        for o in range(1, outputs + 1)
+        for c in range(1, min(gradient.channels_in, 12) + 1)
+        for r in _divisors(kernel_rows)
+        for s in _divisors(kernel_columns)
+        if o * c * r * s + min(o, c * r * s) + 1 <= machine.registers and (left_over or outputs % o == 0)
+    ]
+
+    def cost(block: Block) -> float:
+        sums, loads = block.outputs * block.taps, block.outputs + block.taps
+        cycles = max(sums, loads, 2 * LATENCY) + 0.15 * loads
+        last = (outputs % block.outputs or block.outputs) / block.outputs
+        last_channels = (gradient.channels_in % block.channels or block.channels) / block.channels
+        return cycles / sums * (1 + 0.02 * (1 - last) + 0.02 * (1 - last_channels))
+
+    return min(blocks, key=cost)
+
+
+def _divisors(number: int) -> list[int]:
+    return [d for d in range(1, number + 1) if number % d == 0]
+
+
+def lanes_hold_images(name: str, machine: Machine, gradient: WeightGradient) -> Function:
+    """Buffers `x`, `g` and `sums`: [C][rows][columns][outputs] vectors that are added to."""
+    vector = Type("f32", machine.lanes)
+    f = Function(name, ("x", "g", "sums"))
+    (rows, columns), outputs = gradient.kernel, gradient.channels_out
+    block = best_block(machine, gradient, outputs, left_over=True)
+    for o, count in along(f, outputs, block.outputs):
+        for c, channels in along(f, gradient.channels_in, block.channels):
+            with f.loop(rows // block.rows) as r, f.loop(columns // block.columns) as s:
+                taps = list(product(range(channels), range(block.rows), range(block.columns)))
+                places = {
+                    (k, *tap): (((c + tap[0]) * rows + r * block.rows + tap[1]) * columns + s * block.columns + tap[2])
+                    * outputs
+                    + (o + k)
+                    for k in range(count)
+                    for tap in taps
+                }
+                sums = {key: f.variable(load(vector, "sums", at)) for key, at in places.items()}
+                with f.loop(gradient.g.height) as i, f.loop(gradient.g.width) as j:
+                    at = i * (gradient.stride[0] * gradient.x.row) + j * gradient.stride[1]
+                    at = at + gradient.tap(r * block.rows, s * block.columns) + c * gradient.x.plane
+                    g = [
+                        f.let(load(vector, "g", (o + k) * gradient.g.plane + i * gradient.g.row + j))
+                        for k in range(count)
+                    ]
+                    for tap in taps:
+                        step = tap[0] * gradient.x.plane + gradient.tap(tap[1], tap[2]) - gradient.tap(0, 0)
+                        x = f.let(load(vector, "x", at + step))
+                        for k in range(count):
+                            f.set(sums[(k, *tap)], fma(g[k], x, sums[(k, *tap)].value))
+                for key, at in places.items():
+                    f.store("sums", at, sums[key].value)
+    return f
+
+
+class LanesHoldChannels:
+    """The second form. Buffers `x`, `g`, `dw` ([C][rows][columns][outputs padded to whole vectors]) and `scratch`."""
+
+    def __init__(self, machine: Machine, gradient: WeightGradient) -> None:
+        self.machine, self.gradient = machine, gradient
+        self.vector = Type("f32", machine.lanes)
+        self.vectors = -(-gradient.channels_out // machine.lanes)
+        self.block = best_block(machine, gradient, self.vectors, left_over=False)
+        self.columns = max(d for d in _divisors(gradient.g.width) if d <= 8 or d == 1)
+        row_bytes = self.columns * self.vectors * machine.lanes**2 * 4
+        fitting = [d for d in _divisors(gradient.g.height) if d * row_bytes <= SCRATCH_BYTES]
+        self.rows = max(fitting, default=1)
+
+    @property
+    def scratch(self) -> int:
+        """Vectors of scratch that are needed."""
+        return self.rows * self.columns * self.machine.lanes * self.vectors
+
+    def build(self, name: str) -> Function:
+        """The function."""
+        f = Function(name, ("x", "g", "dw", "scratch"))
+        g = self.gradient.g
+        with f.loop(g.height // self.rows) as i, f.loop(g.width // self.columns) as j:
+            self._transpose(f, i * self.rows, j * self.columns)
+            with f.loop(self.vectors // self.block.outputs) as o:
+                for c, channels in along(f, self.gradient.channels_in, self.block.channels):
+                    self._multiply(f, i * self.rows, j * self.columns, o, c, channels)
+        return f
+
+    def _transpose(self, f: Function, i: Index, j: Index) -> None:
+        """The piece of g from (i, j) on as [vectors / NV][positions x images][NV] vectors of channels."""
+        lanes, last = self.machine.lanes, self.gradient.channels_out % self.machine.lanes
+        whole = self.vectors - bool(last)
+        if whole:
+            with f.loop(whole // self.block.outputs) as o:
+                for v in range(self.block.outputs):
+                    self._transpose_vector(f, i, j, o * self.block.outputs + v, o, v, lanes)
+            for v in range(whole - whole % self.block.outputs, whole):
+                self._transpose_vector(f, i, j, Index(v), Index(v // self.block.outputs), v % self.block.outputs, lanes)
+        if last:
+            v = whole
+            self._transpose_vector(f, i, j, Index(v), Index(v // self.block.outputs), v % self.block.outputs, last)
+
+    def _transpose_vector(self, f: Function, i: Index, j: Index, v: Index, o: Index, k: int, channels: int) -> None:
+        lanes, g, many = self.machine.lanes, self.gradient.g, self.block.outputs
+        with f.loop(self.rows) as a, f.loop(self.columns) as b:
+            at = v * (lanes * g.plane) + (i + a) * g.row + j + b
+            rows = [
+                f.let(load(self.vector, "g", at + channel * g.plane))
+                if channel < channels
+                else constant(self.vector, 0.0)
+                for channel in range(lanes)
+            ]
+            place = (o * (self.rows * self.columns) + a * self.columns + b) * (lanes * many) + k
+            for lane, row in enumerate(transposed(f, rows)):
+                f.store("scratch", place + lane * many, row)
+
+    def _multiply(self, f: Function, i: Index, j: Index, o: Index, c: Index, channels: int) -> None:
+        """Add to the gradients of some vectors of outputs, channels and taps, over the piece of g."""
+        gradient, block, (rows, columns) = self.gradient, self.block, self.gradient.kernel
+        taps = list(product(range(channels), range(block.rows), range(block.columns)))
+        with f.loop(rows // block.rows) as r, f.loop(columns // block.columns) as s:
+            places = {
+                (v, *tap): (((c + tap[0]) * rows + r * block.rows + tap[1]) * columns + s * block.columns + tap[2])
+                * self.vectors
+                + o * block.outputs
+                + v
+                for v in range(block.outputs)
+                for tap in taps
+            }
+            sums = {key: f.variable(load(self.vector, "dw", at)) for key, at in places.items()}
+            for x, at in self._positions(f, i, j):
+                x = x + (c * gradient.x.plane + gradient.tap(r * block.rows, s * block.columns)) * self.machine.lanes
+                at = (o * (self.rows * self.columns * self.machine.lanes) + at) * block.outputs
+                g = [f.let(load(self.vector, "scratch", at + v)) for v in range(block.outputs)]
+                for tap in taps:
+                    step = tap[0] * gradient.x.plane + gradient.tap(tap[1], tap[2]) - gradient.tap(0, 0)
+                    input_ = f.let(splat(load(F32, "x", x + step * self.machine.lanes), self.machine.lanes))
+                    for v in range(block.outputs):
+                        f.set(sums[(v, *tap)], fma(g[v], input_, sums[(v, *tap)].value))
+            for key, at in places.items():
+                f.store("dw", at, sums[key].value)
+
+    def _positions(self, f: Function, i: Index, j: Index) -> Iterator[tuple[Index, Index]]:
+        """Every position and image of the piece: where its input lies, in f32, and its number in the scratch."""
+        lanes, (down, right) = self.machine.lanes, self.gradient.stride
+        with f.loop(self.rows) as a:
+            x = ((i + a) * (down * self.gradient.x.row) + j * right) * lanes
+            at = a * (self.columns * lanes)
+            if right == 1:  # images of neighbouring positions follow each other
+                with f.loop(self.columns * lanes) as p:
+                    yield x + p, at + p
+            else:
+                with f.loop(self.columns) as b, f.loop(lanes) as p:
+                    yield x + b * (right * lanes) + p, at + b * lanes + p
+
+
+def transposed(f: Function, rows: list[Value]) -> list[Value]:
+    """A square of vectors with rows and lanes exchanged, by log2(lanes) rounds of exchanging halves."""
+    lanes = len(rows)
+    rows = list(rows)
+    distance = lanes // 2
+    while distance:
+        low = [lane if not lane & distance else lanes + lane - distance for lane in range(lanes)]
+        high = [lane + distance if not lane & distance else lanes + lane for lane in range(lanes)]
+        for k in range(lanes):
+            if not k & distance:
+                a, b = rows[k], rows[k + distance]
+                rows[k], rows[k + distance] = f.let(shuffle(a, b, low)), f.let(shuffle(a, b, high))
+        distance //= 2
+    return rows

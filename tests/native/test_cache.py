@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from neocog import Network
+from neocog.native import cache
+from neocog.native.engine import NativeNetwork
+
+SMALL = Network.parse("INPUT[4x4x1] -> FC3")
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv(cache.FOLDER, str(tmp_path))
+    return tmp_path / "native"
+
+
+def test_what_was_made_once_is_not_made_again(folder):
+    made = []
+
+    def make():
+        made.append(1)
+        return b"code"
+
+    assert cache.cached("a", make) == cache.cached("a", make) == b"code"
+    assert cache.cached("b", make) == b"code"
+    assert len(made) == 2
+    assert sorted(path.name for path in folder.iterdir()) == ["a.o", "b.o"]
+
+
+@pytest.mark.parametrize("damage", [b"", b"short", b"\0" * 100])
+def test_a_damaged_file_is_made_again(folder, damage):
+    cache.cached("a", lambda: b"code")
+    (folder / "a.o").write_bytes(damage)
+    assert cache.cached("a", lambda: b"code") == b"code"
+    assert cache.cached("a", lambda: b"other") == b"code"
+
+
+def test_a_folder_that_cannot_be_written_is_no_error(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv(cache.FOLDER, str(tmp_path / "file"))
+    assert cache.cached("a", lambda: b"code") == b"code"
+
+
+def test_a_network_from_the_cache_gives_the_same_scores(folder):
+    x = np.random.default_rng(0).standard_normal((5, 1, 4, 4)).astype(np.float32)
+    weights = {"fc1.weight": np.arange(48, dtype=np.float32).reshape(3, 16), "fc1.bias": np.ones(3, np.float32)}
+    scores = []
+    for _ in range(2):
+        compiled = NativeNetwork(SMALL, 1, nesterov=False)
+        compiled.write_weights(weights)
+        scores.append(compiled.score(x))
+    assert len(list(folder.iterdir())) == 1
+    np.testing.assert_array_equal(*scores)
+    np.testing.assert_allclose(scores[0], x.reshape(5, 16) @ weights["fc1.weight"].T + 1, rtol=1e-5)

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from neocog import Network
+from neocog.initialise import initialise
+from neocog.native.trainer import NativeTrainer, not_covered
+from neocog.torch_engine.trainer import TorchTrainer
+
+NET = Network.parse("INPUT[6x6x1] -> CONV3-3 -> TANH -> POOL2 -> FC4")
+RNG = np.random.default_rng(5)
+X = RNG.standard_normal((21, 1, 6, 6)).astype(np.float32)
+LABELS = RNG.integers(0, 4, 21)
+
+
+def both(**settings):
+    weights = initialise(NET, 1)
+    return [
+        made(NET, weights, loss="cross-entropy", device="cpu", **settings) for made in (NativeTrainer, TorchTrainer)
+    ]
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "nesterov"])
+def test_steps_are_those_of_torch(optimizer):
+    native, torch = both(optimizer=optimizer, momentum=0.8, weight_decay=0.05)
+    for k in range(4):
+        x, labels = X[: 21 - k], LABELS[: 21 - k]
+        (loss, right), (expected, as_many) = (made.step(x, labels, lr=0.1) for made in (native, torch))
+        np.testing.assert_allclose(loss, expected, rtol=1e-5)
+        assert right == as_many
+    for name, array in torch.weights().items():
+        np.testing.assert_allclose(native.weights()[name], array, rtol=1e-4, atol=1e-6, err_msg=name)
+    np.testing.assert_allclose(native.scores(X), torch.scores(X), rtol=1e-4, atol=1e-5)
+
+
+def test_a_loss_that_is_not_finite_changes_nothing():
+    native, _ = both()
+    start = native.weights()
+    loss, right = native.step(np.full_like(X, np.nan), LABELS, lr=0.1)
+    assert np.isnan(loss)
+    assert right == 0
+    for name, array in native.weights().items():
+        np.testing.assert_array_equal(array, start[name])
+    assert np.isfinite(native.step(X, LABELS, lr=0.1)[0])  # and the velocity is clean
+
+
+def test_the_layer_where_numbers_overflow_is_named():
+    weights = initialise(NET, 1)
+    weights["fc1.weight"] = weights["fc1.weight"] * np.float32(1e38)
+    broken = NativeTrainer(NET, weights, loss="cross-entropy")
+    assert broken.first_non_finite(X * 100) == "fc1"
+    assert both()[0].first_non_finite(X) is None
+
+
+def test_losses_and_optimizers_without_kernels_are_named():
+    assert not_covered(NET, "hinge", "sgd") == "no kernel for the loss hinge"
+    assert not_covered(NET, "cross-entropy", "adamw") == "no kernel for the optimizer adamw"
+    assert not_covered(NET, "cross-entropy", "nesterov") == ""
