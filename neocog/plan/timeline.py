@@ -122,6 +122,8 @@ class _Simulation:
 
     def __init__(self, network: Network, shapes: Sequence[Shape], run: Pass, copies: int) -> None:
         self.nodes, self.shapes, self.run = network.nodes, shapes, run
+        self.known: dict[tuple[int, tuple[Shape, ...]], Footprint] = {}
+        self.counted: dict[tuple[int, tuple[Shape, ...]], tuple[int, int]] = {}
         self.turns = schedule(network, training=run.training)
         self.footprints = {k: self._footprint(k) for k, _ in self.turns}
         self.trained, owned = self._owned(copies)
@@ -133,17 +135,33 @@ class _Simulation:
         self.learns: dict[int, bool] = {}  # whether anything up to this node is trained, so that gradients reach it
 
     def _footprint(self, k: int) -> Footprint:
-        return self.nodes[k].layer.footprint(self.run, *(self.shapes[i] for i in self.nodes[k].inputs))
+        layer, inputs = self.nodes[k].layer, self._inputs(k)
+        key = (id(layer), inputs)  # repeats share their layers, which makes deep networks quick
+        if key not in self.known:
+            self.known[key] = layer.footprint(self.run, *inputs)
+        return self.known[key]
+
+    def _inputs(self, k: int) -> tuple[Shape, ...]:
+        return tuple(self.shapes[i] for i in self.nodes[k].inputs)
+
+    def _arrays(self, k: int) -> tuple[int, int]:
+        """How many numbers node k owns that are trained, and that are not."""
+        layer, inputs = self.nodes[k].layer, self._inputs(k)
+        key = (id(layer), inputs)
+        if key not in self.counted:
+            arrays = layer.parameters(*inputs).values()
+            trained = sum(array.size for array in arrays if array.trainable)
+            self.counted[key] = trained, sum(array.size for array in arrays) - trained
+        return self.counted[key]
 
     def _owned(self, copies: int) -> tuple[list[int], list[int]]:
         """For each node the bytes of its trained parameters, and of all that it holds from step to step."""
         master = max(MASTER, self.run.value_bytes)
         trained, owned = [], []
-        for node in self.nodes:
-            arrays = node.layer.parameters(*(self.shapes[i] for i in node.inputs)).values()
-            trained.append(master * sum(array.size for array in arrays if array.trainable))
-            fixed = master * sum(array.size for array in arrays if not array.trainable)
-            owned.append(copies * trained[-1] + fixed + (TRAINED if self.run.training else PREDICTED))
+        for k in range(len(self.nodes)):
+            learned, fixed = (master * count for count in self._arrays(k))
+            trained.append(learned)
+            owned.append(copies * learned + fixed + (TRAINED if self.run.training else PREDICTED))
         for k, kernels in self._kernels():
             owned[k] += kernels
         owned[0] += batch_bytes(self.shapes[0], self.run)
@@ -153,7 +171,7 @@ class _Simulation:
         """What oneDNN keeps for the first of all layers that do the same on the same shapes."""
         seen = set()
         for k, footprint in self.footprints.items():
-            same = (self.nodes[k].layer, *(self.shapes[i] for i in self.nodes[k].inputs)) if footprint.kernels else None
+            same = (self.nodes[k].layer, self._inputs(k)) if footprint.kernels else None
             if same and same not in seen:
                 seen.add(same)
                 yield k, footprint.kernels
