@@ -73,7 +73,8 @@ def work(layer: Layer, inputs: Sequence[Shape], output: Shape, batch: int, dtype
 
 def _features(layer: Layer, inputs: Sequence[Shape], output: Shape, batch: int, moved: int) -> tuple[float, ...]:
     window = layer.window(*inputs) if inputs else None
-    taps = math.prod(window.kernel) if window else 1
+    whole = window is None or window.kernel == inputs[0].spatial  # as FC: one product, whatever the volume's sides
+    taps = 1 if window is None or whole else math.prod(window.kernel)
     macs = layer.cost(*inputs).macs
     if not macs:
         return _log2(moved, taps, output.channels)

@@ -73,6 +73,12 @@ def test_side_branches_take_time_in_training_only():
     assert times["inference"]["fc2"] > 0
 
 
+def test_a_product_over_the_whole_volume_is_the_same_work_whatever_its_sides():
+    flat, square = (Network.parse(f"INPUT[{shape}] -> FC20") for shape in ("1x1x144", "6x6x4"))
+    works = [work(n.nodes[1].layer, n.shapes[:1], n.shapes[1], 4, "float32") for n in (flat, square)]
+    assert works[0] == works[1]
+
+
 def test_large_new_arrays_cost_their_pages():
     layer, shape = Network.parse("INPUT[512x512x32] -> RELU").nodes[1].layer, zoo("vgg16").shapes[0]
     shape = replace(shape, spatial=(512, 512), channels=32)  # exactly 32 MiB
