@@ -14,6 +14,7 @@ from .output import console, print_table, print_wrapped
 
 if TYPE_CHECKING:
     from ..measure.field import EffectiveField
+    from ..measure.memory import Measured
     from ..measure.time import Comparison
     from ..plan.calibration import Calibration
     from ..plan.time import StepTime
@@ -40,10 +41,18 @@ def needs_calibration(args: argparse.Namespace) -> bool:
 
 
 def calibrated(made: Plan) -> Calibration:
-    """The calibration of this machine for a plan; says on stderr what is measured, if it has to be."""
+    """The calibration of this machine for a plan; a terminal is shown what is measured, if it has to be."""
     from ..measure.time import calibration_for
 
-    return calibration_for(made, report=lambda line: print(line, file=sys.stderr, flush=True))
+    watched = sys.stderr.isatty()
+
+    def tell(line: str) -> None:
+        print(f"\r{line:<78.78}", end="", file=sys.stderr, flush=True)
+
+    found = calibration_for(made, report=tell if watched else None)
+    if watched:
+        print(f"\r{'':<78}\r", end="", file=sys.stderr, flush=True)
+    return found
 
 
 class Findings:
@@ -53,6 +62,7 @@ class Findings:
         self.made = made
         self.steps: list[StepTime] = []
         self.comparisons: list[Comparison] = []
+        self.memory: dict[str, Measured] = {}
         self.fields: tuple[EffectiveField, ...] = ()
         if args.measure and calibration:
             self._measure(calibration)
@@ -64,9 +74,15 @@ class Findings:
             self._look(args.effective_field, args.net)
 
     def _measure(self, calibration: Calibration) -> None:
+        from ..measure.memory import measure
         from ..measure.time import compare
 
-        self.comparisons = [compare(self.made, calibration, mode) for mode in _modes(self.made)]
+        plan = self.made
+        for mode in _modes(plan):
+            self.comparisons.append(compare(plan, calibration, mode))
+            self.memory[mode] = measure(
+                plan.network, batch=plan.batch, dtype=plan.dtype, optimizer=plan.optimizer, training=mode == "training"
+            )
 
     def _look(self, file: Path, title: str) -> None:
         from ..files import write_atomically
@@ -81,6 +97,7 @@ class Findings:
         found = {
             "time": [step.as_dict() for step in self.steps],
             "measured": [comparison.as_dict() for comparison in self.comparisons],
+            "measured_memory": {mode: one.as_dict() for mode, one in self.memory.items()},
             "effective_fields": [field.as_dict() for field in self.fields],
         }
         return {name: values for name, values in found.items() if values}
@@ -105,6 +122,7 @@ class Findings:
             print_table(out, header, rows, text=("layer", "written"), optional=("written",))
             for line in comparison.summary():
                 print_wrapped(out, line)
+            print_wrapped(out, f"memory: {self.memory[comparison.predicted.mode]}")
         if self.fields:
             from ..measure.field import HEADER, field_cells, summary
 

@@ -38,6 +38,15 @@ class Measured:
         """(predicted - measured) / measured: below zero where the prediction is too small."""
         return self.predicted_bytes / self.peak_bytes - 1
 
+    def as_dict(self) -> dict[str, float]:
+        """Bytes, and the relative error."""
+        return {
+            "predicted_bytes": self.predicted_bytes,
+            "peak_bytes": self.peak_bytes,
+            "allocated_bytes": self.allocated_bytes,
+            "error": self.error,
+        }
+
     def __str__(self) -> str:
         return (
             f"predicted {size(self.predicted_bytes)}, measured {size(self.peak_bytes)} ({self.error:+.1%}), "

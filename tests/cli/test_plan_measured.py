@@ -1,0 +1,85 @@
+"""`neocog plan` with times, measurements and effective fields; the calibration is one made up, so nothing takes long."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from neocog.cli import plan_measured
+from neocog.plan.calibration import Calibration
+
+NET = "INPUT[6x6x2] -> CONV3-4 -> RELU -> POOL2 -> FC3"
+MACHINE = Calibration(
+    machine="one made up",
+    threads=1,
+    dtype="float32",
+    flops=1e9,
+    bandwidth=((1e3, 1e9), (1e9, 1e9)),
+    overhead={},
+    page=0.0,
+    step={"inference": 1e-6, "training": 3e-6},
+    update={"momentum": 1e-8},
+    update_array=1e-7,
+    samples=(),
+)
+
+
+@pytest.fixture(autouse=True)
+def calibrated(monkeypatch):
+    monkeypatch.setattr(plan_measured, "calibrated", lambda made: MACHINE)
+    monkeypatch.setattr("neocog.cli.plan_one.calibrated", lambda made: MACHINE)
+
+
+def test_times_are_predicted_for_training_and_inference(neocog):
+    code, out, _ = neocog("plan", NET, "--time")
+    assert code == 0
+    training, inference = out.splitlines()[-2:]
+    assert training.startswith("training, batch 1, float32: ")
+    assert inference.startswith("inference, batch 1, float32: ")
+    assert "in four of five), " in inference
+    document = json.loads(neocog("plan", NET, "--time", "--json").out)
+    assert [step["mode"] for step in document["time"]] == ["training", "inference"]
+    assert all(step["low"] <= step["seconds"] <= step["high"] for step in document["time"])
+
+
+def test_measuring_puts_what_was_predicted_beside_what_happened(neocog):
+    code, out, _ = neocog("plan", NET, "--batch", 4, "--measure", "--json")
+    document = json.loads(out)
+    assert code == 0
+    assert len(document["measured"]) == 2
+    for one in document["measured"]:
+        assert [layer["name"] for layer in one["layers"]] == ["input", "conv1", "relu1", "pool1", "fc1"]
+        assert one["measured"]["seconds"] > 0
+    assert document["measured_memory"].keys() == {"training", "inference"}
+    assert all(one["peak_bytes"] > 0 for one in document["measured_memory"].values())
+
+
+def test_a_limit_on_latency_names_the_slowest_layer(neocog):
+    code, _, err = neocog("plan", NET, "--max-latency", "1us")
+    assert code == 1
+    assert "expected for a batch of 1 in float32" in err
+    assert "begin with conv1, CONV3-4: it has the most" in err
+    assert neocog("plan", NET, "--max-latency", "1s").code == 0
+
+
+@pytest.mark.parametrize("text", ["20", "0ms", "1h", "-1s", "1e3s"])
+def test_a_time_needs_its_unit(text, neocog):
+    code, _, err = neocog("plan", NET, "--max-latency", text)
+    assert code == 2
+    assert "a time above 0 with us, ms, s as in 20ms is needed" in err
+
+
+def test_effective_fields_are_listed_and_drawn(neocog, tmp_path):
+    code, out, _ = neocog(
+        "plan", "INPUT[16x16x1] -> CONV3-4 -> CONV3-4 -> FC3", "--effective-field", tmp_path / "f.png"
+    )
+    assert code == 0
+    assert "effective" in out
+    assert (tmp_path / "f.png").read_bytes().startswith(b"\x89PNG")
+    assert neocog("plan", NET, "--effective-field", tmp_path / "f.svg").code == 2
+
+
+def test_measuring_is_not_for_families_or_comparisons(neocog):
+    assert "is not for a comparison" in neocog("plan", NET, "--diff", NET, "--measure").err
+    assert "not for a family" in neocog("plan", "N=1 INPUT[8x8x1] -> [RELU]*N", "-D", "N=1..2", "--time").err
