@@ -1,4 +1,4 @@
-"""`neocog plan` with times, measurements and effective fields; the calibration is one made up, so nothing takes long."""
+"""`neocog plan` with times, measurements and effective fields, on a calibration made up."""
 
 from __future__ import annotations
 
