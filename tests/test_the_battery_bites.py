@@ -18,7 +18,7 @@ from torch import nn
 
 from neocog import Network, reference
 from neocog.check import Comparison, Finding, check_network, layer_checks
-from neocog.layer import Activation, Layer
+from neocog.layer import Activation, Footprint, Layer
 from neocog.layers._slide import slide
 from neocog.layers.add import Add
 from neocog.layers.avgpool import AvgPool
@@ -276,6 +276,9 @@ class CutsItsGradient(Activation):
 
     def backward(self, params, cache, dy):
         return (np.zeros_like(dy),), {}
+
+    def footprint(self, run, *inputs):
+        return Footprint()
 
     def module(self, *inputs):
         class Cut(nn.Module):
