@@ -235,7 +235,7 @@ def _field(row: Row, influence: NDArray[np.float64]) -> EffectiveField:
     return EffectiveField(row, _centre(row.output.spatial), influence / largest if largest else influence)
 
 
-HEADER = ("layer", "written", "sees", "jump", "effective", "share", "")
+HEADER = ("layer", "written", "sees", "jump", "effective", "share", "note")
 
 
 def field_cells(field: EffectiveField) -> tuple[str, ...]:

@@ -63,7 +63,7 @@ def test_a_limit_on_latency_names_the_slowest_layer(neocog):
     assert neocog("plan", NET, "--max-latency", "1s").code == 0
 
 
-@pytest.mark.parametrize("text", ["20", "0ms", "1h", "-1s", "1e3s"])
+@pytest.mark.parametrize("text", ["20", "0ms", "1h", "1e3s"])
 def test_a_time_needs_its_unit(text, neocog):
     code, _, err = neocog("plan", NET, "--max-latency", text)
     assert code == 2
