@@ -29,7 +29,7 @@ from ..torch_engine.trainer import (
     pick_device,
     threads,
 )
-from .clock import repeated, timed, typical
+from .clock import repeated, settle_memory, timed, typical
 from .probes import Probe, probes, time_probe
 
 FORMAT = 1
@@ -128,6 +128,7 @@ def calibrate(
 ) -> Calibration:
     """Measure those layers, and what is not a layer's, with so many threads."""
     tell = report or (lambda text: None)
+    settle_memory()
     with threads(count):
         tell(f"measuring {machine_name(device)}, {count} thread{'s' * (count > 1)}, {dtype}: memory and peak")
         page, bandwidth, flops = _page(device), _bandwidth(device), _peak(dtype, device)
