@@ -53,6 +53,10 @@ def typical(times: list[float]) -> float:
     return median(sorted(times)[: (len(times) + 1) // 2])
 
 
+BUSY = 0.2
+"""With so many cores used by other programs, times are worth a warning."""
+
+
 class Load:
     """How many processor cores other programs kept busy meanwhile; None where the system does not tell."""
 

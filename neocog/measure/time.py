@@ -21,12 +21,10 @@ from ..plan.tables import duration
 from ..plan.time import StepTime, step_time
 from ..torch_engine.trainer import TorchTrainer, pick_threads
 from .calibration import Report, calibration
-from .clock import repeated, settle_memory, synchronise, typical, watched
+from .clock import BUSY, repeated, settle_memory, synchronise, typical, watched
 
 REST, UPDATE = -1, -2
 """What is marked as no layer's time."""
-BUSY = 0.2
-"""With so many cores used by other programs, times are worth a warning."""
 
 
 @dataclass(frozen=True)
