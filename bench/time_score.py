@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import platform
+import sys
 from pathlib import Path
 from statistics import median
 
@@ -45,11 +46,11 @@ def score(names: list[str], seconds: float) -> list[tuple[str, Comparison]]:
     for name in names:
         for batch in BATCHES[name]:
             plan = zoo(name).plan(batch=batch, optimizer="nesterov")
-            calibration = calibration_for(plan, report=lambda text: print(f"\r{text[:110]:<110}", end="", flush=True))
+            calibration = calibration_for(plan, report=lambda text: print(text, file=sys.stderr))
             for mode in ("inference", "training"):
                 result = compare(plan, calibration, mode, seconds=seconds)
                 found.append((name, result))
-                print(f"\r{line(name, result):<110}", flush=True)
+                print(line(name, result), flush=True)
     return found
 
 

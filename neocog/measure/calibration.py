@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..errors import RunError
 from ..files import write_atomically
 from ..initialise import initialise
 from ..network import Network
@@ -29,10 +30,10 @@ from ..torch_engine.trainer import (
     pick_device,
     threads,
 )
-from .clock import repeated, timed, typical
+from .clock import BUSY, repeated, settle_memory, timed, typical, watched
 from .probes import Probe, probes, time_probe
 
-FORMAT = 1
+FORMAT = 2
 ROUNDS = 2
 """Each layer is timed so often, with all the others between, and the fastest counts."""
 LIMIT = 60.0
@@ -58,7 +59,7 @@ def calibration(
     `threads` None is as many as torch uses; with fewer, only such layers are timed as the engine gives so few threads.
     `folder` None is `$NEOCOG_CACHE`, or `neocog` in the user's cache folder. `report` is told what is being done.
     What is damaged, of another machine, of another version or of other layers than those `chosen` is measured again.
-    Raises NeocogError for an unknown device or dtype, and RunError where the folder cannot be written.
+    Raises NeocogError for an unknown device or dtype.
     """
     check_dtype(dtype)
     place = pick_device(device)
@@ -77,9 +78,22 @@ def calibration(
     path = _cache_folder(folder) / f"calibration-{_digest(key)}.json"
     found = _read(path, key)
     if found is None:
-        found = calibrate(dtype, count, place, chosen=layers, report=report)
-        write_atomically(path, json.dumps({"key": key, "calibration": found.as_dict()}, indent=1).encode())
+        tell = report or (lambda text: None)
+        with watched() as load:
+            found = calibrate(dtype, count, place, chosen=layers, report=tell)
+        _keep(path, json.dumps({"key": key, "calibration": found.as_dict()}, indent=1), tell)
+        if (load.others or 0.0) > BUSY:
+            tell(f"other programs used {load.others:.1f} cores meanwhile: to measure again, remove that file")
     return found
+
+
+def _keep(path: Path, content: str, tell: Report) -> None:
+    """Write the file; where that cannot be done, what was measured is still good for this time."""
+    try:
+        write_atomically(path, content.encode())
+        tell(f"kept in {path}")
+    except RunError as error:
+        tell(str(error))
 
 
 def _cache_folder(folder: str | Path | None) -> Path:
@@ -124,15 +138,15 @@ def calibrate(
     device: torch.device,
     *,
     chosen: Sequence[Probe],
-    report: Report | None = None,
+    report: Report,
 ) -> Calibration:
     """Measure those layers, and what is not a layer's, with so many threads."""
-    tell = report or (lambda text: None)
+    settle_memory()
     with threads(count):
-        tell(f"measuring {machine_name(device)}, {count} thread{'s' * (count > 1)}, {dtype}: memory and peak")
+        named = f"{machine_name(device)}, {count} thread{'s' * (count > 1)}, {dtype}"
+        report(f"measuring this machine once, for some 20 s: {named}")
         page, bandwidth, flops = _page(device), _bandwidth(device), _peak(dtype, device)
-        times = _timed(chosen, dtype, device, tell)
-        tell("the optimizer's update, and a step of nothing much")
+        times = _timed(chosen, dtype, device, report)
         measured = Calibration(
             machine=machine_name(device),
             threads=count,
@@ -155,11 +169,11 @@ def _timed(chosen: Sequence[Probe], dtype: str, device: torch.device, tell: Repo
     found: dict[Probe, Times] = {}
     end = perf_counter() + LIMIT
     for turn in range(ROUNDS):
-        for k, probe in enumerate(chosen):
+        tell(f"  {len(chosen)} layers, round {turn + 1} of {ROUNDS}")
+        for probe in chosen:
             if perf_counter() > end:
-                tell(f"{LIMIT:.0f} s are over in round {turn + 1}: {len(found)} of {len(chosen)} layers were timed")
+                tell(f"  {LIMIT:.0f} s are over in round {turn + 1}: {len(found)} of {len(chosen)} layers were timed")
                 return found
-            tell(f"layers, round {turn + 1}/{ROUNDS}, {k + 1}/{len(chosen)}: {probe}")
             times = time_probe(probe, dtype, device)
             found[probe] = {which: min(t, found.get(probe, times)[which]) for which, t in times.items()}
     return found

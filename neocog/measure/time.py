@@ -21,12 +21,10 @@ from ..plan.tables import duration
 from ..plan.time import StepTime, step_time
 from ..torch_engine.trainer import TorchTrainer, pick_threads
 from .calibration import Report, calibration
-from .clock import repeated, synchronise, typical, watched
+from .clock import BUSY, repeated, settle_memory, synchronise, typical, watched
 
 REST, UPDATE = -1, -2
 """What is marked as no layer's time."""
-BUSY = 0.2
-"""With so many cores used by other programs, times are worth a warning."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +118,7 @@ def compare(
 
 def measure(plan: Plan, mode: str = "training", device: str = "auto", *, seconds: float = 2.0) -> Measured:
     """Run the engine's own step on random images, whole and then with a look at the clock between layers."""
+    settle_memory()
     trainer = _trainer(plan, mode, device)
     place = torch.device(trainer.device)
     run = _step(trainer, plan, mode)
