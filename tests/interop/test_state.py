@@ -6,6 +6,8 @@ import json
 import os
 import pickle
 import struct
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from safetensors.torch import save_file
 
 from neocog import ModelFileError
 from neocog.interop.weights import unpickle
-from neocog.interop.weights.state import opened
+from neocog.interop.weights.state import READER, opened
 
 
 class Payload:
@@ -101,6 +103,15 @@ def test_an_archive_that_unfolds_to_more_than_its_size_takes_no_memory(tmp_path)
             bomb.writestr(entry.filename, content, zipfile.ZIP_DEFLATED, compresslevel=1)
     assert (tmp_path / "w.pth").stat().st_size < 2**23
     assert "this file cannot be read as weights: it " in refusal(tmp_path / "w.pth")
+
+
+@pytest.mark.slow
+def test_the_reader_lives_with_stricter_limits_that_are_there_already(tmp_path):
+    torch.save(STATE, tmp_path / "w.pth")
+    command = f"ulimit -t 60 -f 100; exec '{sys.executable}' -P '{READER}' '{tmp_path / 'w.pth'}'"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b'"conv1.weight"' in done.stdout
 
 
 @pytest.mark.slow

@@ -61,11 +61,8 @@ def import_weights(
         if "" in report.unused_by_reason() and not partial:
             _check_owner(report, state, where)
         places = chosen.places(net)
-        started = initialise(net) if report.unmatched else {}
-        values = {
-            name: started[name] if name in report.unmatched else _from_place(place, state)
-            for name, place in places.items()
-        }
+        values = initialise(net) if report.unmatched else {}
+        values |= {name: _from_place(places[name], state) for name in report.matched}
     record = {"imported": {"layout": report.layout, "file": Path(where).name, "initialised": list(report.unmatched)}}
     names = tuple(classes) if classes is not None else tuple(f"class {k}" for k in range(net.shapes[-1].channels))
     return Model(net, values, chosen.preprocessing(net), names, "cross-entropy", record), report

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -88,21 +88,21 @@ def compare(one: NameMap, network: Network, state: State) -> Report:
     """How a state dict fits a network under a map, by names, shapes and types alone: no value is read."""
     places = one.places(network)
     found = {name: state.arrays[place.name] for name, place in places.items() if place.name in state.arrays}
-    matched = tuple(name for name, stored in found.items() if fits(stored, places[name]))
+    matched = {name: stored for name, stored in found.items() if fits(stored, places[name])}
     used = {place.name for place in places.values()}
     return Report(
         network=one.network,
         layout=one.layout,
-        matched=matched,
+        matched=tuple(matched),
         mismatched=tuple(
             Mismatch(name, str(Stored("float32", places[name].shape, stored.read)), places[name].name, str(stored))
             for name, stored in found.items()
-            if name not in set(matched)
+            if name not in matched
         ),
         missing=tuple(Missing(name, place.name) for name, place in places.items() if name not in found),
         unused=tuple(Unused(name, one.why_unused(name)) for name in state.arrays if name not in used),
         ignored=state.ignored,
-        notes=(*state.notes, *_converted(matched, found), *filter(None, [one.note])),
+        notes=(*state.notes, *_converted(matched), *filter(None, [one.note])),
     )
 
 
@@ -111,10 +111,8 @@ def fits(stored: Stored, place: Place) -> bool:
     return stored.shape == place.shape and stored.is_floating
 
 
-def _converted(matched: tuple[str, ...], found: Mapping[str, Stored]) -> list[str]:
+def _converted(matched: Mapping[str, Stored]) -> list[str]:
     """What other types were made float32."""
-    counts: defaultdict[str, int] = defaultdict(int)
-    for name in matched:
-        counts[found[name].dtype] += 1
-    counts.pop("float32", None)
+    counts = Counter(stored.dtype for stored in matched.values())
+    del counts["float32"]
     return [f"converted to float32 from {dtype}: {count} of {len(matched)} arrays" for dtype, count in counts.items()]

@@ -69,6 +69,8 @@ def restrict(size: int) -> None:
             in_use = int(status.read().split()[0]) * resource.getpagesize()
         limits[resource.RLIMIT_AS] = in_use + 3 * size + 256 * MIB
     for kind, limit in limits.items():
+        hard = resource.getrlimit(kind)[1]  # which nobody may raise, and -1 is none
+        limit = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
         resource.setrlimit(kind, (limit, limit))
 
 
