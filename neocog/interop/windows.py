@@ -120,19 +120,21 @@ def max_pool(op: Operation) -> Recognised:
 
 
 def avg_pool(op: Operation) -> Recognised:
-    """`AVGPOOL`, whose padding counts in the mean."""
+    """`AVGPOOL`: zeros of `F.pad` before it count in the mean, its own padding may not."""
     kernel, own = _per_axis(op, "kernel_size"), _per_axis(op, "padding")
     x, before, after = _zeros_around(op["input"])
     divisor = op.arguments.get("divisor_override")  # which sequences do not have
-    if before != after or divisor is not None or (any(own) and not op["count_include_pad"]):
-        counted = f"count_include_pad={op['count_include_pad']}, divisor_override={divisor}"
+    counts = not any(own) or op["count_include_pad"]
+    if before != after or divisor is not None or (any(before) and not counts):
         raise NeocogError(
-            "AVGPOOL pads both sides alike and divides by the whole window, padding included",
-            received=f"{write_dims(before)} before, {write_dims(after)} after, padding={write_dims(own)}, {counted}",
-            hint="count_include_pad=True, or no padding",
+            "AVGPOOL pads both sides alike, and either all of its padding counts in the mean or none",
+            received=f"{write_dims(before)} before, {write_dims(after)} after, padding={write_dims(own)}, "
+            f"count_include_pad={op['count_include_pad']}, divisor_override={divisor}",
+            hint="padding in the pooling itself",
         )
     padding = uniform(tuple(p + q for p, q in zip(own, before, strict=True)))
-    return Recognised(fitted(AvgPool(uniform(kernel), uniform(tuple(op["stride"]) or kernel), padding), x, op), (x,))
+    layer = AvgPool(uniform(kernel), uniform(tuple(op["stride"]) or kernel), padding, zeros=counts)
+    return Recognised(fitted(layer, x, op), (x,))
 
 
 def adaptive_pool(op: Operation) -> Recognised:

@@ -54,6 +54,12 @@ FORMS: dict[str, tuple[str, nn.Module, str]] = {
     ),
     "ceil mode": ("8x8x2", nn.MaxPool2d(3, 2, ceil_mode=True), "fit=ceil POOL3(S=2)"),
     "a mean with its padding": ("6x6x2", nn.Sequential(nn.ZeroPad2d(1), nn.AvgPool2d(2)), "AVGPOOL2(P=1)"),
+    "a mean without its padding": (
+        "6x6x2",
+        nn.AvgPool2d(3, 1, 1, count_include_pad=False),
+        "AVGPOOL3(S=1, P=1, ZEROS=no)",
+    ),
+    "a mean without padding": ("6x6x2", nn.AvgPool2d(2, count_include_pad=False), "AVGPOOL2"),
     "a mean that hangs": ("8x8x2", nn.AvgPool2d(3, 2, ceil_mode=True), "fit=ceil AVGPOOL3(S=2)"),
     "adaptive mean that divides": ("6x8x2", nn.AdaptiveAvgPool2d((3, 2)), "AVGPOOL2x4"),
     "adaptive maximum that divides": ("6x6x2", nn.AdaptiveMaxPool2d(2), "POOL3"),

@@ -60,8 +60,11 @@ REFUSED: dict[str, tuple[nn.Module, str]] = {
     ),
     "output padding": (nn.ConvTranspose2d(2, 2, 3, 2, 1, output_padding=1), "received: output_padding=1x1, groups=1"),
     "dilated pooling": (nn.MaxPool2d(2, dilation=2), "POOL has no dilation"),
-    "padding that is not counted": (nn.AvgPool2d(3, padding=1, count_include_pad=False), "count_include_pad=True"),
-    "another divisor": (nn.AvgPool2d(2, divisor_override=3), "divides by the whole window"),
+    "padding of which half counts": (
+        nn.Sequential(nn.ZeroPad2d(1), nn.AvgPool2d(3, padding=1, count_include_pad=False)),
+        "received: 1x1 before, 1x1 after, padding=1x1, count_include_pad=False",
+    ),
+    "another divisor": (nn.AvgPool2d(2, divisor_override=3), "divisor_override=3"),
     "bins of unequal size": (nn.AdaptiveAvgPool2d(3), "received: 8x8 into 3x3"),
     "mean of rows": (Forward(lambda x: x.mean(2, keepdim=True)), "over all positions of a volume"),
     "largest of two": (Forward(lambda x: torch.max(x, x.tanh())), "max is read where"),
