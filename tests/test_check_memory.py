@@ -5,12 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 from itertools import pairwise
-from pathlib import PurePosixPath
 
 import pytest
 
 from neocog import Network
-from neocog.check import check_network, free_bytes, needed_bytes
+from neocog.check import check_network, needed_bytes
 
 MIB = 2**20
 
@@ -25,23 +24,6 @@ def test_volumes_and_windows_grow_with_the_batch_and_weights_do_not():
     needs = [needed_bytes(network.plan(batch=batch)) for batch in (1, 2, 3)]
     an_image = 8 * (7 * (8 * 8 * (3 + 4 + 4)) + 2.5 * (27 * 8 * 8))
     assert [b - a for a, b in pairwise(needs)] == [an_image, an_image]
-
-
-@pytest.mark.parametrize(
-    ("machine", "container", "free"),
-    [
-        ("MemTotal: 9000 kB\nMemAvailable: 2048 kB\n", "max\n", 2048 * 1024),
-        ("MemTotal: 9000 kB\nMemAvailable: 2048 kB\n", "1048576\n", 1048576),
-        ("MemTotal: 9000 kB\n", None, None),
-        (None, None, None),
-    ],
-)
-def test_free_memory_is_the_machines_or_the_containers(monkeypatch, tmp_path, machine, container, free):
-    for name, text in (("meminfo", machine), ("memory.max", container)):
-        if text is not None:
-            (tmp_path / name).write_text(text, encoding="ascii")
-    monkeypatch.setattr("neocog.check.memory.Path", lambda path: tmp_path / PurePosixPath(path).name)
-    assert free_bytes() == free
 
 
 PEAK = """

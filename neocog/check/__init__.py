@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from .case import Comparison, Finding
 from .layer_checks import Check, layer_checks
-from .memory import free_bytes, needed_bytes
+from .memory import needed_bytes
 from .network_check import Row, Watch, check_network
 
 __all__ = [
@@ -25,7 +25,6 @@ __all__ = [
     "Row",
     "Watch",
     "check_network",
-    "free_bytes",
     "layer_checks",
     "needed_bytes",
 ]

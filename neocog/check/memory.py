@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-from pathlib import Path
-
 from ..plan import Plan
 
 PARAMETERS, VOLUMES, WINDOWS = 7.0, 7.0, 2.5
@@ -22,14 +19,3 @@ def needed_bytes(plan: Plan) -> int:
     volumes, windows = (plan.totals[kind] * plan.batch for kind in ("volumes", "im2col"))
     weights = plan.totals["parameters"] + plan.totals["fixed"]
     return LIBRARIES + int(8 * (PARAMETERS * weights + VOLUMES * volumes + WINDOWS * windows))
-
-
-def free_bytes() -> int | None:
-    """What this process can still have: the machine's free memory or its container's limit; None if unknown."""
-    found = []
-    with suppress(OSError, ValueError, StopIteration):
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        found.append(1024 * int(next(line.split()[1] for line in lines if line.startswith("MemAvailable:"))))
-    with suppress(OSError, ValueError):  # "max" is no number: no limit
-        found.append(int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii")))
-    return min(found, default=None)

@@ -130,6 +130,14 @@ class SpatialPyramid(nn.Module):
         return _as_volume(torch.cat([pool(x).flatten(1) for pool in self.pools], dim=1), like=x)
 
 
+class GroupNorm(nn.GroupNorm):
+    """`nn.GroupNorm` for images too: its backward pass (torch 2.13) crashes where they are channels last."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """An input that needs no gradient, as images do not, is laid out channels first."""
+        return super().forward(input if input.requires_grad else input.contiguous())
+
+
 class Linear(nn.Linear):
     """`nn.Linear` on a flattened volume: (N, C, *size) -> (N, K, 1, ...)."""
 

@@ -126,7 +126,7 @@ class GroupNorm(Layer):
         return Footprint(keeps_input=True, extra=2 * run.images * self.groups * value_bytes)
 
     def module(self, *inputs: Shape) -> nn.Module:
-        """`nn.GroupNorm`."""
-        from torch import nn
+        """`nn.GroupNorm`, kept from a crash where its input needs no gradient."""
+        from . import _modules
 
-        return nn.GroupNorm(self.groups, inputs[0].channels, eps=self.eps, affine=self.affine)
+        return _modules.GroupNorm(self.groups, inputs[0].channels, eps=self.eps, affine=self.affine)

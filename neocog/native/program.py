@@ -15,6 +15,7 @@ from .gather import Accumulators, Gather, GatherKernel, Source, Weights
 from .jit import Machine
 from .kernel import Access, Function, Index, Value
 from .layout import Arena, Margins, Volume, extent
+from .phases import Phase, phases_of, reach
 from .stages import Input, Stage, stages_of
 from .weight_gradient import LanesHoldChannels, WeightGradient, lanes_hold_images
 
@@ -107,7 +108,7 @@ class Program:
         return placed
 
     def _place_training(self, placed: Placed, stage: Stage) -> None:
-        placed.g = self.arena.volume(stage.sums, _reach(stage))
+        placed.g = self.arena.volume(stage.sums, reach(stage))
         if stage.ending.pools:
             placed.where = self.arena.take(-(-stage.output.elements // 4))
         channels_in, channels_out = stage.inputs.channels // stage.groups, stage.sums.channels // stage.groups
@@ -271,7 +272,7 @@ class Program:
             self._inputs_of_whole_volume(placed, stage, source)
             return
         for group, region in enumerate(placed.weights):
-            for phase in _phases(stage):
+            for phase in phases_of(stage):
                 self._inputs_of_phase(placed, stage, source, group, region, phase)
         source.written = True
 
@@ -360,53 +361,6 @@ class Program:
 
         function = self.add("inputs", partial(kernel.build, buffers=sink.buffers, epilogue=ending))
         self.backward.append(Call(function, {"x": self._at(placed.g, channel), "w": packed} | places))
-
-
-@dataclass(frozen=True)
-class Phase:
-    """The input positions that have one remainder by the stride, and the taps that read them: (offset in g, tap)."""
-
-    first: tuple[int, int]
-    size: tuple[int, int]
-    rows: tuple[tuple[int, int], ...]
-    columns: tuple[tuple[int, int], ...]
-
-
-def _phases(stage: Stage) -> list[Phase]:
-    """One phase for each remainder on both axes."""
-    frame = stage.frame
-    axes = [
-        [_along_axis(*axis, remainder) for remainder in range(min(axis[0], axis[4]))]
-        for axis in zip(frame.stride, frame.kernel, frame.dilation, frame.padding, extent(stage.inputs), strict=True)
-    ]
-    return [
-        Phase((y, x), (height, width), rows, columns) for y, height, rows in axes[0] for x, width, columns in axes[1]
-    ]
-
-
-def _along_axis(
-    stride: int, kernel: int, dilation: int, padding: int, size: int, remainder: int
-) -> tuple[int, int, tuple[tuple[int, int], ...]]:
-    """Of positions remainder, remainder + stride, ...: how many there are, and which taps read them from where in g."""
-    reached = (remainder + padding - k * dilation for k in range(kernel))
-    taps = [(place // stride, k) for k, place in enumerate(reached) if place % stride == 0]
-    return remainder, len(range(remainder, size, stride)), tuple(sorted(taps))
-
-
-def _reach(stage: Stage) -> Margins:
-    """The zeros that the gather of the input's gradient reads around g."""
-    height, width = extent(stage.sums)
-    margins = Margins()
-    if math.prod((height, width)) == 1 and stage.frame.kernel == extent(stage.inputs):
-        return margins
-    for phase in _phases(stage):
-        low = [max(0, *(-offset for offset, _ in taps), 0) for taps in (phase.rows, phase.columns)]
-        high = [
-            max(0, *(offset + count - size for offset, _ in taps), 0)
-            for taps, count, size in zip((phase.rows, phase.columns), phase.size, (height, width), strict=True)
-        ]
-        margins = margins.with_(Margins(low[0], low[1], high[0], high[1]))
-    return margins
 
 
 def _source(volume: Volume) -> Source:

@@ -29,6 +29,13 @@ def not_covered(network: Network, loss: str, optimizer: str) -> str:
     return "" if optimizer in OPTIMIZERS else f"no kernel for the optimizer {optimizer}"
 
 
+def _cores() -> int:
+    """The processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # Linux
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 class NativeTrainer:
     """A network, its weights and an optimizer as machine code, changed one mini-batch at a time.
 
@@ -53,7 +60,7 @@ class NativeTrainer:
         threads: int | None = None,
     ) -> None:
         small = network.plan().totals["macs"] * batch_size < SMALL_STEP_MACS
-        self.threads = threads or (1 if small else len(os.sched_getaffinity(0)))
+        self.threads = threads or (1 if small else _cores())
         self.network, self.momentum = network, momentum if optimizer != "sgd" else 0.0
         self.weight_decay = weight_decay
         self._network = NativeNetwork(network, self.threads, nesterov=optimizer == "nesterov")

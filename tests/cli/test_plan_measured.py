@@ -5,24 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
+from made_up import MACHINE
 
 from neocog.cli import plan_measured
-from neocog.plan.calibration import Calibration
 
 NET = "INPUT[6x6x2] -> CONV3-4 -> RELU -> POOL2 -> FC3"
-MACHINE = Calibration(
-    machine="one made up",
-    threads=1,
-    dtype="float32",
-    flops=1e9,
-    bandwidth=((1e3, 1e9), (1e9, 1e9)),
-    overhead={},
-    page=0.0,
-    step={"inference": 1e-6, "training": 3e-6},
-    update={"momentum": 1e-8},
-    update_array=1e-7,
-    samples=(),
-)
 
 
 @pytest.fixture(autouse=True)

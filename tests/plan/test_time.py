@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_up import MACHINE
 
 from neocog import NeocogError, Network, zoo
 from neocog.plan.budgets import BudgetError, budgets
@@ -14,22 +15,6 @@ from neocog.plan.time import MODES, step_time
 from neocog.plan.work import NEW_PAGES, PASSES, work
 
 NET = "INPUT[6x6x2] -> CONV3-4 -> RELU -> POOL2 -> FC3"  # 187 parameters in 4 arrays
-
-# A machine that computes 1e9 operations and moves 1e9 bytes a second, and whose convolutions take twice as long.
-SLOW = Sample("CONV", (6.0, 1.0, 4.0, 2.0, 3.0, 0.0, 0.0), {"inference": 2.0, "forward": 2.0, "parameters": 2.0})
-MACHINE = Calibration(
-    machine="one made up",
-    threads=1,
-    dtype="float32",
-    flops=1e9,
-    bandwidth=((1e3, 1e9), (1e9, 1e9)),
-    overhead={},
-    page=0.0,
-    step={"inference": 1e-6, "training": 3e-6},
-    update={"momentum": 1e-8, "sgd": 5e-9},
-    update_array=1e-7,
-    samples=(SLOW,),
-)
 
 
 def microseconds(values):

@@ -106,6 +106,18 @@ def test_side_branches_do_not_run_at_prediction():
     np.testing.assert_allclose(scores, forward(WITH_SIDES, made.weights(), X).output, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("before", ["", "POOL2 -> ", "FILTER(mean) -> "])
+def test_groups_of_the_images_themselves_are_normalized(before):  # torch's own module ends the process here
+    network = Network.parse(f"INPUT[6x6x4] -> {before}GROUPNORM(G=2) -> FC4")
+    x = RNG.standard_normal((8, 4, 6, 6)).astype(np.float32)
+    made = trainer(network, optimizer="sgd")
+    start = made.weights()
+    made.step(x, LABELS, lr=0.1)
+    trace = forward(network, start, x)
+    _, grads = backward(trace, LOSSES["cross-entropy"].gradient(trace.output, LABELS))
+    close(made.weights(), {name: start[name] - 0.1 * grad for name, grad in grads.items()})
+
+
 def test_norms_and_fixed_arrays_do_not_decay_either():
     network = Network.parse("INPUT[6x6x1] -> CONV3-3 -> BN -> PRELU -> FC84 -> RBF10")
     module = network.build()

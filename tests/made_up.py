@@ -1,0 +1,21 @@
+"""A machine made up, so that predicted times are numbers that a person can work out."""
+
+from __future__ import annotations
+
+from neocog.plan.calibration import Calibration, Sample
+
+# A machine that computes 1e9 operations and moves 1e9 bytes a second, and whose convolutions take twice as long.
+SLOW = Sample("CONV", (6.0, 1.0, 4.0, 2.0, 3.0, 0.0, 0.0), {"inference": 2.0, "forward": 2.0, "parameters": 2.0})
+MACHINE = Calibration(
+    machine="one made up",
+    threads=1,
+    dtype="float32",
+    flops=1e9,
+    bandwidth=((1e3, 1e9), (1e9, 1e9)),
+    overhead={},
+    page=0.0,
+    step={"inference": 1e-6, "training": 3e-6},
+    update={"momentum": 1e-8, "sgd": 5e-9},
+    update_array=1e-7,
+    samples=(SLOW,),
+)
