@@ -134,8 +134,9 @@ class GroupNorm(nn.GroupNorm):
     """`nn.GroupNorm` for images too: its backward pass (torch 2.13) crashes where they are channels last."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """An input that needs no gradient, as images do not, is laid out channels first."""
-        return super().forward(input if input.requires_grad else input.contiguous())
+        """In training, an input that needs no gradient, as images do not, is laid out channels first."""
+        crashes = torch.is_grad_enabled() and not input.requires_grad
+        return super().forward(input.contiguous() if crashes else input)
 
 
 class Linear(nn.Linear):
