@@ -17,5 +17,7 @@ MACHINE = Calibration(
     step={"inference": 1e-6, "training": 3e-6},
     update={"momentum": 1e-8, "sgd": 5e-9},
     update_array=1e-7,
+    together={},
+    spread={},
     samples=(SLOW,),
 )

@@ -6,9 +6,11 @@ import hashlib
 import json
 import os
 import platform
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 from time import perf_counter
 from typing import Any
 
@@ -28,14 +30,16 @@ from ..torch_engine.trainer import (
     check_dtype,
     make_optimizer,
     pick_device,
+    pick_threads,
     threads,
 )
 from .clock import BUSY, repeated, settle_memory, timed, typical, watched
 from .probes import Probe, probes, time_probe
+from .rehearsal import Rehearsal, rehearsals, rehearse
 
-FORMAT = 2
+FORMAT = 3
 ROUNDS = 2
-"""Each layer is timed so often, with all the others between, and the fastest counts."""
+"""Each layer is timed so often, with all the others between, and the mean counts."""
 LIMIT = 60.0
 """Seconds after which no further layer is timed."""
 LARGE = 128 * 2**20
@@ -66,6 +70,7 @@ def calibration(
     count = threads or torch.get_num_threads()
     most = SMALL_STEP_MACS if count < torch.get_num_threads() else None
     layers = probes(most) if chosen is None else chosen
+    steps = [r for r in rehearsals() if pick_threads(r.network, r.batch) == count] if chosen is None else []
     key = {
         "format": FORMAT,
         "machine": machine_name(place),
@@ -74,13 +79,14 @@ def calibration(
         "threads": count,
         "dtype": dtype,
         "layers": _digest([str(probe) for probe in layers]),
+        "networks": _digest([(str(step.network), step.batch) for step in steps]),
     }
     path = _cache_folder(folder) / f"calibration-{_digest(key)}.json"
     found = _read(path, key)
     if found is None:
         tell = report or (lambda text: None)
         with watched() as load:
-            found = calibrate(dtype, count, place, chosen=layers, report=tell)
+            found = calibrate(dtype, count, place, chosen=layers, rehearsed=steps, report=tell)
         _keep(path, json.dumps({"key": key, "calibration": found.as_dict()}, indent=1), tell)
         if (load.others or 0.0) > BUSY:
             tell(f"other programs used {load.others:.1f} cores meanwhile: to measure again, remove that file")
@@ -138,13 +144,14 @@ def calibrate(
     device: torch.device,
     *,
     chosen: Sequence[Probe],
+    rehearsed: Sequence[Rehearsal],
     report: Report,
 ) -> Calibration:
-    """Measure those layers, and what is not a layer's, with so many threads."""
+    """Measure those layers and steps, and what is not a layer's, with so many threads."""
     settle_memory()
     with threads(count):
         named = f"{machine_name(device)}, {count} thread{'s' * (count > 1)}, {dtype}"
-        report(f"measuring this machine once, for some 20 s: {named}")
+        report(f"measuring this machine once, for some 40 s: {named}")
         page, bandwidth, flops = _page(device), _bandwidth(device), _peak(dtype, device)
         times = _timed(chosen, dtype, device, report)
         measured = Calibration(
@@ -158,25 +165,32 @@ def calibrate(
             step={"inference": 0.0, "training": 0.0},
             update={name: _update(name, device, arrays=1, size=LARGE // 4) / (LARGE // 4) for name in OPTIMIZERS},
             update_array=_update("nesterov", device, arrays=100, size=8) / 100,
+            together={},
+            spread={},
             samples=(),
         )
         measured = replace(measured, samples=tuple(_samples(times, measured)))
-        return replace(measured, step=_step(measured, dtype, device))
+        measured = replace(measured, step=_step(measured, dtype, device))
+        together, spread = rehearse(rehearsed, measured, device, report)
+        return replace(measured, together=together, spread=spread)
 
 
 def _timed(chosen: Sequence[Probe], dtype: str, device: torch.device, tell: Report) -> dict[Probe, Times]:
-    """The fastest of several rounds over all probes: what disturbs one round will have passed in another."""
-    found: dict[Probe, Times] = {}
+    """The mean of several rounds over all probes: a machine runs faster at one time than at another."""
+    found: dict[Probe, list[Times]] = defaultdict(list)
     end = perf_counter() + LIMIT
     for turn in range(ROUNDS):
         tell(f"  {len(chosen)} layers, round {turn + 1} of {ROUNDS}")
         for probe in chosen:
             if perf_counter() > end:
                 tell(f"  {LIMIT:.0f} s are over in round {turn + 1}: {len(found)} of {len(chosen)} layers were timed")
-                return found
-            times = time_probe(probe, dtype, device)
-            found[probe] = {which: min(t, found.get(probe, times)[which]) for which, t in times.items()}
-    return found
+                return _mean(found)
+            found[probe].append(time_probe(probe, dtype, device))
+    return _mean(found)
+
+
+def _mean(found: Mapping[Probe, Sequence[Times]]) -> dict[Probe, Times]:
+    return {probe: {which: fmean(t[which] for t in rounds) for which in rounds[0]} for probe, rounds in found.items()}
 
 
 def _samples(times: Mapping[Probe, Times], expecting: Calibration) -> Iterator[Sample]:

@@ -6,6 +6,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 
 import torch
 from torch import Tensor
@@ -16,10 +17,12 @@ from ..layers import BY_OP, LAYERS
 from ..network import Network
 from ..plan.work import FREE, PASSES, Work, work
 from ..torch_engine.trainer import precision
-from .clock import repeated
+from .clock import repeated, typical
 
 SECONDS = 0.006
 """How long each pass is repeated."""
+COLD, COPIES = 128 * 2**20, 8
+"""Bytes that copies of a layer take up, but not more than so many copies: small networks stay in the cache."""
 KEPT = 16 * 2**20
 """Bytes of outputs that are kept: in training each is written to memory that was last used long ago."""
 
@@ -51,11 +54,14 @@ FULLY_CONNECTED = """
 """
 """At batch 1 bound by reading the weights, at 512 by multiplying."""
 
-SIZES = "1 4x4x16 | 1 8x8x64 | 64 28x28x6 | 16 16x16x64 | 64 32x32x16 | 8 56x56x64 | 11 112x112x64"
+SIZES = """
+1 4x4x16  | 1 8x8x64    | 64 28x28x6 | 16 16x16x64 | 64 32x32x16 | 4 32x32x16 | 2 14x14x256 | 12 16x16x32
+8 56x56x64 | 11 112x112x64
+"""
 """Volumes for each level of memory, one with few maps; the last has new pages. The first of them for these layers."""
 COMMON = {
-    "RELU": 7, "BN": 7, "ADD": 7, "CONCAT": 7, "POOL2": 7, "POOL3(S=2, fit=ceil)": 7, "POOL3(S=1, P=1)": 6,
-    "AVGPOOL2": 6, "AVGPOOL3(S=1, P=1)": 6, "GAP": 6, "DROPOUT": 6, "SHORTCUT(K=128)": 6, "LRN": 5,
+    "RELU": 10, "BN": 10, "ADD": 10, "CONCAT": 10, "POOL2": 10, "POOL3(S=2, fit=ceil)": 10, "POOL3(S=1, P=1)": 9,
+    "AVGPOOL2": 6, "AVGPOOL3(S=1, P=1)": 6, "GAP": 9, "DROPOUT": 9, "SHORTCUT(K=128)": 6, "LRN": 9,
 }  # fmt: skip
 OTHERS = ((1, "4x4x16"), (4, "16x16x64"))
 """Volumes for the first example of every other layer that does anything; the example's own where these do not fit."""
@@ -97,7 +103,7 @@ def _listed(table: str) -> Iterator[Probe]:
 
 
 def _common() -> Iterator[Probe]:
-    sizes = [size.split() for size in SIZES.split("|")]
+    sizes = [size.split() for size in SIZES.strip().replace("\n", "|").split("|")]
     for token, count in COMMON.items():
         yield from (_probe(token, shape, int(batch)) for batch, shape in sizes[:count])
 
@@ -127,46 +133,74 @@ def _probe(token: str, shape: str, batch: int) -> Probe:
 
 
 def time_probe(probe: Probe, dtype: str, device: torch.device) -> dict[str, float]:
-    """Seconds of each pass that the layer has, the fastest of a few, in the memory format and precision of training."""
+    """Typical seconds of each pass that the layer has, in the memory format and precision of training."""
     passes = _passes(probe, dtype, device)
-    return {which: min(repeated(run, device, SECONDS, least=1)) for which, run in passes}
+    return {which: typical(repeated(run, device, SECONDS, least=1)) for which, run in passes}
 
 
 def _passes(probe: Probe, dtype: str, device: torch.device) -> Iterator[tuple[str, Callable[[], object]]]:
     works = probe.works(dtype)
-    module = probe.layer.module(*probe.inputs).to(device)
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.copy_(_values(parameter.shape))
-    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack this form
-    xs = [_volume(shape, probe.batch, dtype, device) for shape in probe.inputs]
-    if not xs:  # INPUT stands for bringing a batch of images into the memory format
+    if not probe.inputs:  # INPUT stands for bringing a batch of images into the memory format
         images = _values((probe.batch, probe.output.channels, *probe.output.spatial)).to(device)
         for which in ("inference", "forward"):
             yield which, lambda: images.contiguous(memory_format=torch.channels_last)
         return
+    xs = [_volume(shape, probe.batch, dtype, device) for shape in probe.inputs]
+    copies = [_Copy(probe, xs, device) for _ in range(_count(probe))]
+    turns = cycle(copies)
 
-    def run() -> Tensor:
+    def run(copy: _Copy, xs: Sequence[Tensor]) -> Tensor:
         with precision(dtype, device):
-            y: Tensor = module(*xs)
+            y: Tensor = copy.module(*xs)
         return y
 
-    module.eval()
+    for copy in copies:
+        copy.module.eval()
     with torch.inference_mode():
-        yield "inference", run
-    module.train()
-    for x in xs:
-        x.requires_grad_()
+        yield "inference", lambda: run(next(turns), xs)
+    for copy in copies:
+        copy.module.train()
     kept: deque[Tensor] = deque(maxlen=1 if works["forward"].flops else _kept(probe))
     while len(kept) < (kept.maxlen or 0):
-        kept.append(run())
-    yield "forward", lambda: kept.append(run())
-    y = run()
-    dy = torch.empty_like(y).copy_(_values(y.shape))
-    owned = [p for p in module.parameters() if p.requires_grad]
-    yield "backward", lambda: torch.autograd.grad(y, [*xs, *owned], dy, retain_graph=True)
-    if owned and works["parameters"].flops:
-        yield "parameters", lambda: torch.autograd.grad(y, owned, dy, retain_graph=True)
+        kept.append(run(copies[0], copies[0].xs))
+
+    def forward() -> None:
+        copy = next(turns)
+        kept.append(run(copy, copy.xs))
+
+    yield "forward", forward
+    for copy in copies:
+        copy.y = run(copy, copy.xs)
+    dy = torch.empty_like(copies[0].y).copy_(_values(copies[0].y.shape))
+
+    def gradients(of_input: bool) -> None:
+        copy = next(turns)
+        torch.autograd.grad(copy.y, [*copy.xs * of_input, *copy.owned], dy, retain_graph=True)
+
+    yield "backward", lambda: gradients(True)
+    if copies[0].owned and works["parameters"].flops:
+        yield "parameters", lambda: gradients(False)
+
+
+class _Copy:
+    """A layer with arrays of its own: in a network it finds its weights and inputs where others have been since."""
+
+    def __init__(self, probe: Probe, xs: Sequence[Tensor], device: torch.device) -> None:
+        self.module = probe.layer.module(*probe.inputs).to(device)
+        with torch.no_grad():
+            for parameter in self.module.parameters():
+                parameter.copy_(_values(parameter.shape))
+        self.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack this form
+        self.owned = [p for p in self.module.parameters() if p.requires_grad]
+        self.xs = [x.clone(memory_format=torch.preserve_format).requires_grad_() for x in xs]
+        self.y = xs[0]
+
+
+def _count(probe: Probe) -> int:
+    """How many copies take up `COLD`."""
+    arrays = sum(p.size for p in probe.layer.parameters(*probe.inputs).values())
+    arrays += sum(x.elements for x in probe.inputs) * probe.batch
+    return min(COPIES, 1 + COLD // (4 * arrays))
 
 
 def _kept(probe: Probe) -> int:

@@ -23,6 +23,8 @@ from numpy.typing import NDArray
 from .work import Work
 
 Vector = NDArray[np.float64]
+Together = tuple[float, float, float]
+"""What a pass takes in a network: weights of its seconds alone, of one for the pass itself, and of its bytes."""
 Kind = tuple[str, int]
 """Layers that can be compared: their word, and how many features they have."""
 
@@ -50,7 +52,8 @@ class Calibration:
     `flops` is the fastest rate seen, in operations a second; `bandwidth` pairs the bytes that a copy moves with
     bytes a second; `overhead` is seconds of a layer that is next to nothing, by op and pass; `page` is seconds a byte
     for memory fresh from the system; `step` is seconds outside layers and update, by `inference` and `training`;
-    `update` is seconds a parameter by optimizer, and `update_array` seconds for each array.
+    `update` is seconds a parameter by optimizer, and `update_array` seconds for each array. `together` has, for both
+    modes, the weights by which layers take longer one after the other, and `spread` how far steps were off by them.
     """
 
     machine: str
@@ -63,6 +66,8 @@ class Calibration:
     step: Mapping[str, float]
     update: Mapping[str, float]
     update_array: float
+    together: Mapping[str, Together]
+    spread: Mapping[str, float]
     samples: tuple[Sample, ...]
 
     def as_dict(self) -> dict[str, Any]:
@@ -74,12 +79,15 @@ class Calibration:
         """The calibration that `as_dict` wrote. Raises ValueError, TypeError or KeyError for anything else."""
         samples = tuple(Sample(s["op"], tuple(s["features"]), dict(s["slowness"])) for s in values["samples"])
         bandwidth = tuple((float(size), float(rate)) for size, rate in values["bandwidth"])
-        found = cls(**{**values, "samples": samples, "bandwidth": bandwidth})
+        together = {mode: (float(a), float(b), float(c)) for mode, (a, b, c) in values["together"].items()}
+        found = cls(**{**values, "samples": samples, "bandwidth": bandwidth, "together": together})
         rates = [found.flops, *(rate for pair in bandwidth for rate in pair)]
         rates += [value for sample in samples for value in sample.slowness.values()]
         costs = [found.page, found.update_array, *found.step.values(), *found.update.values()]
         costs += [value for passes in found.overhead.values() for value in passes.values()]
-        if not bandwidth or not all(0 < r < math.inf for r in rates) or not all(0 <= c < math.inf for c in costs):
+        costs += [*found.spread.values(), *(weight for w in together.values() for weight in (w[0], w[2]))]
+        likely = all(0 < r < math.inf for r in rates) and all(0 <= c < math.inf for c in costs)
+        if not bandwidth or not likely or not all(math.isfinite(w[1]) for w in together.values()):
             raise ValueError("rates are positive numbers, and costs are not negative")
         return found
 

@@ -25,6 +25,8 @@ from .work import PASSES, Work, work
 MODES = ("inference", "training")
 DRIFT = 0.1
 """How much faster or slower a whole machine runs from one minute to another, as a standard deviation of the log."""
+BY_THEMSELVES = (1.0, 0.0, 0.0)
+"""The weights of layers that do not disturb each other (`Calibration.together`)."""
 NORMAL_80 = 1.2816
 """Four fifths of a normal distribution lie within so many standard deviations."""
 
@@ -113,8 +115,10 @@ def step_time(plan: Plan, calibration: Calibration, mode: str = "training") -> S
             received=f"a plan for {plan.dtype}",
             hint=f"dtype={calibration.dtype}, or a calibration for {plan.dtype}",
         )
-    tasks = list(_inference(plan) if mode == "inference" else _training(plan))
+    tasks = _tasks(plan, mode)
     seconds, spread = _predicted([task for task, _, _ in tasks], plan, calibration)
+    seconds = _together(seconds, plan, calibration, mode)
+    spread = math.hypot(spread, calibration.spread.get(mode, 0.0))
     spent = np.zeros((2, len(plan.rows)))
     ideal = np.zeros(len(plan.rows))
     for task, row, backwards in tasks:
@@ -126,6 +130,26 @@ def step_time(plan: Plan, calibration: Calibration, mode: str = "training") -> S
     )
     update = _update(plan, calibration) if mode == "training" else 0.0
     return StepTime(mode, plan.batch, layers, update, calibration.step[mode], spread)
+
+
+def alone(plan: Plan, calibration: Calibration, mode: str) -> Vector:
+    """What `Calibration.together` weighs, added up over a step: seconds of the passes alone, passes, and bytes."""
+    tasks = [task for task, _, _ in _tasks(plan, mode)]
+    seconds, _ = _predicted(tasks, plan, calibration)
+    parts: Vector = np.array([_weighed(task, seconds[task], plan) for task in tasks])
+    total: Vector = parts.sum(axis=0)
+    return total
+
+
+def _weighed(task: Task, seconds: float, plan: Plan) -> tuple[float, float, float]:
+    return seconds, 1.0, task.work(plan.batch, plan.dtype).bytes
+
+
+def _together(alone: dict[Task, float], plan: Plan, calibration: Calibration, mode: str) -> dict[Task, float]:
+    """Seconds of each task among the others; none is faster than the roofline."""
+    weights = calibration.together.get(mode, BY_THEMSELVES)
+    found = {task: float(np.dot(weights, _weighed(task, seconds, plan))) for task, seconds in alone.items()}
+    return {task: max(t, calibration.ideal(task.work(plan.batch, plan.dtype))) for task, t in found.items()}
 
 
 class Task(NamedTuple):
@@ -143,6 +167,10 @@ class Task(NamedTuple):
 
 Placed = tuple[Task, int, bool]
 """A task, the row it belongs to, and whether it is on the way back."""
+
+
+def _tasks(plan: Plan, mode: str) -> list[Placed]:
+    return list(_inference(plan) if mode == "inference" else _training(plan))
 
 
 def _inference(plan: Plan) -> Iterator[Placed]:
@@ -206,9 +234,7 @@ def _growing(tasks: Sequence[Task], plan: Plan, calibration: Calibration) -> Vec
         return np.zeros(0)
     table = [calibration.seconds([t.work(b, plan.dtype) for t in tasks], tasks[0].which) for b in batches]
     rising = np.maximum.accumulate(np.array(table))
-    found = np.array([np.interp(plan.batch, batches, column) for column in rising.T])
-    slowed: Vector = np.maximum(found, [calibration.ideal(t.work(plan.batch, plan.dtype)) for t in tasks])
-    return slowed
+    return np.array([np.interp(plan.batch, batches, column) for column in rising.T])
 
 
 def _update(plan: Plan, calibration: Calibration) -> float:

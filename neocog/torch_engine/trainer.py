@@ -73,7 +73,7 @@ class TorchTrainer:
 
     def _step(self, x: NDArray[np.float32], labels: NDArray[np.int64], lr: float) -> tuple[float, int]:
         self.steps += 1
-        self.module.train()
+        self._switch(training=True)
         with (
             seeded(torch.device(self.device), _mixed(self.seed, self.steps)),
             precision(self.dtype, torch.device(self.device)),
@@ -102,7 +102,7 @@ class TorchTrainer:
 
     def scores(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """The network's output (N, K) as at prediction, for x (N, C, H, W)."""
-        self.module.eval()
+        self._switch(training=False)
         with threads(self.threads), torch.inference_mode(), precision(self.dtype, torch.device(self.device)):
             found: NDArray[np.float32] = self.module(self._tensor(x)).float().cpu().numpy()
         return found
@@ -113,13 +113,18 @@ class TorchTrainer:
 
     def first_non_finite(self, x: NDArray[np.float32]) -> str | None:
         """The name of the first layer whose output for x holds an infinity or a NaN; None if there is none."""
-        self.module.train()
+        self._switch(training=True)
         with torch.no_grad(), precision(self.dtype, torch.device(self.device)):
             outputs = self.module.run(self._tensor(x))
         for node, y in zip(self.module.network.nodes, outputs, strict=True):
             if not bool(torch.isfinite(y).all()):
                 return node.name
         return None
+
+    def _switch(self, *, training: bool) -> None:
+        """Have the layers behave as in training or as in prediction; telling each costs, so only where it changes."""
+        if self.module.training != training:
+            self.module.train(training)
 
     def _tensor(self, x: NDArray[np.float32]) -> Tensor:
         return torch.from_numpy(x).to(self.device).contiguous(memory_format=self._format)

@@ -26,7 +26,7 @@ def few() -> list[Probe]:
 
 @pytest.fixture(scope="module")
 def measured() -> Calibration:
-    return calibrate("float32", 1, CPU, chosen=few(), report=lambda text: None)
+    return calibrate("float32", 1, CPU, chosen=few(), rehearsed=[], report=lambda text: None)
 
 
 def test_a_calibration_of_few_layers_gives_positive_finite_numbers(measured):
@@ -103,10 +103,11 @@ def test_what_cannot_be_kept_is_used_all_the_same(counted, tmp_path, measured):
 def test_measuring_says_what_it_does(tmp_path):
     said = []
     calibration(folder=tmp_path, threads=1, chosen=few(), report=said.append)
-    assert said[0].startswith("measuring this machine once, for some 20 s: ")
+    assert said[0].startswith("measuring this machine once, for some 40 s: ")
     assert said[0].endswith(", 1 thread, float32")
     assert said[1:3] == ["  6 layers, round 1 of 2", "  6 layers, round 2 of 2"]
-    assert said[3].startswith(f"kept in {tmp_path}")
+    assert said[3] == "  0 networks"
+    assert said[4].startswith(f"kept in {tmp_path}")
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"key": 1}', '{"key": null, "calibration": {}}'])

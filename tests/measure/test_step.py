@@ -22,6 +22,8 @@ MACHINE = Calibration(
     step={"inference": 0.0, "training": 0.0},
     update={"momentum": 0.0},
     update_array=0.0,
+    together={},
+    spread={},
     samples=(),
 )
 

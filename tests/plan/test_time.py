@@ -148,3 +148,21 @@ def test_a_latency_that_is_exceeded_names_the_slowest_layer():
     )
     with pytest.raises(NeocogError, match="needs the calibration of a machine"):
         budgets(plan, {"latency": 1.0})
+
+
+def test_layers_take_longer_together_by_their_passes_and_bytes():
+    network = Network.parse("INPUT[4x4x1] -> RELU")
+    machine = replace(MACHINE, together={"inference": (2.0, 1e-6, 1e-9)}, spread={"inference": 0.3})
+    alone, among = (step_time(network.plan(), of, "inference") for of in (MACHINE, machine))
+    # 64 and 128 bytes at 1e9 a second: twice, and 1e-6 a pass, and once more the bytes
+    assert microseconds(t.forward for t in alone.layers) == [0.128, 0.128]
+    assert microseconds(t.forward for t in among.layers) == [0.256 + 1 + 0.128] * 2
+    assert among.spread == pytest.approx((alone.spread**2 + 0.3**2) ** 0.5)
+    assert step_time(network.plan(), machine) == step_time(network.plan(), MACHINE)
+
+
+def test_no_layer_is_faster_than_the_roofline_among_others():
+    network = Network.parse(NET)
+    machine = replace(MACHINE, together={"inference": (0.1, -1e-6, 0.0)})
+    step = step_time(network.plan(), machine, "inference")
+    assert [round(t.share, 6) for t in step.layers] == [1] * 5

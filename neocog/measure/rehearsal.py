@@ -1,0 +1,120 @@
+"""Whole networks that a calibration runs: how much longer layers take one after the other than each by itself.
+
+In a step each layer finds its input, its weights and its place to write where others have been since: in slower
+memory than when it is timed alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from ..initialise import initialise
+from ..losses import default_loss
+from ..network import Network
+from ..plan.calibration import Calibration, Together, Vector
+from ..plan.plan import Plan
+from ..plan.time import MODES, alone, step_time
+from ..torch_engine.trainer import TorchTrainer
+from .clock import repeated, typical
+
+SECONDS = 0.12
+"""How long each step is repeated."""
+
+NETWORKS = """
+64  INPUT[24x24x1] -> CONV5-8 -> RELU -> POOL2 -> CONV5-16 -> RELU -> POOL2 -> FC10
+640 INPUT[24x24x1] -> CONV5-8 -> RELU -> POOL2 -> CONV5-16 -> RELU -> POOL2 -> FC10
+1   INPUT[8x8x3] -> [CONV3-8 -> RELU]*3 -> POOL2 -> FC10
+4   INPUT[28x28x3] -> [CONV3-16 -> BN -> RELU -> ADD[CONV3-16 -> BN | ID] -> RELU]*3 -> GAP -> FC10
+16  INPUT[28x28x3] -> [CONV3-16 -> BN -> RELU -> ADD[CONV3-16 -> BN | ID] -> RELU]*3 -> GAP -> FC10
+96  INPUT[32x32x3] -> [CONV3-16 -> BN -> RELU -> ADD[CONV3-16 -> BN | ID] -> RELU]*3 -> GAP -> FC10
+24  INPUT[40x40x3] -> [CONV3-64 -> RELU]*2 -> POOL2 -> CONV1-128 -> RELU -> CONV3-96 -> RELU -> GAP -> FC20
+1   INPUT[6x6x128] -> [FC4096 -> RELU]*2 -> FC1000
+3   INPUT[6x6x128] -> [FC4096 -> RELU]*2 -> FC1000
+16  INPUT[6x6x128] -> [FC4096 -> RELU]*2 -> FC1000
+2   INPUT[96x96x3] -> CONV7-64(S=2, fit=floor) -> BN -> RELU -> POOL2 -> [CONV3-64 -> BN -> RELU]*2 -> POOL2
+    -> CONV3-128 -> BN -> RELU -> CONV1-256 -> BN -> RELU -> CONV1-128 -> BN -> RELU -> CONV3-256 -> GAP -> FC100
+12  INPUT[96x96x3] -> CONV7-64(S=2, fit=floor) -> BN -> RELU -> POOL2 -> [CONV3-64 -> BN -> RELU]*2 -> POOL2
+    -> CONV3-128 -> BN -> RELU -> CONV1-256 -> BN -> RELU -> CONV1-128 -> BN -> RELU -> CONV3-256 -> GAP -> FC100
+"""
+"""Small and large, with little and much memory for what they compute: batch, network. None is one of the zoo's."""
+
+LIKELY = (0.15, 5e-6, 5e-11)
+"""How far the weights are expected to be from those of layers that do not disturb each other: standard deviations."""
+UNEXPLAINED = 0.1
+"""How far a step is expected to be from what the weights say, as a share of it."""
+
+
+class Rehearsal(NamedTuple):
+    """A network, and the images in one of its steps."""
+
+    network: Network
+    batch: int
+
+
+def rehearsals() -> list[Rehearsal]:
+    """All of them."""
+    lines = NETWORKS.replace("\n    ", " ").strip().splitlines()
+    return [Rehearsal(Network.parse(text), int(batch)) for batch, text in (line.split(maxsplit=1) for line in lines)]
+
+
+def rehearse(
+    chosen: Sequence[Rehearsal], measured: Calibration, device: torch.device, report: Callable[[str], None]
+) -> tuple[dict[str, Together], dict[str, float]]:
+    """By mode: the weights that explain these steps, and how far they leave a step off (as a standard deviation)."""
+    seen: dict[str, list[Vector]] = {mode: [] for mode in MODES}
+    report(f"  {len(chosen)} networks")
+    for network, batch in chosen:
+        plan = network.plan(batch=batch, dtype=measured.dtype, optimizer="nesterov")
+        for mode, seconds in time_steps(plan, device).items():
+            rest = step_time(plan, measured, mode)
+            parts = np.append(alone(plan, measured, mode), seconds - rest.update - rest.overhead)
+            seen[mode].append(parts / seconds)
+    fitted = {mode: fit(np.array(rows)) for mode, rows in seen.items() if rows}
+    return {mode: weights for mode, (weights, _) in fitted.items()}, {mode: off for mode, (_, off) in fitted.items()}
+
+
+def time_steps(plan: Plan, device: torch.device) -> dict[str, float]:
+    """Typical seconds of the engine's own step in each mode."""
+    trainer = TorchTrainer(
+        plan.network,
+        initialise(plan.network),
+        loss=default_loss(plan.network).name,
+        optimizer=plan.optimizer,
+        batch_size=plan.batch,
+        device=str(device),
+        dtype=plan.dtype,
+    )
+    shape = plan.rows[0].output
+    x = np.random.default_rng(0).standard_normal((plan.batch, shape.channels, *shape.spatial), dtype=np.float32)
+    labels = np.zeros(plan.batch, np.int64)
+    runs: dict[str, Callable[[], object]] = {
+        "inference": lambda: trainer.scores(x),
+        "training": lambda: trainer.step(x, labels, 0.0),
+    }
+    return {mode: typical(repeated(run, device, SECONDS)) for mode, run in runs.items()}
+
+
+def fit(rows: Vector) -> tuple[Together, float]:
+    """The likeliest weights for rows of (what is weighted, what it should come to), and the spread around them.
+
+    Ridge regression, drawn towards (1, 0, 0) by `LIKELY`; memory that is far away never makes a layer faster.
+    """
+    before = np.array([1.0, 0.0, 0.0])
+    a, off = rows[:, :3], rows[:, 3] - rows[:, :3] @ before
+    free = [0, 1, 2]
+    change = np.zeros(3)
+    for _ in range(2):
+        scale = np.array(LIKELY)[free]
+        padded = np.vstack([a[:, free] * scale / UNEXPLAINED, np.eye(len(free))])
+        wanted = np.append(off / UNEXPLAINED, np.zeros(len(free)))
+        change[free] = np.linalg.lstsq(padded, wanted, rcond=None)[0] * scale
+        if change[2] >= 0:
+            break
+        change[2], free = 0.0, [0, 1]
+    alone, task, byte = (before + change).tolist()
+    return (alone, task, byte), math.sqrt(float(np.mean((a @ (before + change) - rows[:, 3]) ** 2)))
