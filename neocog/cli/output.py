@@ -85,8 +85,7 @@ def print_table(
             break
         del columns[name]
         left_out.append(" ".join(name.split()))
-    for line in _lines(columns, {*text, prose}, prose, out.width):
-        out.print(line, soft_wrap=True)
+    out.out("\n".join(_lines(columns, {*text, prose}, prose, out.width)), highlight=False)
     if left_out:
         print_wrapped(out, f"(left out at {out.width} columns: {', '.join(left_out)})")
 

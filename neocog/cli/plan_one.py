@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..network import Network
 from ..plan import Plan, PlanError, Row, plan
-from ..plan.tables import HEADER, cells, size, summary, to_csv, to_markdown
+from ..plan.tables import HEADER, TIMELINE_HEADER, cells, size, summary, timeline_cells, to_csv, to_markdown
 from .output import console, print_json, print_table, print_wrapped
 from .plan_limits import fitting, set_budgets, verdict
 from .plan_measured import Findings, calibrated, needs_calibration
@@ -31,6 +31,8 @@ def run(args: argparse.Namespace) -> int:
         extra["memory_limit"] = fitting(made, args.memory_limit)
     if args.advice:
         extra["advice"] = _advice(made)
+    if args.timeline:
+        extra["timeline"] = [moment._asdict() for moment in made.training.moments]
     findings = Findings(made, args, calibration)
     _print(made, args, extra | findings.as_dict())
     if not args.json:
@@ -72,10 +74,18 @@ def _print(made: Plan, args: argparse.Namespace, extra: dict[str, Any]) -> None:
         out.print()
         for line in summary(made):
             print_wrapped(out, line)
+    if args.timeline and not args.json:
+        _print_timeline(made, stderr=args.format != "table")
     if "advice" in extra and not args.json:
         _print_advice(extra["advice"], stderr=args.format != "table")
     if "memory_limit" in extra and not args.json:
         _print_fitting(made, **extra["memory_limit"], stderr=args.format != "table")
+
+
+def _print_timeline(made: Plan, *, stderr: bool) -> None:
+    out = console(stderr=stderr)
+    out.print()
+    print_table(out, TIMELINE_HEADER, timeline_cells(made, made.training), text=TIMELINE_HEADER[:3])
 
 
 def _print_advice(all_of_it: list[dict[str, str]], *, stderr: bool) -> None:

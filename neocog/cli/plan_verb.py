@@ -23,13 +23,14 @@ EXAMPLES = """examples:
   neocog plan my.net --batch 64 --max-params 1M --max-macs 500M --max-memory 2GiB
   neocog plan resnet50 --memory-limit 6GiB
   neocog plan my.net --advice
+  neocog plan resnet20 --batch 64 --timeline
   neocog plan resnet20 --batch 64 --measure
   neocog plan resnet20 --batch 1 --max-latency 20ms
   neocog plan vgg16 --diff vgg16-bn
   neocog plan pattern -D N=1..3 -D M=0..4 -D K=0..2 -D width=16,32,64
   neocog plan pattern -D N=1..3 -D M=1..4 --max-params 100K --sort memory --json"""
 
-ONE = ("draw", "advice", "memory_limit", "time", "measure", "max_latency", "effective_field")
+ONE = ("draw", "advice", "timeline", "memory_limit", "time", "measure", "max_latency", "effective_field")
 """Options about one network alone."""
 LIMITS = ("max_params", "max_macs", "max_memory")
 
@@ -42,6 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--draw", type=figure_file(".svg", ".png"), metavar="FILE", help="write a figure too, to FILE.svg or FILE.png"
     )
     parser.add_argument("--advice", action="store_true", help="say which layers depart from the usual sizing rules")
+    parser.add_argument(
+        "--timeline", action="store_true", help="how many bytes are alive at each moment of a training step"
+    )
     parser.add_argument("--diff", metavar="NET", help="compare with this network, given as NET is (-D is for NET)")
     memory = parser.add_argument_group("what memory is computed for")
     memory.add_argument("--batch", type=whole_from(1), default=1, metavar="N", help="images at a time (default 1)")

@@ -195,3 +195,15 @@ sys.exit(code)
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert (done.returncode, done.stderr.strip()) == (0, "[]")
     assert "138,357,544 parameters" in done.stdout
+
+
+def test_the_timeline_of_a_training_step_is_a_table_or_json(neocog):
+    asked = ("plan", "INPUT[32x32x3] -> CONV3-64 -> RELU -> FC2", "--batch", "64", "--timeline")
+    out = neocog(*asked).out
+    rows = [line.split() for line in out.splitlines() if line.startswith(("forward ", "backward ", "update "))]
+    moments = json.loads(neocog(*asked, "--json").out)["timeline"]
+    assert [(row[0], row[1]) for row in rows] == [(moment["phase"], moment["layer"]) for moment in moments]
+    assert [row[0] for row in rows] == ["forward"] * 4 + ["backward"] * 3 + ["update"]
+    peak = max(moments, key=lambda moment: moment["bytes"])
+    assert peak["layer"] in [row[1] for row in rows if row[-1] == "100%"]
+    assert neocog(*asked, "--diff", "lenet5").code == 2
