@@ -101,6 +101,7 @@ class GatherKernel:
         """The function."""
         f = Function(name, ("x", "w", *(("b",) if self.bias else ()), *buffers))
         g, t = self.gather, self.tile
+        f.form, f.tile = "clipped gather" if g.clips else "gather", t._asdict()
         for i, rows in along(f, g.rows_out, t.rows):
             if g.clips:
                 for first in range(0, g.columns_out, t.columns):

@@ -167,10 +167,15 @@ Statement = Let | Store | Loop | Call
 
 
 class Function:
-    """A kernel under construction. `buffers` are pointers that do not overlap, `numbers` whole-number arguments."""
+    """A kernel under construction. `buffers` are pointers that do not overlap, `numbers` whole-number arguments.
+
+    Where a generator had a choice, `form` names what it took, and `tile` the sizes of what is computed at once.
+    """
 
     def __init__(self, name: str, buffers: Sequence[str], numbers: Sequence[str] = ()) -> None:
         self.name, self.buffers, self.numbers = name, tuple(buffers), tuple(numbers)
+        self.form = ""
+        self.tile: dict[str, int] = {}
         self.body: list[Statement] = []
         self._open = [self.body]
         self._names = 0

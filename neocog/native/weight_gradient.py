@@ -13,7 +13,7 @@ Two forms, by what stands in the lanes of a vector:
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import product
 
 from .gather import Source, along
@@ -105,6 +105,7 @@ def lanes_hold_images(name: str, machine: Machine, gradient: WeightGradient) -> 
     f = Function(name, ("x", "g", "sums"))
     (rows, columns), outputs = gradient.kernel, gradient.channels_out
     block = best_block(machine, gradient, outputs, left_over=True)
+    f.form, f.tile = "lanes hold images", asdict(block)
     for o, count in along(f, outputs, block.outputs):
         for c, channels in along(f, gradient.channels_in, block.channels):
             with f.loop(rows // block.rows) as r, f.loop(columns // block.columns) as s:
@@ -155,6 +156,7 @@ class LanesHoldChannels:
     def build(self, name: str) -> Function:
         """The function."""
         f = Function(name, ("x", "g", "dw", "scratch"))
+        f.form, f.tile = "lanes hold channels", asdict(self.block)
         g = self.gradient.g
         with f.loop(g.height // self.rows) as i, f.loop(g.width // self.columns) as j:
             self._transpose(f, i * self.rows, j * self.columns)

@@ -1,0 +1,148 @@
+"""What printed kernels need in front of them: types of vectors, and functions for what C has no sign for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .kernel import Type
+
+SCALARS = {"f32": "float", "i32": "int32_t", "i8": "int8_t", "i1": "bool"}
+UNSIGNED = {"i32": "uint32_t", "i8": "uint8_t"}
+BYTES = {"f32": 4, "i32": 4, "i8": 1, "i1": 4}
+KINDS = {"i1": "i32"}
+"""Masks are vectors of i32: 0, or -1 where something holds."""
+
+HEAD = """#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#ifndef INLINE  // -DINLINE=static makes less code, which sanitizers and debuggers need
+#define INLINE static inline __attribute__((always_inline))
+#endif"""
+
+BOUNDS = {
+    "max_i64": "INLINE int64_t max_i64(int64_t a, int64_t b) { return a > b ? a : b; }",
+    "min_i64": "INLINE int64_t min_i64(int64_t a, int64_t b) { return a < b ? a : b; }",
+}
+WRAPPING = {"add": "+", "sub": "-", "mul": "*"}
+
+
+def c_type(type_: Type) -> str:
+    """`float`, or `f32x16`."""
+    return SCALARS[type_.kind] if type_.lanes == 1 else f"{KINDS.get(type_.kind, type_.kind)}x{type_.lanes}"
+
+
+def vector_from(type_: Type) -> str:
+    """The name of a vector that begins at any number."""
+    return f"{c_type(type_)}_anywhere"
+
+
+def _short(type_: Type) -> str:
+    """For the names of functions."""
+    return type_.kind if type_.lanes == 1 else c_type(type_)
+
+
+class Helpers:
+    """The types and functions that some text uses."""
+
+    def __init__(self) -> None:
+        self._types: dict[str, str] = {}
+        self._functions: dict[str, str] = {}
+        self._shuffles: dict[tuple[Type, tuple[int, ...]], str] = {}
+
+    def type(self, type_: Type) -> None:
+        """Declare a type, if it is a vector."""
+        if type_.lanes > 1:
+            self._typedef(c_type(type_), SCALARS[KINDS.get(type_.kind, type_.kind)], type_)
+
+    def unaligned(self, type_: Type) -> None:
+        """Declare the vector that begins at any number."""
+        self._typedef(vector_from(type_), SCALARS[type_.kind], type_, f", aligned({BYTES[type_.kind]})")
+
+    def _typedef(self, name: str, element: str, type_: Type, more: str = "") -> None:
+        size = BYTES[type_.kind] * type_.lanes
+        self._types[name] = f"typedef {element} {name} __attribute__((vector_size({size}), may_alias{more}));"
+
+    def need(self, bound: str) -> None:
+        """`max_i64` or `min_i64`."""
+        self._functions[bound] = BOUNDS[bound]
+
+    def shuffle(self, source: Type, lanes: tuple[int, ...]) -> str:
+        """The name of the function that picks those lanes of two vectors."""
+        if (source, lanes) not in self._shuffles:
+            t, given, name = c_type(Type(source.kind, len(lanes))), c_type(source), f"pick{len(self._shuffles) + 1}"
+            self.type(source)
+            self.type(Type(source.kind, len(lanes)))
+            picked = f"__builtin_shufflevector(a, b, {', '.join(map(str, lanes))})"
+            self._functions[name] = f"INLINE {t} {name}({given} a, {given} b) {{\n    return {picked};\n}}"
+            self._shuffles[source, lanes] = name
+        return self._shuffles[source, lanes]
+
+    def operation(self, op: str, type_: Type, arguments: int = 1) -> str:
+        """The name of the function for an operation that gives that type (for `bits`, that takes it)."""
+        name = f"{op}_{_short(type_)}"
+        if name not in self._functions:
+            for needed in (type_, type_.of("i1")):
+                self.type(needed)
+            if op == "max":
+                self.operation("select", type_)
+            self._functions[name] = "\n".join(self._lines(op, name, type_, arguments))
+        return name
+
+    def _lines(self, op: str, name: str, type_: Type, arguments: int) -> Iterator[str]:
+        t, one = c_type(type_), SCALARS[type_.kind]
+        if op == "splat":
+            yield f"INLINE {t} {name}({one} x) {{ return ({t}){{{', '.join(['x'] * type_.lanes)}}}; }}"
+        elif op == "max":
+            yield f"INLINE {t} {name}({t} a, {t} b) {{ return select_{_short(type_)}(a > b, a, b); }}"
+        elif op == "select":
+            yield from self._select(name, type_)
+        elif op == "bits":
+            other = {"f32": "int32_t", "i32": "float"}[type_.kind]
+            yield f"INLINE {other} {name}({t} x) {{ return ((union {{ {t} from; {other} to; }}){{x}}).to; }}"
+        elif op in WRAPPING:
+            yield from self._wrapping(op, name, type_)
+        else:
+            yield from _each_lane(op, name, type_, arguments)
+
+    def _select(self, name: str, type_: Type) -> Iterator[str]:
+        """The first where the mask holds, else the second."""
+        t, mask = c_type(type_), c_type(type_.of("i1"))
+        yield f"INLINE {t} {name}({mask} m, {t} a, {t} b) {{"
+        if type_.lanes == 1:
+            yield "    return m ? a : b;"
+        else:
+            whole = type_.of("i8" if type_.kind == "i8" else "i32")
+            self.type(whole)
+            w = c_type(whole)
+            yield f"    {w} k = __builtin_convertvector(m, {w});"
+            yield f"    return ({t})((({w})a & k) | (({w})b & ~k));"
+        yield "}"
+
+    def _wrapping(self, op: str, name: str, type_: Type) -> Iterator[str]:
+        """Whole numbers go round where they overflow, which signed ones of C do not."""
+        t, sign = c_type(type_), WRAPPING[op]
+        u = UNSIGNED[type_.kind] if type_.lanes == 1 else f"u{t[1:]}"
+        if type_.lanes > 1:
+            self._typedef(u, UNSIGNED[type_.kind], type_)
+        yield f"INLINE {t} {name}({t} a, {t} b) {{ return ({t})(({u})a {sign} ({u})b); }}"
+
+    def text(self) -> str:
+        """All of it."""
+        parts = ["\n".join(sorted(self._types.values())), "\n".join(self._functions.values())]
+        return "\n\n".join([HEAD, *filter(None, parts)])
+
+
+def _each_lane(op: str, name: str, type_: Type, arguments: int) -> Iterator[str]:
+    """A function of C's library lane by lane, which a compiler makes one instruction of where there is one."""
+    t, args = c_type(type_), ("a", "b", "c")[:arguments]
+    yield f"INLINE {t} {name}({', '.join(f'{t} {arg}' for arg in args)}) {{"
+    if type_.lanes == 1:
+        yield f"    return __builtin_{op}f({', '.join(args)});"
+    else:
+        yield f"    {t} y = {args[-1]};"
+        yield f"    for (int k = 0; k < {type_.lanes}; k++)"
+        yield f"        y[k] = __builtin_{op}f({', '.join(f'{arg}[k]' for arg in args)});"
+        yield "    return y;"
+    yield "}"
