@@ -27,6 +27,7 @@ VERBS = {
     "predict": "classify image files with a trained model",
     "import": "make a model of weights from torchvision, timm or Caffe",
     "export": "write a model's weights as another library names them",
+    "native": "what the native engine makes of a network, and its code as C",
     "check": "compare a network's independent implementations, layer by layer",
     "zoo": "list the networks that come with neocog, or print one",
 }
