@@ -154,6 +154,7 @@ def test_the_rule_lets_arrows_pass_that_point_left(file, source):
         "from neocog.cli import main; main(['plan', 'lenet5', '--json'])",
         "from neocog.cli import main; main(['plan', 'INPUT[7x7x1] -> CONV3-4(S=3, P=0)'])",
         "from neocog.cli import main; main(['zoo'])",
+        "from neocog.cli import main; main(['native', 'lenet5-relu', '--show'])",
     ],
 )
 def test_planning_loads_neither_torch_nor_what_draws_or_decodes(work):

@@ -241,10 +241,11 @@ def _constant(value: Value) -> str:
     kind, lanes = value.type
     number = value.detail
     assert isinstance(number, int | float)  # noqa: S101
-    one = str(int(number))
     if kind == "f32":  # LLVM writes a float as the double of the same value
         (rounded,) = struct.unpack("<f", struct.pack("<f", number))
         one = f"0x{struct.unpack('<Q', struct.pack('<d', rounded))[0]:016X}"
+    else:
+        one = str(int(number))
     if lanes == 1:
         return one
     return "<" + ", ".join([f"{KINDS[kind]} {one}"] * lanes) + ">"

@@ -1,0 +1,385 @@
+"""Kernels and whole steps printed as C: compiled and run under sanitizers, they do what the native engine does."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from sanitized import needs_compiler, run, run_steps
+from test_networks import batch_for, drawn, networks
+
+from neocog import Network, ShapeError, zoo
+from neocog.native import elementary
+from neocog.native.c import affine, c_functions
+from neocog.native.c_network import PURPOSES, c_program, step_calls
+from neocog.native.engine import NativeNetwork
+from neocog.native.jit import Compiled, Machine, machine
+from neocog.native.kernel import (
+    F32,
+    I8,
+    I32,
+    Access,
+    Bound,
+    Call,
+    Function,
+    Index,
+    Let,
+    Loop,
+    Store,
+    Type,
+    bits,
+    both,
+    constant,
+    convert,
+    floor,
+    fma,
+    largest,
+    load,
+    load_from,
+    select,
+    shuffle,
+    smallest,
+    splat,
+    total,
+)
+from neocog.native.program import Program
+from neocog.native.stages import uncovered
+
+NUMBERS = {"first": 1, "last": 3, "groups": 2}
+SIZES = {"f32": 4, "i32": 4, "i8": 1}
+NETS = {
+    "clipped": (16, "INPUT[8x8x1] -> CONV3-3 -> RELU -> CONV5-4(P=0) -> RELU -> POOL2 -> FC20 -> TANH -> FC4"),
+    "strided": (8, "fit=floor INPUT[9x10x3] -> CONV3-20(S=2) -> LRELU(0.1) -> CONV3-18(D=2, P=2) -> SIGMOID -> FC5"),
+    "grouped": (4, "INPUT[6x6x4] -> CONV3-8(G=2) -> POOL2 -> SCALEDTANH -> CONV3-33 -> RELU -> FC3"),
+}
+"""By the number of lanes that they are made for."""
+
+
+def functions_of(lanes: int, text: str) -> dict[str, Function]:
+    program = Program(Machine(lanes, registers=16), Network.parse(text))
+    step_calls(program, nesterov=lanes != 8)
+    return program.functions
+
+
+# -- what memory a function touches ----------------------------------------------------------------------------------
+
+
+class Touched:
+    """The bytes of each buffer that a function may touch, from its loops and addresses; and as what kinds."""
+
+    def __init__(self, function: Function, others: dict[str, Function]) -> None:
+        self.bytes: dict[str, tuple[int, int]] = {}
+        self.kinds: dict[str, set[str]] = {name: set() for name in function.buffers}
+        self.others = others
+        self._walk(function.body, {name: (NUMBERS[name],) * 2 for name in function.numbers})
+
+    def _walk(self, statements, ranges) -> None:
+        for statement in statements:
+            match statement:
+                case Loop(counter, start, stop, body):
+                    first, last = self._range(start, ranges)[0], self._range(stop, ranges)[1] - 1
+                    if first <= last:
+                        self._walk(body, ranges | {counter: (first, last)})
+                case Call(function, buffers):
+                    inner = Touched(self.others[function], self.others)
+                    for access, name in zip(buffers, self.others[function].buffers, strict=True):
+                        low, high = (4 * at for at in self._range(access.at, ranges))
+                        self._add(access.buffer, low + inner.bytes[name][0], high + inner.bytes[name][1], "f32")
+                case Let() | Store():
+                    for access, type_ in accesses(statement):
+                        unit = access.unit or type_
+                        size = SIZES[unit.kind] * unit.lanes
+                        low, high = (size * at for at in self._range(access.at, ranges))
+                        self._add(access.buffer, low, high + SIZES[type_.kind] * type_.lanes, type_.kind)
+
+    def _add(self, buffer: str, low: int, high: int, kind: str) -> None:
+        before = self.bytes.get(buffer, (low, high))
+        self.bytes[buffer] = min(before[0], low), max(before[1], high)
+        self.kinds[buffer].add(kind)
+
+    def _range(self, index: Index | Bound, ranges) -> tuple[int, int]:
+        if isinstance(index, Bound):
+            which = {"min": min, "max": max}[index.which]
+            lows, highs = zip(*(self._range(part, ranges) for part in index.of), strict=True)
+            return which(lows), which(highs)
+        parts = [sorted(factor * end for end in ranges[name]) for name, factor in index.terms]
+        return index.constant + sum(low for low, _ in parts), index.constant + sum(high for _, high in parts)
+
+
+def accesses(statement: Let | Store) -> Iterator[tuple[Access, Type]]:
+    if isinstance(statement, Store):
+        yield statement.to, statement.value.type
+    waiting = [statement.value]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value.detail, Access):
+            yield value.detail, value.type
+        waiting.extend(value.args)
+
+
+class Buffer:
+    """Bytes for a buffer that begin at a multiple of 64, and how many lie before the place that it points to."""
+
+    def __init__(self, rng, low: int, high: int, kinds: set[str]) -> None:
+        self.before = -(low // 64) * 64
+        size = self.before + high
+        memory = np.zeros(size + 64, np.uint8)
+        start = -memory.ctypes.data % 64
+        self.content = memory[start : start + size]
+        self.kind = np.int8 if kinds == {"i8"} else np.int32 if kinds == {"i32"} else np.float32
+        numbers = size // np.dtype(self.kind).itemsize
+        drawn = rng.standard_normal(numbers) if self.kind is np.float32 else rng.integers(-1, 4, numbers)
+        self.content[:] = drawn.astype(self.kind).view(np.uint8)
+
+    @property
+    def pointer(self) -> ctypes.c_void_p:
+        return ctypes.c_void_p(self.content.ctypes.data + self.before)
+
+    def given(self) -> bytes:
+        return np.array([self.before, len(self.content)], np.int64).tobytes() + self.content.tobytes()
+
+
+MAIN = """
+#include <stdio.h>
+
+static char *memory[16];
+static int64_t before[16], bytes[16];
+
+static void *take(int k) {
+    int64_t head[2];
+    if (fread(head, 8, 2, stdin) != 2 || posix_memalign((void **)&memory[k], 64, head[1]))
+        abort();
+    before[k] = head[0];
+    bytes[k] = head[1];
+    if (fread(memory[k], 1, bytes[k], stdin) != (size_t)bytes[k])
+        abort();
+    return memory[k] + before[k];
+}
+
+static void give(int k) {
+    fwrite(memory[k], 1, bytes[k], stdout);
+    free(memory[k]);
+}
+"""
+
+
+def main_for(functions: dict[str, Function]) -> str:
+    """Runs every function on buffers of exactly the size that it may touch, and prints what they hold then."""
+    lines = []
+    for name, function in functions.items():
+        buffers = range(len(function.buffers))
+        lines += [f"    void *{name}_{k} = take({k});" for k in buffers]
+        arguments = [f"{name}_{k}" for k in buffers] + [str(NUMBERS[number]) for number in function.numbers]
+        lines += [f"    {name}({', '.join(arguments)});", *(f"    give({k});" for k in buffers)]
+    return "\n".join([MAIN, "int main(void) {", *lines, "}\n"])
+
+
+def assert_same(folder, functions: dict[str, Function]) -> None:
+    """Every function gives the same numbers as C and as machine code."""
+    rng = np.random.default_rng(1)
+    buffers = {}
+    for name, function in functions.items():
+        touched = Touched(function, functions)
+        buffers[name] = [Buffer(rng, *touched.bytes.get(b, (0, 4)), touched.kinds[b]) for b in function.buffers]
+    text = "#define _POSIX_C_SOURCE 200809L\n" + c_functions(functions.values()) + main_for(functions)
+    printed = run(folder, text, b"".join(buffer.given() for own in buffers.values() for buffer in own))
+    compiled, at = Compiled(functions.values()), 0
+    for name, function in functions.items():
+        numbers = [ctypes.c_int64(NUMBERS[number]) for number in function.numbers]
+        compiled.call(name, [*(buffer.pointer for buffer in buffers[name]), *numbers])
+        for buffer, label in zip(buffers[name], function.buffers, strict=True):
+            found = np.frombuffer(printed, np.uint8, len(buffer.content), at).view(buffer.kind)
+            at += len(buffer.content)
+            expected = buffer.content.view(buffer.kind)
+            np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6, err_msg=f"{name} {label}")
+    assert at == len(printed)
+
+
+@needs_compiler
+@pytest.mark.parametrize("net", NETS)
+def test_every_kernel_of_a_network_gives_the_same_numbers_as_c(net, tmp_path):
+    assert_same(tmp_path, functions_of(*NETS[net]))
+
+
+def test_these_networks_have_kernels_of_every_kind():
+    functions = [function for net in NETS.values() for function in functions_of(*net).values()]
+    assert {function.name.rpartition("_")[0] for function in functions} == set(PURPOSES)
+    forms = {"gather", "clipped gather", "lanes hold images", "lanes hold channels"}
+    assert {function.form for function in functions} == {"", *forms}
+
+
+# -- every operation ---------------------------------------------------------------------------------------------------
+
+LANES = 8
+V, W = Type("f32", LANES), Type("i32", LANES)
+
+
+def operations() -> dict[str, Function]:
+    """One function for each operation, of one, two or three vectors."""
+    made = {
+        "subtract": lambda f, x, y: x - y,
+        "divide": lambda f, x, y: x / y,
+        "associate": lambda f, x, y: x - (y - (x + y)) * (x - y),
+        "greatest": lambda f, x, y: largest(x, smallest(y, constant(V, 0.25))),
+        "between": lambda f, x, y: select(both(x > y, constant(V, -0.0) > y), x, y),
+        "fuse": lambda f, x, y: fma(x, y, constant(V, 1 / 3)),
+        "round_down": lambda f, x, y: floor(x * constant(V, 1e3)),
+        "truncate": lambda f, x, y: convert(convert(x * constant(V, 9.5), "i32"), "f32"),
+        "narrow": lambda f, x, y: convert(convert(convert(convert(x, "i32"), "i8"), "i32"), "f32"),
+        "double_it": lambda f, x, y: bits(bits(x, "i32") + constant(W, 1 << 23), "f32"),
+        "wrap_around": lambda f, x, y: convert(bits(x, "i32") * constant(W, 2**31 - 1) - bits(y, "i32"), "f32"),
+        "halve": lambda f, x, y: convert(bits(x, "i32") / constant(W, 1 << 23), "f32"),
+        "mask": lambda f, x, y: convert(convert(x > y, "i32"), "f32"),
+        "choose_whole": lambda f, x, y: convert(select(x > y, bits(x, "i32"), constant(W, 7)), "f32"),
+        "reverse": lambda f, x, y: shuffle(x, y, [2 * LANES - 1 - k for k in range(LANES)]),
+        "add_up": lambda f, x, y: splat(total(x * y), LANES),
+        "infinite": lambda f, x, y: largest(x, constant(V, -np.inf)),
+        "exponential": lambda f, x, y: elementary.exp(f, x),
+        "logarithm": lambda f, x, y: elementary.log(f, x * x + constant(V, 0.5)),
+        "hyperbolic": lambda f, x, y: elementary.tanh(f, x),
+    }
+    return {name: _applied(name, operation) for name, operation in made.items()}
+
+
+def _applied(name, operation) -> Function:
+    f = Function(name, ("x", "y", "z"))
+    with f.loop(3) as i:
+        f.store("z", i, operation(f, f.let(load(V, "x", i)), load(V, "y", i)))
+    return f
+
+
+def single_numbers() -> Function:
+    """Operations on numbers that are no vectors, and buffers that are read as several types."""
+    f = Function("single_numbers", ("x", "small", "whole", "z"))
+    a, b = f.let(load(F32, "x", Index(0))), f.let(load(F32, "x", Index(1)))
+    values = [
+        *(a + b, a - b, a * b, a / b, fma(a, b, a), floor(a), largest(a, b), smallest(a, b)),
+        select(both(a > b, b > constant(F32, 0.0)), a, b),
+        bits(bits(a, "i32") + constant(I32, 1 << 22), "f32"),
+        convert(convert(load(I8, "small", Index(3)), "i32") * load(I32, "whole", Index(2)), "f32"),
+        convert(convert(a > b, "i32"), "f32"),
+    ]
+    for k, value in enumerate(values):
+        f.store("z", Index(k), value)
+    f.store("z", Index(2), load(V, "x", Index(1)) + load_from(V, "x", Index(3)))
+    f.store("small", Index(1), convert(convert(load(V, "x", Index(2)), "i32"), "i8"))
+    larger = load(V, "x", Index(0)) > load(V, "x", Index(1))
+    chosen = select(larger, *(load(Type("i8", LANES), "small", Index(k)) for k in (0, 2)))
+    f.store("small", Index(3), chosen)
+    return f
+
+
+def loops() -> dict[str, Function]:
+    """Loops inside loops, loops whose ends are numbers or the nearer of two, and a function that calls another."""
+    inner = Function("inner", ("a", "b"))
+    inner.store("b", Index(), load(V, "a", Index()) + load(V, "a", Index()))
+    outer = Function("outer", ("m",))
+    with outer.loop(2) as i:
+        outer.call(inner, {"a": Access("m", i * LANES), "b": Access("m", i * (2 * LANES) + 3 * LANES)})
+    nested = Function("nested", ("x", "y"), ("first", "last"))
+    sum_ = nested.variable(constant(V, 0.0))
+    with nested.loop(nested.number("last"), nested.number("first")) as i:
+        product = nested.variable(constant(V, 1.0))
+        near = Bound("min", (Index(4), nested.number("last") + 1, i * -1 + 5))
+        with nested.loop(near, Bound("max", (Index(1) - i, Index()))) as j:
+            nested.set(product, product.value * load(V, "x", i * 4 + j - 2))
+        nested.set(sum_, sum_.value + product.value)
+    nested.store("y", Index(), sum_.value)
+    return {f.name: f for f in (inner, outer, nested)}
+
+
+@needs_compiler
+def test_every_operation_and_statement_gives_the_same_numbers_as_c(tmp_path):
+    assert_same(tmp_path, operations() | {"single_numbers": single_numbers()} | loops())
+
+
+@needs_compiler
+def test_a_function_that_reads_beyond_its_buffer_is_caught(tmp_path):
+    f = Function("beyond", ("x", "y"))
+    f.store("y", Index(), load(V, "x", Index(2)))
+    short, long_ = (Buffer(np.random.default_rng(0), 0, LANES * 4 * count, {"f32"}) for count in (2, 3))
+    text = "#define _POSIX_C_SOURCE 200809L\n" + c_functions([f]) + main_for({"beyond": f})
+    run(tmp_path, text, long_.given() + long_.given())
+    with pytest.raises(AssertionError, match="heap-buffer-overflow"):
+        run(tmp_path, text, short.given() + long_.given())
+
+
+def test_a_function_reads_as_a_person_would_write_it():
+    f = Function("scale", ("x", "w", "y"))
+    factor = f.let(splat(load(F32, "w", Index(2)), 4))
+    with f.loop(8) as i, f.loop(3) as j:
+        f.store("y", i * 3 + j, load(Type("f32", 4), "x", i * 5 + j - 1) * factor)
+    assert c_functions([f]).endswith(
+        """
+void scale(const f32x4 *restrict x, const float *restrict w, f32x4 *restrict y) {
+    f32x4 v1 = splat_f32x4(w[2]);
+    for (int64_t i2 = 0; i2 < 8; i2++) {
+        for (int64_t i3 = 0; i3 < 3; i3++) {
+            y[i2 * 3 + i3] = x[i2 * 5 + i3 - 1] * v1;
+        }
+    }
+}
+"""
+    )
+
+
+def test_whole_numbers_are_written_as_sums():
+    i, j = Index(0, (("i", 1),)), Index(0, (("j", 1),))
+    expected = {"0": Index(), "-3": Index(-3), "-i + 4": Index(4) - i, "i * 6 - j * 2 - 1": i * 6 - j * 2 - 1}
+    assert {affine(index): index for index in expected.values()} == expected
+
+
+# -- whole networks ----------------------------------------------------------------------------------------------------
+
+RATES = 0.05, 0.9, 0.01
+
+
+def assert_steps_agree(folder, network: Network, count: int, on: Machine, seed: int = 0, steps: int = 2) -> None:
+    """Scores, losses, hits and weights of some steps are those of the native engine."""
+    x, labels = batch_for(network, count, seed)
+    engine = NativeNetwork(network, 1, nesterov=True, on=on)
+    engine.write_weights(drawn(network, seed))
+    weights = engine.weights.copy()
+    expected = [engine.score(x).ravel()]
+    for _ in range(steps):
+        loss, hits = engine.train(x, labels, *RATES)
+        expected.append(np.array([loss * count, hits]))
+    found = run_steps(folder, c_program(Program(on, network)), weights, x, labels, RATES, steps)
+    np.testing.assert_allclose(found, np.concatenate([*expected, engine.weights]), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.slow
+@needs_compiler
+def test_whole_steps_of_lenet_in_c_are_those_of_the_engine(tmp_path):
+    assert_steps_agree(tmp_path, zoo("lenet5-relu"), 5 * machine().lanes // 2 + 1, machine())
+
+
+@needs_compiler
+def test_a_batch_in_several_groups_of_blocks_gives_the_same_step(tmp_path):
+    network = Network.parse("INPUT[6x6x2] -> CONV3-9(FLIP=yes) -> RELU -> POOL2 -> CONV3-8(G=1) -> TANH -> FC4")
+    assert_steps_agree(tmp_path, network, 4 * 19 - 2, Machine(4, 16))
+
+
+@pytest.mark.slow
+@needs_compiler
+@settings(max_examples=25, derandomize=True, deadline=None)
+@given(networks(), st.integers(1, 20), st.integers(0, 3))
+def test_any_network_that_is_covered_runs_clean_in_c(tmp_path_factory, network, count, seed):
+    try:
+        _ = network.shapes
+    except ShapeError:
+        assume(False)
+    assume(not uncovered(network))
+    assert_steps_agree(tmp_path_factory.mktemp("step"), network, count, Machine(4, 16), seed)
+
+
+def test_the_file_says_what_lies_where_and_what_was_chosen():
+    text = c_program(Program(Machine(8, 16), Network.parse(NETS["clipped"][1])))
+    assert "// INPUT[8x8x1] -> CONV3-3 -> RELU -> CONV5-4(P=0)" in text
+    assert "// y: conv1.y" in text
+    assert "// w: conv2.weight" in text
+    assert "clipped gather; " in text
