@@ -175,7 +175,9 @@ class _Printer:
                 f"({text})" if arg.op in SIGNS and " " in text else text
                 for arg, text in zip(value.args, args, strict=True)
             )
-            return f"{a} {SIGNS[op]} {b}"
+            text = f"{a} {SIGNS[op]} {b}"
+            compares_bytes = type_.kind == "i1" and source.kind == "i8" and type_.lanes > 1
+            return f"__builtin_convertvector({text}, {self._typed(type_)})" if compares_bytes else text
         if op == "shuffle":
             return self._shuffle(value, args)
         if op == "convert":

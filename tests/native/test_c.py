@@ -234,6 +234,7 @@ def operations() -> dict[str, Function]:
         "wrap_around": lambda f, x, y: convert(bits(x, "i32") * constant(W, 2**31 - 1) - bits(y, "i32"), "f32"),
         "halve": lambda f, x, y: convert(bits(x, "i32") / constant(W, 1 << 23), "f32"),
         "mask": lambda f, x, y: convert(convert(x > y, "i32"), "f32"),
+        "compare_bytes": lambda f, x, y: select(convert(bits(x, "i32"), "i8") > convert(bits(y, "i32"), "i8"), x, y),
         "choose_whole": lambda f, x, y: convert(select(x > y, bits(x, "i32"), constant(W, 7)), "f32"),
         "reverse": lambda f, x, y: shuffle(x, y, [2 * LANES - 1 - k for k in range(LANES)]),
         "add_up": lambda f, x, y: splat(total(x * y), LANES),
