@@ -9,12 +9,13 @@ position, and each reads the output's gradient with the taps that reach it. A fu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise, product
 
 from .jit import Machine
 from .kernel import F32, Bound, Function, Index, Type, Value, Variable, constant, fma, load, splat
+from .layout import along
 from .tiles import Tile, Work, best_tile
 
 UNROLLED = 260  # multiply-adds written out one by one; beyond it rows of taps are a loop
@@ -195,15 +196,6 @@ class GatherKernel:
                     value = x(a, b)
                     for k in range(tile.channels):
                         f.set(sums[k, a, b], fma(value, kernel[k], sums[k, a, b].value))
-
-
-def along(f: Function, total: int, size: int) -> Iterator[tuple[Index, int]]:
-    """Tiles along one axis, as (first, size): a loop over the whole ones, then the smaller one that is left."""
-    if total >= size:
-        with f.loop(total // size) as k:
-            yield k * size, size
-    if total % size:
-        yield Index(total - total % size), total % size
 
 
 def _even(offsets: tuple[int, ...]) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from ..layer import Shape
 from .elementary import exp, log
 from .endings import Sink
-from .gather import along
 from .jit import Machine
 from .kernel import (
     F32,
@@ -22,7 +21,7 @@ from .kernel import (
     splat,
     total,
 )
-from .layout import Volume, extent
+from .layout import Volume, along, extent
 from .weight_gradient import transposed
 
 
@@ -137,6 +136,18 @@ def sum_lanes(name: str, machine: Machine, count: int, row: int, group: int) -> 
         with f.loop(f.number("groups")) as g:
             f.set(sum_, sum_.value + load(vector, "sums", g * group + i * count + k))
         f.store("dw", i * row + k, total(sum_.value))
+    return f
+
+
+def mask(name: str, machine: Machine, group: int) -> Function:
+    """Gradients `dw` of every group become zero where `there` is: weights that a layer does not have.
+
+    Numbers: the first vector, the one after the last, and how many groups there are, each `group` vectors long.
+    """
+    f = Function(name, ("dw", "there"), ("first", "last", "groups"))
+    vector = Type("f32", machine.lanes)
+    with f.loop(f.number("last"), f.number("first")) as k, f.loop(f.number("groups")) as g:
+        f.store("dw", g * group + k, load(vector, "dw", g * group + k) * load(vector, "there", k))
     return f
 
 

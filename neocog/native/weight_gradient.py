@@ -16,9 +16,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 
-from .gather import Source, along
+from .gather import Source
 from .jit import Machine
 from .kernel import F32, Function, Index, Type, Value, constant, fma, load, shuffle, splat
+from .layout import along
 from .tiles import LATENCY
 
 SCRATCH_BYTES = 24 << 10  # of transposed gradients: they stay in the first-level cache
