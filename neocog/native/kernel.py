@@ -251,6 +251,11 @@ def floor(value: Value) -> Value:
     return Value(value.type, "floor", (value,))
 
 
+def root(value: Value) -> Value:
+    """The square root."""
+    return Value(value.type, "sqrt", (value,))
+
+
 def largest(a: Value, b: Value) -> Value:
     """Lane by lane the larger one."""
     return Value(a.type, "max", (a, b))
