@@ -15,6 +15,7 @@ from .gather import Accumulators, Gather, GatherKernel, Source, Weights
 from .jit import Machine
 from .kernel import Access, Function, Index, Value
 from .layout import Arena, Margins, Volume, extent
+from .losses import KERNELS
 from .phases import Phase, phases_of, reach
 from .stages import Input, Stage, stages_of
 from .weight_gradient import LanesHoldChannels, WeightGradient, lanes_hold_images
@@ -72,8 +73,8 @@ class Placed:
 class Program:
     """Everything that is compiled for a network. Places are in f32 unless they are said to be in vectors."""
 
-    def __init__(self, machine: Machine, network: Network) -> None:
-        self.machine, self.network = machine, network
+    def __init__(self, machine: Machine, network: Network, loss: str) -> None:
+        self.machine, self.network, self.loss = machine, network, loss
         self.functions: dict[str, Function] = {}
         self.arena = Arena()
         self.regions: list[Region] = []
@@ -217,7 +218,7 @@ class Program:
     def _loss(self) -> None:
         last = self.stages[-1]
         sink = self._through(last)
-        function = self.add("loss", lambda name: passes.cross_entropy(name, self.machine, last.y, sink))
+        function = self.add("loss", lambda name: KERNELS[self.loss](name, self.machine, last.y, sink))
         places = {name: Access(name, Index()) for name in ("labels", "scale", "result")}
         self.backward.append(Call(function, places | self._through_places(last, 0) | {"y": self._at(last.y)}))
 

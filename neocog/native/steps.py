@@ -8,6 +8,7 @@ from typing import NamedTuple
 from ..network import Network
 from . import passes
 from .kernel import Access, Function, Index
+from .optimizers import OPTIMIZERS
 from .program import Call, Program
 from .runtime import Body
 
@@ -43,9 +44,9 @@ class Sizes(NamedTuple):
 class Steps:
     """`train` and `score` of a program as LLVM IR. Kernels that they need are added to the program."""
 
-    def __init__(self, program: Program, network: Network, nesterov: bool) -> None:
+    def __init__(self, program: Program, network: Network, optimizer: str) -> None:
         self.program, self.sizes = program, Sizes.of(program, network)
-        self.lanes, self.nesterov = program.machine.lanes, nesterov
+        self.lanes, self.optimizer = program.machine.lanes, optimizer
         self.group_vectors = self.sizes.group // (4 * self.lanes)
 
     def train(self) -> str:
@@ -132,11 +133,12 @@ class Steps:
     def _updates(self, body: Body, places: dict[str, str], threads: str, groups: str) -> None:
         for region in self.program.regions:
             summed = region.sums is not None
-            function = self.program.add("update", _update(self.program, self.group_vectors, summed, self.nesterov))
+            function = self.program.add("update", _update(self.program, self.group_vectors, summed, self.optimizer))
             start = Index(region.start)
             buffers = {
                 "w": Access("weights", start),
                 "v": Access("velocity", start),
+                "s": Access("squares", start),
                 "dw": Access("gradients", start),
                 "settings": Access("settings", Index(DECAYING if region.decays else NOT_DECAYING)),
                 "loss": Access("settings", Index(LOSS)),
@@ -153,7 +155,7 @@ class Steps:
         return first, after
 
     def _pointers(self, body: Body) -> dict[str, str]:
-        names = ("arena", "weights", "velocity", "packed", "group", "scratch", "images", "labels")
+        names = ("arena", "weights", "velocity", "squares", "packed", "group", "scratch", "images", "labels")
         return {name: body.pointer(name) for name in (*names, "settings", "scale", "scores", "starts")}
 
     def _group(self, body: Body, start: str) -> dict[str, str]:
@@ -167,5 +169,5 @@ def _lanes(program: Program, count: int, padded: int, group: int) -> Callable[[s
     return lambda name: passes.sum_lanes(name, program.machine, count, padded, group)
 
 
-def _update(program: Program, group: int, summed: bool, nesterov: bool) -> Callable[[str], Function]:
-    return lambda name: passes.update(name, program.machine, group, summed, nesterov)
+def _update(program: Program, group: int, summed: bool, optimizer: str) -> Callable[[str], Function]:
+    return lambda name: OPTIMIZERS[optimizer].kernel(name, program.machine, group, summed)

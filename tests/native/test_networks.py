@@ -34,7 +34,7 @@ def batch_for(network, count, seed):
 def assert_agrees(network, count=11, threads=1, seed=0, on=None):
     """Scores, and the gradients that one step of plain descent with rate 1 subtracts."""
     weights, (x, labels) = drawn(network, seed), batch_for(network, count, seed)
-    compiled = NativeNetwork(network, threads, nesterov=False, on=on)
+    compiled = NativeNetwork(network, threads, "sgd", on=on)
     compiled.write_weights(weights)
     trace = forward(network, weights, x)
     loss = LOSSES["cross-entropy"]
@@ -123,7 +123,7 @@ def test_the_number_of_threads_changes_no_bit(threads):
     x, labels = batch_for(network, 70, 1)
 
     def trained(count):
-        compiled = NativeNetwork(network, count, nesterov=True)
+        compiled = NativeNetwork(network, count, "nesterov")
         compiled.write_weights(drawn(network, 2))
         losses = [compiled.train(x, labels, 0.05, 0.9, 1e-3) for _ in range(3)]
         weights = compiled.read_weights()
