@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import threading
 import weakref
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from ..layer import Layer, Shape
 from ..layers import Conv
 from ..network import Network
 from .jit import Compiled, Machine, machine
+from .optimizers import OPTIMIZERS
 from .program import GROUPS, Program, Region
 from .runtime import CONTEXT_WORDS, QUIT, SCORE, TRAIN, runtime, slot
 from .steps import DECAYING, LOSS, NOT_DECAYING, Steps
@@ -25,12 +27,20 @@ Floats = NDArray[np.float32]
 class NativeNetwork:
     """A network as machine code for this processor, its weights, and the threads that run it."""
 
-    def __init__(self, network: Network, threads: int, nesterov: bool, on: Machine | None = None) -> None:
+    def __init__(
+        self,
+        network: Network,
+        threads: int,
+        optimizer: str,
+        loss: str = "cross-entropy",
+        on: Machine | None = None,
+    ) -> None:
         self.machine = on or machine()
-        self.program = Program(self.machine, network)
+        self.program = Program(self.machine, network, loss)
+        self.optimizer, self.updates = OPTIMIZERS[optimizer], 0
         self.network, self.threads = network, threads
         self.lanes = self.machine.lanes
-        steps = Steps(self.program, network, nesterov)
+        steps = Steps(self.program, network, optimizer)
         texts = [steps.train(), steps.score(), runtime()]
         self.sizes = steps.sizes
         self.code = Compiled(self.program.functions.values(), texts)
@@ -44,7 +54,9 @@ class NativeNetwork:
         self.shared = np.zeros(CONTEXT_WORDS, np.int64)
         self._kept: dict[str, NDArray[Any]] = {}
         self.weights = self._keep("weights", p.parameters)
-        self.velocity = self._keep("velocity", p.parameters)
+        self._keep("velocity", p.parameters)
+        if self.optimizer.states == 2:
+            self._keep("squares", p.parameters)
         self._keep("packed", max(1, p.packed))
         self._keep("coefficients", max(1, p.coefficients))
         self._keep("there", p.parameters if any(region.masked for region in p.regions) else 1)
@@ -73,7 +85,7 @@ class NativeNetwork:
     def train(
         self, x: Floats, labels: NDArray[np.int64], lr: float, momentum: float, decay: float
     ) -> tuple[float, int]:
-        """One step of gradient descent: mean loss and how many were right."""
+        """One update of the weights: mean loss and how many were right."""
         blocks = -(-len(x) // self.lanes)
         self._room(blocks if self.program.couples else self.threads)
         self._images(x, blocks)
@@ -86,10 +98,13 @@ class NativeNetwork:
         self._set("groups", groups)
         self._set("blocks", blocks)
         self.scale[0] = 1.0 / len(x)
-        self.settings[DECAYING : DECAYING + 3] = lr, momentum, decay
-        self.settings[NOT_DECAYING : NOT_DECAYING + 3] = lr, momentum, 0.0
+        for place, part in ((DECAYING, decay), (NOT_DECAYING, 0.0)):
+            self.settings[place : place + 3] = self.optimizer.rates(self.updates + 1, lr, momentum, part)
         self._run(TRAIN)
-        return float(self.settings[LOSS]) / len(x), int(self.settings[LOSS + 1])
+        loss = float(self.settings[LOSS])
+        if math.isfinite(loss):  # else the weights are as they were
+            self.updates += 1
+        return loss / len(x), int(self.settings[LOSS + 1])
 
     def score(self, x: Floats) -> Floats:
         """Scores (N, K)."""

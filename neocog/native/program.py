@@ -17,6 +17,7 @@ from .endings import Plain, Sink
 from .jit import Machine
 from .kernel import Access, Function, Index
 from .layout import Arena, Margins, Volume, extent
+from .losses import KERNELS
 from .stages import Stage, Weighted, stages_of
 
 GROUPS = 8
@@ -137,8 +138,8 @@ class Part(ABC):
 class Program:
     """Everything that is compiled for a network. Places are in f32 unless they are said to be in vectors."""
 
-    def __init__(self, machine: Machine, network: Network) -> None:
-        self.machine, self.network = machine, network
+    def __init__(self, machine: Machine, network: Network, loss: str) -> None:
+        self.machine, self.network, self.loss = machine, network, loss
         self.functions: dict[str, Function] = {}
         self.arena = Arena()
         self.regions: list[Region] = []
@@ -174,7 +175,7 @@ class Program:
         last = self.parts[-1]
         last.readers = 1
         sink, sink_places = last.sink()
-        function = self.add("loss", lambda name: passes.cross_entropy(name, self.machine, last.y, sink))
+        function = self.add("loss", lambda name: KERNELS[self.loss](name, self.machine, last.y, sink))
         places = {name: Access(name, Index()) for name in ("labels", "scale", "result")}
         self.backward.append(Call(function, places | sink_places | {"y": self.at(last.y)}))
         last.done()

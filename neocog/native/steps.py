@@ -8,6 +8,7 @@ from typing import NamedTuple
 from ..network import Network
 from . import passes
 from .kernel import Access, Function, Index
+from .optimizers import OPTIMIZERS
 from .program import Call, Meeting, Program
 from .runtime import Body
 
@@ -43,9 +44,9 @@ class Sizes(NamedTuple):
 class Steps:
     """`train` and `score` of a program as LLVM IR. Kernels that they need are added to the program."""
 
-    def __init__(self, program: Program, network: Network, nesterov: bool) -> None:
+    def __init__(self, program: Program, network: Network, optimizer: str) -> None:
         self.program, self.sizes = program, Sizes.of(program, network)
-        self.lanes, self.nesterov = program.machine.lanes, nesterov
+        self.lanes, self.optimizer = program.machine.lanes, optimizer
         self.group_vectors = self.sizes.group // (4 * self.lanes)
 
     def train(self) -> str:
@@ -152,11 +153,12 @@ class Steps:
             if not region.trainable:
                 continue
             summed = region.sums is not None or region.met
-            function = self.program.add("update", _update(self.program, self.group_vectors, summed, self.nesterov))
+            function = self.program.add("update", _update(self.program, self.group_vectors, summed, self.optimizer))
             start = Index(region.start)
             buffers = {
                 "w": Access("weights", start),
                 "v": Access("velocity", start),
+                "s": Access("squares", start),
                 "dw": Access("gradients", start),
                 "settings": Access("settings", Index(DECAYING if region.decays else NOT_DECAYING)),
                 "loss": Access("settings", Index(LOSS)),
@@ -181,6 +183,7 @@ class Steps:
             "arena",
             "weights",
             "velocity",
+            "squares",
             "packed",
             "group",
             "scratch",
@@ -223,5 +226,5 @@ def _lanes(program: Program, count: int, padded: int, group: int) -> Callable[[s
     return lambda name: passes.sum_lanes(name, program.machine, count, padded, group)
 
 
-def _update(program: Program, group: int, summed: bool, nesterov: bool) -> Callable[[str], Function]:
-    return lambda name: passes.update(name, program.machine, group, summed, nesterov)
+def _update(program: Program, group: int, summed: bool, optimizer: str) -> Callable[[str], Function]:
+    return lambda name: OPTIMIZERS[optimizer].kernel(name, program.machine, group, summed)
