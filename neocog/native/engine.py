@@ -33,10 +33,11 @@ class NativeNetwork:
         threads: int,
         optimizer: str,
         loss: str = "cross-entropy",
+        dtype: str = "float32",
         on: Machine | None = None,
     ) -> None:
         self.machine = on or machine()
-        self.program = Program(self.machine, network, loss)
+        self.program = Program(self.machine, network, loss, pairs=dtype == "bfloat16")
         self.optimizer, self.updates = OPTIMIZERS[optimizer], 0
         self.network, self.threads = network, threads
         self.lanes = self.machine.lanes
@@ -61,7 +62,8 @@ class NativeNetwork:
         self._keep("coefficients", max(1, p.coefficients))
         self._keep("there", p.parameters if any(region.masked for region in p.regions) else 1)
         self.arenas = 0
-        self._keep("scratch", max(1, self.threads * self.sizes.scratch // 4))
+        for name, size in (("scratch", self.sizes.scratch), ("halved", self.sizes.halved)):
+            self._keep(name, max(1, self.threads * size // 4))
         self._keep("group", GROUPS * self.sizes.group // 4)
         self.settings = self._keep("settings", 16)
         self.scale = self._keep("scale", 1)

@@ -36,7 +36,8 @@ class Margins(NamedTuple):
 class Volume:
     """A volume in an arena. `offset` is the place of its first value, `row` and `plane` are the steps to the next ones.
 
-    All are in vectors. `at` counts from the first value, for kernels get a pointer to it.
+    All are in vectors. `at` counts from the first value, for kernels get a pointer to it; `before` are margins that lie
+    ahead of it.
     """
 
     channels: int
@@ -45,6 +46,7 @@ class Volume:
     offset: int
     row: int
     plane: int
+    before: int = 0
 
     def at(self, channel: Index | int, y: Index | int = 0, x: Index | int = 0) -> Index:
         """How far a value is from the first."""
@@ -111,8 +113,9 @@ class Arena:
         plane = (height + margins.top + margins.bottom) * row
         if height * width > 64 and plane % 16 == 0:
             plane += 3
+        before = margins.top * row + margins.left
         start = self.take(shape.channels * plane)
-        return Volume(shape.channels, height, width, start + margins.top * row + margins.left, row, plane)
+        return Volume(shape.channels, height, width, start + before, row, plane, before)
 
     def borrow(self, shape: Shape, margins: Margins = Margins()) -> Volume:  # noqa: B008  # an immutable value
         """Room for a volume for a while. What it held before is still there, inside its margins."""

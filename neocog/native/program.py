@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from ..network import Network, Node
 from . import passes
 from .endings import Plain, Sink
+from .halving import pack_pairs, pair_channels
 from .jit import Machine
 from .kernel import Access, Function, Index
 from .layout import Arena, Margins, Volume, extent
@@ -138,8 +139,9 @@ class Part(ABC):
 class Program:
     """Everything that is compiled for a network. Places are in f32 unless they are said to be in vectors."""
 
-    def __init__(self, machine: Machine, network: Network, loss: str) -> None:
+    def __init__(self, machine: Machine, network: Network, loss: str, pairs: bool = False) -> None:
         self.machine, self.network, self.loss = machine, network, loss
+        self.pairs = pairs  # whether products are of pairs of bfloat16
         self.functions: dict[str, Function] = {}
         self.arena = Arena()
         self.regions: list[Region] = []
@@ -148,7 +150,7 @@ class Program:
         self.packs: list[Call] = []
         self.prepared: list[Call] = []
         """What prediction does once before its blocks."""
-        self.parameters = self.packed = self.sums = self.scratch = self.coefficients = 0
+        self.parameters = self.packed = self.sums = self.scratch = self.halved = self.coefficients = 0
         self.parts: list[Part] = []
         self._make_parts(stages_of(network))
         for part in self.parts:
@@ -229,16 +231,35 @@ class Program:
         return self.functions.setdefault(made.name, made)
 
     def pack(
-        self, region: Region, tile: int, outputs: int, inputs: int, taps: tuple[int, ...], steps: tuple[int, int, int]
+        self,
+        region: Region,
+        tile: int,
+        outputs: int,
+        inputs: int,
+        taps: tuple[int, ...],
+        steps: tuple[int, int, int],
+        *,
+        pairs: bool = False,
     ) -> Access:
-        """Weights in the order of reading, made anew each step."""
+        """Weights in the order of reading, made anew each step, two inputs together for `pairs`."""
         start = self.packed
-        size = -(-outputs // tile) * tile * inputs * len(taps)
+        size = -(-outputs // tile) * tile * (-(-inputs // 2) if pairs else inputs) * len(taps)
         self.packed += size + -size % self.machine.lanes
         place = Access("packed", Index(start))
-        function = self.add("pack", lambda name: passes.pack(name, tile, outputs, inputs, taps, steps))
+        kernel = pack_pairs if pairs else passes.pack
+        function = self.add("pack", lambda name: kernel(name, tile, outputs, inputs, taps, steps))
         self.packs.append(Call(function, {"w": Access("weights", Index(region.start)), "packed": place}))
         return place
+
+    def halve(self, volume: Volume, kernel: Callable[[str, int, Volume], Function], *, training: bool) -> Access:
+        """A volume as pairs of bfloat16 where the thread keeps them for a moment; where its first place is."""
+        lanes = self.machine.lanes
+        self.halved = max(self.halved, -(-volume.channels // 2) * volume.plane * lanes)
+        function = self.add("halve", lambda name: kernel(name, lanes, volume))
+        places = {"x": self.vectors(volume.offset - volume.before), "pairs": Access("halved", Index())}
+        (self.backward if training else self.forward).append(Call(function, places))
+        per_place = lanes if kernel is pair_channels else lanes // 2
+        return Access("halved", Index(volume.before * per_place))
 
 
 def _margins(readers: list[Stage]) -> Margins:

@@ -22,6 +22,7 @@ class Sizes(NamedTuple):
 
     arena: int
     scratch: int
+    halved: int
     group: int
     images: int
     labels: int
@@ -34,6 +35,7 @@ class Sizes(NamedTuple):
         return cls(
             arena=program.arena.size * block,
             scratch=program.scratch * block,
+            halved=program.halved * 4,
             group=(2 + program.sums) * block + program.parameters * 4,
             images=network.input_shape.elements * block,
             labels=block,
@@ -72,7 +74,9 @@ class Steps:
         self._calls_in_turn(body, [*self.program.packs, *self.program.prepared])
         body.barrier()
         shared, threads, blocks = self._pointers(body), body.shared("threads"), body.shared("blocks")
-        places = shared | {"arena": body.step(shared["arena"], "%thread", self.sizes.arena)}
+        places = shared | {
+            name: body.step(shared[name], "%thread", getattr(self.sizes, name)) for name in ("arena", "halved")
+        }
         b, done = body.loop("%thread", blocks, threads)
         places["images"] = body.step(shared["images"], b, self.sizes.images)
         places["scores"] = body.step(shared["scores"], b, self.sizes.scores)
@@ -101,7 +105,8 @@ class Steps:
     ) -> None:
         """Each thread's groups, and in each the blocks that belong to it. `begins` clears what groups add up."""
         (threads, groups), places = counts, dict(shared)
-        places["scratch"] = body.step(shared["scratch"], "%thread", self.sizes.scratch)
+        for name in ("scratch", "halved"):
+            places[name] = body.step(shared[name], "%thread", getattr(self.sizes, name))
         if not self.program.couples:
             places["arena"] = body.step(shared["arena"], "%thread", self.sizes.arena)
         g, done_groups = body.loop("%thread", groups, threads)
@@ -187,6 +192,7 @@ class Steps:
             "packed",
             "group",
             "scratch",
+            "halved",
             "images",
             "labels",
             "coefficients",

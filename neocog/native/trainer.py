@@ -40,7 +40,8 @@ def _cores() -> int:
 class NativeTrainer:
     """A network, its weights and an optimizer as machine code, changed one mini-batch at a time.
 
-    Two trainers given the same arguments end with the same bits, whatever the number of threads.
+    Two trainers given the same arguments end with the same bits, whatever the number of threads. With `dtype` bfloat16
+    products round what they multiply; weights, volumes and sums stay float32.
     """
 
     name = "native"
@@ -58,12 +59,13 @@ class NativeTrainer:
         batch_size: int = 64,
         device: str = "auto",
         seed: int = 0,
+        dtype: str = "float32",
         threads: int | None = None,
     ) -> None:
         small = network.plan().totals["macs"] * batch_size < SMALL_STEP_MACS
         self.threads = threads or (1 if small else _cores())
         self.network, self.momentum, self.weight_decay = network, momentum, weight_decay
-        self._network = NativeNetwork(network, self.threads, optimizer, loss)
+        self._network = NativeNetwork(network, self.threads, optimizer, loss, dtype)
         self._network.write_weights(weights)
 
     def step(self, x: NDArray[np.float32], labels: NDArray[np.int64], lr: float) -> tuple[float, int]:

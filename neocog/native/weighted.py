@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import partial
 
 from ..layers import Conv
 from . import passes
 from .endings import Finish, Sink, Through
 from .gather import Accumulators, Gather, GatherKernel, Source, Weights
+from .halving import pair_channels, pair_images
 from .kernel import Access, Function, Index, Value
 from .layout import Margins, Volume, extent
 from .phases import Phase, phases_of, reach
@@ -18,6 +20,8 @@ from .weight_gradient import LanesHoldChannels, WeightGradient, lanes_hold_image
 
 DIRECT_BYTES = 16 << 10
 """Weights of a forward kernel are read where they lie up to this size, else packed in the order of reading."""
+WORTH_PAIRING = 8
+"""Fewer channels are not multiplied in bfloat16: rounding them would take as long."""
 
 
 class WeightedPart(Part):
@@ -31,15 +35,17 @@ class WeightedPart(Part):
         self.channels_in = stage.inputs.channels // stage.groups
         self.channels_out = stage.sums.channels // stage.groups
         self.g: Volume | None = None
+        self.paired_back, self.read_back = False, Access("halved", Index())
         self.where = program.arena.take(-(-stage.output.elements // 4)) if stage.ending.pools else 0
         self.wants = True
+        self.pairs = program.pairs and stage.groups == 1 and self.channels_in >= WORTH_PAIRING
         self._own_parameters()
 
     def _own_parameters(self) -> None:
         stage, program = self.weighted, self.program
         rows = self.channels_in * math.prod(stage.frame.kernel)
         height, width = extent(stage.sums)
-        by_images = self._gradient(Source(height, width, width, height * width)).by_images(self.machine)
+        by_images = self._gradient(Source(height, width, width, height * width)).by_images(self.machine, self.pairs)
         masked = isinstance(stage.node.layer, Conv) and stage.node.layer.table is not None
         self.weights = [
             program.region(
@@ -84,18 +90,24 @@ class WeightedPart(Part):
         finish = Finish(stage.ending, self.y, self.lanes)
         for group, region in enumerate(self.weights):
             weights, at = self._in_order(region, gather)
-            kernel = GatherKernel(self.machine, gather, weights, gather.tile(self.machine), stage.bias)
+            tile, read = gather.tile(self.machine), _halved(gather) if self.pairs else gather
+            kernel = GatherKernel(self.machine, read, weights, tile, stage.bias, self.pairs)
             function = self.program.add("sums", partial(kernel.build, buffers=finish.buffers, epilogue=finish))
-            self.program.forward.append(Call(function, self._forward_places(group, at)))
+            places = self._forward_places(group, at)
+            if self.pairs:
+                places["x"] = self.program.halve(self.source.y, pair_channels, training=False)
+            self.program.forward.append(Call(function, places))
 
     def _in_order(self, region: Region, gather: Gather) -> tuple[Weights, Access]:
         """Where a gather finds its weights: where they lie, or packed."""
         tile, padded, taps = gather.tile(self.machine).channels, region.padded, gather.taps
-        if region.size * 4 <= DIRECT_BYTES:
+        if region.size * 4 <= DIRECT_BYTES and not self.pairs:
             return Weights(tile, taps * padded, padded), Access("weights", Index(region.start))
         steps = (1, taps * padded, padded)
-        at = self.program.pack(region, tile, gather.channels_out, gather.channels_in, tuple(range(taps)), steps)
-        return Weights(gather.channels_in * taps * tile, taps * tile, tile), at
+        order = tuple(range(taps))
+        at = self.program.pack(region, tile, gather.channels_out, gather.channels_in, order, steps, pairs=self.pairs)
+        inputs = _halved(gather).channels_in if self.pairs else gather.channels_in
+        return Weights(inputs * taps * tile, taps * tile, tile), at
 
     def _forward_places(self, group: int, weights: Access) -> dict[str, Access]:
         first = group * self.channels_out
@@ -161,7 +173,9 @@ class WeightedPart(Part):
                 places["sums"] = Access("sums", Index(region.sums * self.lanes))
                 function = self.program.add("weights", lambda name: lanes_hold_images(name, self.machine, gradient))
             else:
-                second = LanesHoldChannels(self.machine, gradient)
+                second = LanesHoldChannels(self.machine, gradient, self.pairs)
+                if self.pairs:
+                    places["x"] = self.program.halve(self.source.y, pair_images, training=True)
                 self.program.scratch = max(self.program.scratch, second.scratch)
                 function = self.program.add("weights", second.build)
             self.program.backward.append(Call(function, places))
@@ -169,6 +183,9 @@ class WeightedPart(Part):
     def _inputs(self) -> None:
         """The gradient for what was read, into the sink of the stage that made it."""
         stage = self.weighted
+        self.paired_back = self.pairs and self.channels_out >= WORTH_PAIRING
+        if self.paired_back:
+            self.read_back = self.program.halve(self._sums_gradient(), pair_channels, training=True)
         if math.prod(extent(stage.sums)) == 1 and stage.frame.kernel == extent(stage.inputs) and stage.groups == 1:
             self._inputs_of_whole_volume()
             return
@@ -218,9 +235,11 @@ class WeightedPart(Part):
         """The gather of a gradient, each tile put into the sink."""
         tile, stride = gather.tile(self.machine), self.weighted.frame.stride
         o = tile.channels
-        packed = self.program.pack(region, o, gather.channels_out, gather.channels_in, taps, steps)
+        pairs = self.paired_back
+        packed = self.program.pack(region, o, gather.channels_out, gather.channels_in, taps, steps, pairs=pairs)
+        gather = _halved(gather) if pairs else gather
         weights = Weights(gather.channels_in * len(taps) * o, len(taps) * o, o)
-        kernel = GatherKernel(self.machine, gather, weights, tile, bias=False)
+        kernel = GatherKernel(self.machine, gather, weights, tile, bias=False, pairs=pairs)
 
         def ending(f: Function, c: Index, i: Index, j: Index, sums: Accumulators) -> None:
             by_channel: dict[int, dict[tuple[Index, Index], Value]] = {}
@@ -231,8 +250,13 @@ class WeightedPart(Part):
                 sink.put(f, c + k, values)
 
         function = self.program.add("inputs", partial(kernel.build, buffers=sink.buffers, epilogue=ending))
-        x = self.program.at(self._sums_gradient(), channel)
+        x = self.read_back if pairs else self.program.at(self._sums_gradient(), channel)
         self.program.backward.append(Call(function, {"x": x, "w": packed} | places))
+
+
+def _halved(gather: Gather) -> Gather:
+    """The same over pairs of channels."""
+    return replace(gather, channels_in=-(-gather.channels_in // 2))
 
 
 def _source(volume: Volume) -> Source:
