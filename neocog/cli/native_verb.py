@@ -16,7 +16,7 @@ EXAMPLES = """examples:
   neocog native 'INPUT[28x28x1] -> CONV5-8 -> RELU -> POOL2 -> FC10' --json
   neocog native lenet5-relu --show > lenet5.c"""
 
-HEADER = ("stage", "output", "row", "plane", "forward", "weight gradient,\nlanes hold", "input gradient")
+HEADER = ("stage", "kind", "output", "row", "plane", "forward", "weight gradient,\nlanes hold", "input gradient")
 SHORT = {
     "gather": "",
     "clipped gather": "clipped ",
@@ -40,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print what the native engine decided, and with --show the network's step as a file of C."""
+    from ..losses import default_loss
     from ..native.c_network import c_program
     from ..native.decisions import decisions
     from ..native.jit import machine
@@ -50,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     if reason := uncovered(network):
         hint = "neocog train NET DATA --engine torch"
         raise NeocogError("the native engine has no kernels for this network", received=reason, hint=hint)
-    program = Program(machine(), network)
+    program = Program(machine(), network, default_loss(network).name)
     made = decisions(program)
     code = c_program(program) if args.show else ""
     if args.json:
@@ -68,6 +69,7 @@ def _print(made: dict[str, Any]) -> None:
     rows = [
         (
             " ".join(stage["layers"]),
+            stage["kind"],
             stage["output"],
             str(stage["row"]),
             str(stage["plane"]),
@@ -76,8 +78,8 @@ def _print(made: dict[str, Any]) -> None:
         for stage in made["stages"]
     ]
     out = console()
-    text = ("stage", *HEADER[4:])
-    print_table(out, HEADER, rows, text=text, optional=("plane", "row", "output"))
+    text = ("stage", "kind", *HEADER[5:])
+    print_table(out, HEADER, rows, text=text, optional=("plane", "row", "output", "kind"))
     out.print()
     for line in (*LEGEND, "", *_totals(made)):
         print_wrapped(out, line)
@@ -86,7 +88,12 @@ def _print(made: dict[str, Any]) -> None:
 def _totals(made: dict[str, Any]) -> Iterator[str]:
     lanes, registers = made["machine"]["lanes"], made["machine"]["registers"]
     memory = {name: size(count) for name, count in made["memory"].items()}
-    yield f"{made['functions']} functions, for {registers} registers of {lanes} numbers each"
+    yield (
+        f"{made['functions']} functions, for {registers} registers of {lanes} numbers each, {made['loss']} loss and "
+        f"{made['optimizer']}"
+    )
+    if made["segments"] > 1:
+        yield f"blocks wait for each other {made['segments'] - 1} times a step, for normalization"
     yield f"a block of {lanes} images takes {memory['block']}, transposed gradients {memory['scratch']} beside it"
     yield f"weights take {memory['weights']}, their copies in the order of reading {memory['packed']}"
     yield f"each group of blocks takes {memory['group']} for its gradients"

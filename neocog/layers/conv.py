@@ -183,15 +183,16 @@ class Conv(Layer):
             found["bias"] = Parameter((self.out_channels,))
         return found
 
-    def _dense(self, weight: Array, channels: int) -> Array:
+    def dense(self, weight: Array, channels: int) -> Array:
         """The kernel as cross-correlation uses it: (K, C/G, *F), zeros where the table has no pair."""
         if self.table is not None:
             dense = np.zeros((self.out_channels, channels, *weight.shape[1:]))
-            dense[self._table_index()] = weight
+            dense[self.table_index()] = weight
             weight = dense
         return np.flip(weight, axis=tuple(range(2, weight.ndim))) if self.flip else weight
 
-    def _table_index(self) -> tuple[list[int], list[int]]:
+    def table_index(self) -> tuple[list[int], list[int]]:
+        """Output and input map of every pair in the table."""
         pairs = [(k, c) for k, row in enumerate(self.table or ()) for c in row]
         return [k for k, _ in pairs], [c for _, c in pairs]
 
@@ -200,7 +201,7 @@ class Conv(Layer):
         (x,) = xs
         window = self.window(Shape(x.shape[2:], x.shape[1]))
         views = slide(x, window, self.fit)  # (N, C, *size', *F)
-        weight = self._dense(params["weight"], x.shape[1])
+        weight = self.dense(params["weight"], x.shape[1])
         taps = list(range(-len(window.kernel), 0))
         maps = [
             np.moveaxis(np.tensordot(v, w, axes=([1, *taps], [1, *taps])), -1, 1)
@@ -233,7 +234,7 @@ class Conv(Layer):
         dx = unslide(dviews, shape[2:], window, self.fit)
         if self.flip:
             dw = np.flip(dw, axis=tuple(range(2, dw.ndim)))
-        grads = {"weight": dw[self._table_index()] if self.table is not None else dw}
+        grads = {"weight": dw[self.table_index()] if self.table is not None else dw}
         if self.bias:
             grads["bias"] = dy.sum(axis=tuple(summed))
         return (dx,), grads
@@ -289,7 +290,7 @@ class Conv(Layer):
         hang = overhang(x, window, self.output_shape(x).spatial)
         if not self._is_special(hang):
             return (nn.Conv1d if x.rank == 1 else nn.Conv2d)(**arguments)
-        index = self._table_index() if self.table is not None else None
+        index = self.table_index() if self.table is not None else None
         return (_modules.Conv1d if x.rank == 1 else _modules.Conv2d)(
             index=index, flip=self.flip, hang=hang, **arguments
         )

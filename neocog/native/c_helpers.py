@@ -12,7 +12,8 @@ BYTES = {"f32": 4, "i32": 4, "i8": 1, "i1": 4}
 KINDS = {"i1": "i32"}
 """Masks are vectors of i32: 0, or -1 where something holds."""
 
-HEAD = """#include <stdbool.h>
+HEAD = """#include <math.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +27,25 @@ BOUNDS = {
     "min_i64": "INLINE int64_t min_i64(int64_t a, int64_t b) { return a < b ? a : b; }",
 }
 WRAPPING = {"add": "+", "sub": "-", "mul": "*"}
+PAIRS = ("pair", "neighbours", "dot")
+HALVES = {
+    "halves": """// An int32_t may hold two numbers rounded to bfloat16, the first one in its low half.
+INLINE int32_t pair_of(float low, float high) {
+    union { float number; uint32_t bits; } in[2] = {{low}, {high}};
+    uint32_t half[2];
+    for (int k = 0; k < 2; k++)  // to nearest, ties to even; what is no number stays none
+        half[k] = in[k].number == in[k].number ? (in[k].bits + 0x7fff + (in[k].bits >> 16 & 1)) >> 16
+                                               : in[k].bits >> 16 | 0x40;
+    return (int32_t)(half[1] << 16 | half[0]);
+}
+INLINE float low_of(int32_t pair) {
+    return ((union { uint32_t bits; float number; }){(uint32_t)pair << 16}).number;
+}
+INLINE float high_of(int32_t pair) {
+    return ((union { uint32_t bits; float number; }){(uint32_t)pair & 0xffff0000}).number;
+}"""
+}
+"""Numbers of 16 bits, for what works on pairs of them."""
 
 
 def c_type(type_: Type) -> str:
@@ -83,10 +103,13 @@ class Helpers:
         """The name of the function for an operation that gives that type (for `bits`, that takes it)."""
         name = f"{op}_{_short(type_)}"
         if name not in self._functions:
-            for needed in (type_, type_.of("i1")):
+            for needed in (type_, type_.of("i1"), type_.of("f32")):
                 self.type(needed)
             if op == "max":
                 self.operation("select", type_)
+            if op in PAIRS:
+                self.type(Type("f32", 2 * type_.lanes if op == "neighbours" else type_.lanes))
+                self._functions |= HALVES
             self._functions[name] = "\n".join(self._lines(op, name, type_, arguments))
         return name
 
@@ -101,6 +124,8 @@ class Helpers:
         elif op == "bits":
             other = {"f32": "int32_t", "i32": "float"}[type_.kind]
             yield f"INLINE {other} {name}({t} x) {{ return ((union {{ {t} from; {other} to; }}){{x}}).to; }}"
+        elif op in PAIRS:
+            yield from _on_pairs(op, name, type_)
         elif op in WRAPPING:
             yield from self._wrapping(op, name, type_)
         else:
@@ -145,4 +170,25 @@ def _each_lane(op: str, name: str, type_: Type, arguments: int) -> Iterator[str]
         yield f"    for (int k = 0; k < {type_.lanes}; k++)"
         yield f"        y[k] = __builtin_{op}f({', '.join(f'{arg}[k]' for arg in args)});"
         yield "    return y;"
+    yield "}"
+
+
+def _on_pairs(op: str, name: str, type_: Type) -> Iterator[str]:
+    """Numbers become pairs, or the products of two pairs are added to a third number, the high halves first."""
+    t, one = c_type(type_), "y[k]" if type_.lanes > 1 else "y"
+    pair_, number = c_type(type_.of("i32")), c_type(type_.of("f32"))
+    k = "[k]" if type_.lanes > 1 else ""
+    if op == "pair":
+        arguments, made = f"{number} a, {number} b", f"pair_of(a{k}, b{k})"
+    elif op == "neighbours":
+        arguments, made = f"{c_type(Type('f32', 2 * type_.lanes))} a", "pair_of(a[2 * k], a[2 * k + 1])"
+    else:
+        high = f"__builtin_fmaf(high_of(a{k}), high_of(b{k}), c{k})"
+        arguments, made = f"{pair_} a, {pair_} b, {number} c", f"__builtin_fmaf(low_of(a{k}), low_of(b{k}), {high})"
+    yield f"INLINE {t} {name}({arguments}) {{"
+    yield f"    {t} y = {{0}};" if type_.lanes > 1 else f"    {t} y;"
+    if type_.lanes > 1:
+        yield f"    for (int k = 0; k < {type_.lanes}; k++)"
+    yield f"    {'    ' if type_.lanes > 1 else ''}{one} = {made};"
+    yield "    return y;"
     yield "}"

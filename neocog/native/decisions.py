@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict
-from itertools import pairwise
 from typing import Any
 
 from ..network import Network
-from .c_network import step_calls
-from .places import Places, kind_of, layer_of_stage
+from .c_calls import step_calls
+from .places import Places, kind_of, layer_of
 from .program import Call, Program
 from .stages import PASSED_ON
 from .steps import Sizes
@@ -18,40 +17,51 @@ PARTS = {"forward": "sums", "weight_gradient": "weights", "input_gradient": "inp
 """The parts of a step that a choice is made for, by the kind of their functions."""
 
 
-def decisions(program: Program) -> dict[str, Any]:
+def decisions(program: Program, optimizer: str = "nesterov") -> dict[str, Any]:
     """All of them. Memory is in bytes; `row` and `plane` are steps from one to the next, in vectors."""
-    calls, places = step_calls(program, nesterov=True), Places(program)
-    chosen = [call for call in (*calls.forward, *calls.backward) if call.function.form]
-    names = [layer_of_stage(placed) for placed in program.stages]
+    calls, places = step_calls(program, optimizer), Places(program)
+    chosen = [call for segment in calls.segments for call in segment.calls if call.function.form]
+    fused = _fused(program.network, [layer_of(part) for part in program.parts])
     stages = [
         {
-            "layers": layers,
-            "output": str(placed.stage.output),
-            "row": placed.y.row,
-            "plane": placed.y.plane,
+            "layers": fused[layer_of(part)],
+            "kind": type(part.stage).__name__.lower(),
+            "output": str(part.stage.output),
+            "row": part.y.row,
+            "plane": part.y.plane,
             **{
-                part: _kernels(call for call in chosen if (places.layer(call), kind_of(call)) == (name, kind))
-                for part, kind in PARTS.items()
+                name: _kernels(call for call in chosen if (places.layer(call), kind_of(call)) == (layer_of(part), kind))
+                for name, kind in PARTS.items()
             },
         }
-        for name, layers, placed in zip(names, _fused(program.network, names), program.stages, strict=True)
+        for part in program.parts
     ]
     return {
         "network": str(program.network),
+        "loss": program.loss,
+        "optimizer": optimizer,
         "machine": asdict(program.machine),
         "stages": stages,
         "memory": _memory(program),
+        "segments": len(calls.segments),
         "functions": len(program.functions),
     }
 
 
-def _fused(network: Network, firsts: list[str]) -> list[list[str]]:
-    """The layers of each stage, by the names of their first ones."""
-    starts = [k for k, node in enumerate(network.nodes) if node.name in firsts]
-    return [
-        [node.name for k, node in enumerate(network.nodes[start:end]) if not k or node.layer.op not in PASSED_ON]
-        for start, end in pairwise([*starts, len(network.nodes)])
-    ]
+def _fused(network: Network, firsts: list[str]) -> dict[str, list[str]]:
+    """The layers of each stage, by the names of their first ones.
+
+    What is no first layer follows the layer it reads, but for a term of a sum, which belongs to the sum.
+    """
+    stage_of: dict[int, str] = {}
+    for k, node in enumerate(network.nodes):
+        if node.name in firsts:
+            stage_of[k] = node.name
+        elif node.layer.op in ("BN", "SHORTCUT"):
+            stage_of[k] = next(other.name for other in network.nodes if k in other.inputs)
+        elif node.layer.op not in PASSED_ON:
+            stage_of[k] = stage_of[node.inputs[0]]
+    return {first: [network.nodes[k].name for k, stage in stage_of.items() if stage == first] for first in firsts}
 
 
 def _kernels(calls: Iterable[Call]) -> list[dict[str, Any]]:

@@ -48,7 +48,11 @@ def exp(f: Function, x: Value) -> Value:
 
 
 def log(f: Function, x: Value) -> Value:
-    """The natural logarithm of a normal number above 0: of 2^n m with m from 0.707 to 1.414."""
+    """The natural logarithm of a normal number above 0: of 2^n m with m from 0.707 to 1.414.
+
+    Infinity stays infinity, and what is no number none: a loss must show them.
+    """
+    x = f.let(x)
     whole = Type("i32", x.type.lanes)
     pattern = f.let(bits(x, "i32"))
     exponent = f.let(pattern / constant(whole, BITS_OF_FRACTION))
@@ -60,13 +64,29 @@ def log(f: Function, x: Value) -> Value:
     square = f.let(r * r)
     tail = _polynomial(r, _LOG) * r * square
     rest = fma(n, _like(x, LN2_LOW), tail) - _like(x, 0.5) * square
-    return fma(n, _like(x, LN2_HIGH), r + rest)
+    return select((x - x).equals(_like(x, 0.0)), fma(n, _like(x, LN2_HIGH), r + rest), x)
+
+
+def log1p(f: Function, x: Value) -> Value:
+    """log(1 + x) for finite x from 0. The sum 1 + x loses digits of x; the ratio of x to what it kept brings them back.
+
+    Source: Higham, Accuracy and Stability of Numerical Algorithms, section 1.14.1.
+    """
+    x = f.let(x)
+    sum_ = f.let(_like(x, 1.0) + x)
+    kept = f.let(sum_ - _like(x, 1.0))
+    return select(kept > _like(x, 0.0), log(f, sum_) * (x / kept), x)
+
+
+def absolute(x: Value) -> Value:
+    """x without its sign."""
+    return largest(x, _like(x, 0.0) - x)
 
 
 def tanh(f: Function, x: Value) -> Value:
     """Near 0 by a polynomial, where 1 - 2 / (e^2x + 1) would lose digits."""
     x = f.let(x)
-    size = f.let(largest(x, _like(x, 0.0) - x))
+    size = f.let(absolute(x))
     square = f.let(x * x)
     near = fma(_polynomial(square, _TANH) * square, x, x)
     far = f.let(_like(x, 1.0) - _like(x, 2.0) / (exp(f, size + size) + _like(x, 1.0)))

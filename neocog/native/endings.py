@@ -98,6 +98,16 @@ class Plain(Sink):
 
 
 @dataclass(frozen=True)
+class Nowhere(Sink):
+    """For gradients that nobody asks for."""
+
+    buffers: tuple[str, ...] = ()
+
+    def put(self, f: Function, channel: Index, values: dict[tuple[Index, Index], Value]) -> None:
+        """Nothing."""
+
+
+@dataclass(frozen=True)
 class Through(Sink):
     """A weighted layer's sums: buffers `g` for their gradient, `y`, `where`, and `sums` for the bias's gradient."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import threading
 import weakref
 from collections.abc import Mapping
@@ -11,9 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..layer import Layer, Shape
 from ..layers import Conv
 from ..network import Network
 from .jit import Compiled, Machine, machine
+from .optimizers import OPTIMIZERS
 from .program import GROUPS, Program, Region
 from .runtime import CONTEXT_WORDS, QUIT, SCORE, TRAIN, runtime, slot
 from .steps import DECAYING, LOSS, NOT_DECAYING, Steps
@@ -24,12 +27,21 @@ Floats = NDArray[np.float32]
 class NativeNetwork:
     """A network as machine code for this processor, its weights, and the threads that run it."""
 
-    def __init__(self, network: Network, threads: int, nesterov: bool, on: Machine | None = None) -> None:
+    def __init__(
+        self,
+        network: Network,
+        threads: int,
+        optimizer: str,
+        loss: str = "cross-entropy",
+        dtype: str = "float32",
+        on: Machine | None = None,
+    ) -> None:
         self.machine = on or machine()
-        self.program = Program(self.machine, network)
+        self.program = Program(self.machine, network, loss, pairs=dtype == "bfloat16")
+        self.optimizer, self.updates = OPTIMIZERS[optimizer], 0
         self.network, self.threads = network, threads
         self.lanes = self.machine.lanes
-        steps = Steps(self.program, network, nesterov)
+        steps = Steps(self.program, network, optimizer)
         texts = [steps.train(), steps.score(), runtime()]
         self.sizes = steps.sizes
         self.code = Compiled(self.program.functions.values(), texts)
@@ -43,10 +55,15 @@ class NativeNetwork:
         self.shared = np.zeros(CONTEXT_WORDS, np.int64)
         self._kept: dict[str, NDArray[Any]] = {}
         self.weights = self._keep("weights", p.parameters)
-        self.velocity = self._keep("velocity", p.parameters)
+        self._keep("velocity", p.parameters)
+        if self.optimizer.states == 2:
+            self._keep("squares", p.parameters)
         self._keep("packed", max(1, p.packed))
-        self._keep("arena", self.threads * self.sizes.arena // 4)
-        self._keep("scratch", max(1, self.threads * self.sizes.scratch // 4))
+        self._keep("coefficients", max(1, p.coefficients))
+        self._keep("there", p.parameters if any(region.masked for region in p.regions) else 1)
+        self.arenas = 0
+        for name, size in (("scratch", self.sizes.scratch), ("halved", self.sizes.halved)):
+            self._keep(name, max(1, self.threads * size // 4))
         self._keep("group", GROUPS * self.sizes.group // 4)
         self.settings = self._keep("settings", 16)
         self.scale = self._keep("scale", 1)
@@ -70,8 +87,9 @@ class NativeNetwork:
     def train(
         self, x: Floats, labels: NDArray[np.int64], lr: float, momentum: float, decay: float
     ) -> tuple[float, int]:
-        """One step of gradient descent: mean loss and how many were right."""
+        """One update of the weights: mean loss and how many were right."""
         blocks = -(-len(x) // self.lanes)
+        self._room(blocks if self.program.couples else self.threads)
         self._images(x, blocks)
         padded = aligned(blocks * self.lanes).view(np.int32)
         padded[:] = -1
@@ -80,15 +98,20 @@ class NativeNetwork:
         groups = min(blocks, GROUPS)
         self._point("starts", np.arange(groups + 1, dtype=np.int64) * blocks // groups)
         self._set("groups", groups)
+        self._set("blocks", blocks)
         self.scale[0] = 1.0 / len(x)
-        self.settings[DECAYING : DECAYING + 3] = lr, momentum, decay
-        self.settings[NOT_DECAYING : NOT_DECAYING + 3] = lr, momentum, 0.0
+        for place, part in ((DECAYING, decay), (NOT_DECAYING, 0.0)):
+            self.settings[place : place + 3] = self.optimizer.rates(self.updates + 1, lr, momentum, part)
         self._run(TRAIN)
-        return float(self.settings[LOSS]) / len(x), int(self.settings[LOSS + 1])
+        loss = float(self.settings[LOSS])
+        if math.isfinite(loss):  # else the weights are as they were
+            self.updates += 1
+        return loss / len(x), int(self.settings[LOSS + 1])
 
     def score(self, x: Floats) -> Floats:
         """Scores (N, K)."""
         blocks = -(-len(x) // self.lanes)
+        self._room(self.threads)
         self._images(x, blocks)
         classes = self.network.shapes[-1].channels
         scores = aligned(blocks * classes * self.lanes)
@@ -96,6 +119,12 @@ class NativeNetwork:
         self._set("blocks", blocks)
         self._run(SCORE)
         return scores.reshape(blocks, classes, self.lanes).transpose(0, 2, 1).reshape(-1, classes)[: len(x)].copy()
+
+    def _room(self, arenas: int) -> None:
+        """Memory for so many blocks at a time; it starts as zeros, which margins stay."""
+        if arenas > self.arenas:
+            self.arenas = arenas
+            self._keep("arena", arenas * self.sizes.arena // 4)
 
     def _images(self, x: Floats, blocks: int) -> None:
         images = np.ascontiguousarray(x, np.float32)
@@ -130,7 +159,10 @@ class NativeNetwork:
     def write_weights(self, weights: Mapping[str, NDArray[Any]]) -> None:
         """Set all weights, by `<node>.<parameter>`."""
         for region in self.program.regions:
-            self._rows(region)[:, : region.count] = self._as_rows(region, np.asarray(weights[region.name], np.float32))
+            array = np.asarray(weights[region.name], np.float32)
+            self._rows(region)[:, : region.count] = self._as_rows(region, array)
+            if region.masked:
+                self._rows(region, "there")[:, : region.count] = self._as_rows(region, np.ones_like(array))
 
     def read_weights(self) -> dict[str, Floats]:
         """Copies of all weights."""
@@ -139,30 +171,38 @@ class NativeNetwork:
             found.setdefault(region.name, []).append(self._from_rows(region))
         return {name: np.concatenate(parts) for name, parts in found.items()}
 
-    def _rows(self, region: Region) -> Floats:
-        return self.weights[region.start : region.start + region.size].reshape(region.rows, region.padded)
+    def _rows(self, region: Region, memory: str = "weights") -> Floats:
+        whole: Floats = self._kept[memory]
+        return whole[region.start : region.start + region.size].reshape(region.rows, region.padded)
 
     def _as_rows(self, region: Region, array: Floats) -> Floats:
-        if region.name.endswith(".bias"):
+        layer, inputs = self._layer(region)
+        if array.ndim == 1:
             return array[None]
+        if isinstance(layer, Conv):
+            array = layer.dense(np.asarray(array, np.float64), inputs.channels).astype(np.float32)
         part = array[region.group * region.count : (region.group + 1) * region.count]
-        return self._flipped(region, part).reshape(region.count, -1).T
+        return part.reshape(region.count, -1).T
 
     def _from_rows(self, region: Region) -> Floats:
+        layer, inputs = self._layer(region)
         rows = self._rows(region)[:, : region.count]
-        node = self.network.node(region.name.partition(".")[0])
-        shape = node.layer.parameters(*self.network.input_shapes(node))[region.name.partition(".")[2]].shape
-        if region.name.endswith(".bias"):
-            biases: Floats = rows[0].copy()
-            return biases
-        weights: Floats = rows.T.reshape(region.count, *shape[1:])
-        return self._flipped(region, weights).copy()
+        shape = layer.parameters(inputs)[region.name.partition(".")[2]].shape
+        if len(shape) == 1:
+            alone: Floats = rows[0].copy()
+            return alone
+        if not isinstance(layer, Conv):
+            return rows.T.reshape(region.count, *shape[1:]).copy()
+        kernel = layer.window(inputs).kernel
+        dense: Floats = rows.T.reshape(region.count, -1, *kernel)
+        if layer.flip:
+            dense = np.flip(dense, axis=tuple(range(2, dense.ndim)))
+        return dense[layer.table_index()] if layer.table is not None else dense.copy()
 
-    def _flipped(self, region: Region, array: Floats) -> Floats:
-        layer = self.network.node(region.name.partition(".")[0]).layer
-        if isinstance(layer, Conv) and layer.flip:
-            array = np.flip(array, axis=tuple(range(2, array.ndim)))
-        return array
+    def _layer(self, region: Region) -> tuple[Layer, Shape]:
+        """Whose parameter it is, and what that reads."""
+        node = self.network.node(region.name.partition(".")[0])
+        return node.layer, self.network.input_shapes(node)[0]
 
 
 def _end_workers(code: Compiled, shared: NDArray[np.int64], workers: list[threading.Thread]) -> None:

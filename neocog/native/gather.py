@@ -9,12 +9,13 @@ position, and each reads the output's gradient with the taps that reach it. A fu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise, product
 
 from .jit import Machine
-from .kernel import F32, Bound, Function, Index, Type, Value, Variable, constant, fma, load, splat
+from .kernel import F32, Bound, Function, Index, Type, Value, Variable, constant, dot, fma, load, splat
+from .layout import along
 from .tiles import Tile, Work, best_tile
 
 UNROLLED = 260  # multiply-adds written out one by one; beyond it rows of taps are a loop
@@ -91,11 +92,18 @@ class Weights:
 
 
 class GatherKernel:
-    """A gather as a function: buffers `x`, `w`, `b` where there is a bias, and those of the epilogue."""
+    """A gather as a function: buffers `x`, `w`, `b` where there is a bias, and those of the epilogue.
 
-    def __init__(self, machine: Machine, gather: Gather, weights: Weights, tile: Tile, bias: bool) -> None:
+    With `pairs`, inputs and weights are pairs of channels in bfloat16, and the gather's channels are such pairs.
+    """
+
+    def __init__(
+        self, machine: Machine, gather: Gather, weights: Weights, tile: Tile, bias: bool, pairs: bool = False
+    ) -> None:
         self.gather, self.weights, self.tile, self.bias = gather, weights, tile, bias
         self.vector = Type("f32", machine.lanes)
+        self.operand = self.vector.of("i32") if pairs else self.vector
+        self.multiply = dot if pairs else fma
 
     def build(self, name: str, buffers: tuple[str, ...], epilogue: Epilogue) -> Function:
         """The function."""
@@ -179,32 +187,24 @@ class GatherKernel:
 
             def x(a: int, b: int, column: int = column) -> Value:
                 steps = a * g.down * g.source.row + b * g.right + column
-                return f.let(load(self.vector, "x", start + steps))
+                return f.let(load(self.operand, "x", start + steps))
 
             def w(k: int, s: int = s) -> Value:
-                return f.let(splat(load(F32, "w", weights + (s * self.weights.tap + k)), lanes))
+                one = load(Type(self.operand.kind), "w", weights + (s * self.weights.tap + k))
+                return f.let(splat(one, lanes))
 
             if len(positions) <= tile.channels:
                 inputs = {place: x(*place) for place in positions}
                 for k in range(tile.channels):
                     weight = w(k)
                     for a, b in positions:
-                        f.set(sums[k, a, b], fma(inputs[a, b], weight, sums[k, a, b].value))
+                        f.set(sums[k, a, b], self.multiply(inputs[a, b], weight, sums[k, a, b].value))
             else:
                 kernel = [w(k) for k in range(tile.channels)]
                 for a, b in positions:
                     value = x(a, b)
                     for k in range(tile.channels):
-                        f.set(sums[k, a, b], fma(value, kernel[k], sums[k, a, b].value))
-
-
-def along(f: Function, total: int, size: int) -> Iterator[tuple[Index, int]]:
-    """Tiles along one axis, as (first, size): a loop over the whole ones, then the smaller one that is left."""
-    if total >= size:
-        with f.loop(total // size) as k:
-            yield k * size, size
-    if total % size:
-        yield Index(total - total % size), total % size
+                        f.set(sums[k, a, b], self.multiply(value, kernel[k], sums[k, a, b].value))
 
 
 def _even(offsets: tuple[int, ...]) -> bool:

@@ -19,10 +19,14 @@ from .llvm import module
 
 @dataclass(frozen=True)
 class Machine:
-    """What the code generator must know of a processor: numbers in a vector, and vector registers."""
+    """What the code generator must know of a processor: numbers in a vector, and vector registers.
+
+    `dots` says that it has an instruction for products of pairs of bfloat16.
+    """
 
     lanes: int
     registers: int
+    dots: bool = False
 
 
 @cache
@@ -30,7 +34,7 @@ def machine() -> Machine:
     """Of the processor that this runs on."""
     features = llvm.get_host_cpu_features()
     if features.get("avx512f"):
-        return Machine(lanes=16, registers=32)
+        return Machine(lanes=16, registers=32, dots=bool(features.get("avx512bf16")))
     if features.get("avx2") and features.get("fma"):
         return Machine(lanes=8, registers=16)
     return Machine(lanes=4, registers=32 if llvm.get_default_triple().startswith("aarch64") else 16)
@@ -58,7 +62,7 @@ class Compiled:
     """
 
     def __init__(self, functions: Iterable[Function], texts: Iterable[str] = ()) -> None:
-        self.ir = "\n".join([module(functions), *texts, "attributes #0 = { nounwind }"])
+        self.ir = "\n".join([module(functions, machine().dots), *texts, "attributes #0 = { nounwind }"])
         target = _target()
         key = hashlib.sha256("\n".join([llvmlite.__version__, target.triple, *_processor(), self.ir]).encode())
         code = cached(key.hexdigest(), lambda: _optimised(self.ir, target))

@@ -256,6 +256,11 @@ def floor(value: Value) -> Value:
     return Value(value.type, "floor", (value,))
 
 
+def root(value: Value) -> Value:
+    """The square root."""
+    return Value(value.type, "sqrt", (value,))
+
+
 def largest(a: Value, b: Value) -> Value:
     """Lane by lane the larger one."""
     return Value(a.type, "max", (a, b))
@@ -284,6 +289,21 @@ def convert(value: Value, kind: str) -> Value:
 def bits(value: Value, kind: str) -> Value:
     """The same bits read as another kind of the same size."""
     return Value(value.type.of(kind), "bits", (value,))
+
+
+def pair(a: Value, b: Value) -> Value:
+    """a and b rounded to bfloat16, in the low and the high half of an i32 in each lane."""
+    return Value(a.type.of("i32"), "pair", (a, b))
+
+
+def neighbours(a: Value) -> Value:
+    """The lanes of a rounded to bfloat16, two and two in an i32."""
+    return Value(Type("i32", a.type.lanes // 2), "neighbours", (a,))
+
+
+def dot(a: Value, b: Value, c: Value) -> Value:
+    """c plus the products of the low halves and of the high halves of a and b, pairs of bfloat16."""
+    return Value(c.type, "dot", (a, b, c))
 
 
 def shuffle(a: Value, b: Value, lanes: Sequence[int]) -> Value:

@@ -7,11 +7,16 @@ padding needs no test. A 1-D volume has H = 1.
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..layer import Shape
-from .kernel import Index
+from .kernel import Function, Index
+
+COLUMNS = 4
+"""Positions of a row that kernels of single values take at once, so that they do not wait for each other."""
 
 
 class Margins(NamedTuple):
@@ -31,7 +36,8 @@ class Margins(NamedTuple):
 class Volume:
     """A volume in an arena. `offset` is the place of its first value, `row` and `plane` are the steps to the next ones.
 
-    All are in vectors. `at` counts from the first value, for kernels get a pointer to it.
+    All are in vectors. `at` counts from the first value, for kernels get a pointer to it; `before` are margins that lie
+    ahead of it.
     """
 
     channels: int
@@ -40,6 +46,7 @@ class Volume:
     offset: int
     row: int
     plane: int
+    before: int = 0
 
     def at(self, channel: Index | int, y: Index | int = 0, x: Index | int = 0) -> Index:
         """How far a value is from the first."""
@@ -56,6 +63,22 @@ class Volume:
         return (self.row, self.plane) == (self.width, self.positions)
 
 
+def along(f: Function, total: int, size: int) -> Iterator[tuple[Index, int]]:
+    """Tiles along one axis, as (first, size): a loop over the whole ones, then the smaller one that is left."""
+    if total >= size:
+        with f.loop(total // size) as k:
+            yield k * size, size
+    if total % size:
+        yield Index(total - total % size), total % size
+
+
+def rows_of(f: Function, volume: Volume) -> Iterator[tuple[Index, list[Index]]]:
+    """All positions of a volume's channel: a row, and some columns of it that a kernel has in hand at once."""
+    with f.loop(volume.height) as y:
+        for first, count in along(f, volume.width, COLUMNS):
+            yield y, [first + k for k in range(count)]
+
+
 def _index(value: Index | int) -> Index:
     return value if isinstance(value, Index) else Index(value)
 
@@ -67,10 +90,15 @@ def extent(shape: Shape) -> tuple[int, int]:
 
 
 class Arena:
-    """Memory of one block of images, handed out in vectors."""
+    """Memory of one block of images, handed out in vectors.
+
+    What is borrowed and given back is lent again for an equal volume, whose zero margins are at the same places.
+    """
 
     def __init__(self) -> None:
         self.size = 0
+        self._free: dict[tuple[Shape, Margins], list[Volume]] = defaultdict(list)
+        self._lent: dict[int, tuple[Shape, Margins]] = {}
 
     def take(self, vectors: int) -> int:
         """Room for so many vectors."""
@@ -85,5 +113,23 @@ class Arena:
         plane = (height + margins.top + margins.bottom) * row
         if height * width > 64 and plane % 16 == 0:
             plane += 3
+        before = margins.top * row + margins.left
         start = self.take(shape.channels * plane)
-        return Volume(shape.channels, height, width, start + margins.top * row + margins.left, row, plane)
+        return Volume(shape.channels, height, width, start + before, row, plane, before)
+
+    def borrow(self, shape: Shape, margins: Margins = Margins()) -> Volume:  # noqa: B008  # an immutable value
+        """Room for a volume for a while. What it held before is still there, inside its margins."""
+        free = self._free[shape, margins]
+        made = free.pop() if free else self._borrowed(shape, margins)
+        self._lent[made.offset] = shape, margins
+        return made
+
+    def _borrowed(self, shape: Shape, margins: Margins) -> Volume:
+        if any(margins):
+            return self.volume(shape, margins)
+        height, width = extent(shape)  # without margins there are no gaps either
+        return Volume(shape.channels, height, width, self.take(shape.elements), width, height * width)
+
+    def give_back(self, volume: Volume) -> None:
+        """The end of a loan."""
+        self._free[self._lent.pop(volume.offset)].append(volume)

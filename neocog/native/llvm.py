@@ -19,21 +19,27 @@ COMPARISONS = {"gt": ("ogt", "sgt"), "eq": ("oeq", "eq")}
 
 def written(type_: Type) -> str:
     """`float`, or `<8 x float>`."""
-    kind = KINDS[type_.kind]
-    return kind if type_.lanes == 1 else f"<{type_.lanes} x {kind}>"
+    return _vector(KINDS[type_.kind], type_.lanes)
 
 
-def module(functions: Iterable[Function]) -> str:
-    """The IR of functions that may call each other, each after those it calls."""
-    printers = [_Printer(function) for function in functions]
+def _vector(kind: str, lanes: int) -> str:
+    return kind if lanes == 1 else f"<{lanes} x {kind}>"
+
+
+def module(functions: Iterable[Function], dots: bool = False) -> str:
+    """The IR of functions that may call each other, each after those it calls.
+
+    `dots` says that the processor multiplies pairs of bfloat16 (AVX512_BF16).
+    """
+    printers = [_Printer(function, dots) for function in functions]
     bodies = [printer.text() for printer in printers]
     declared = sorted({line for printer in printers for line in printer.declared})
     return "\n".join([*declared, *bodies, ""])
 
 
 class _Printer:
-    def __init__(self, function: Function) -> None:
-        self.function = function
+    def __init__(self, function: Function, dots: bool) -> None:
+        self.function, self.dots = function, dots
         self.lines: list[str] = []
         self.declared: set[str] = set()
         self.names: dict[str, str] = {}  # variables and lets -> what holds them now
@@ -187,6 +193,10 @@ class _Printer:
             return self._splat(value, args[0])
         if op == "shuffle":
             return self._shuffle(value, args)
+        if op in ("pair", "neighbours"):
+            return self._pair(args, source.lanes)
+        if op == "dot":
+            return self._dot(type_, args)
         if op == "bits":
             return f"bitcast {written(source)} {args[0]} to {written(type_)}"
         if op == "convert":
@@ -199,6 +209,38 @@ class _Printer:
         self.declared.add(f"declare {written(type_)} @llvm.{name}.{suffix}({types})")
         typed = ", ".join(f"{written(type_)} {arg}" for arg in args)
         return f"call {written(type_)} @llvm.{name}.{suffix}({typed})"
+
+    def _pair(self, args: list[str], lanes: int) -> str:
+        """Rounded to nearest, ties to even; of two vectors the lanes take turns."""
+        halves = [self._line(f"fptrunc {_vector('float', lanes)} {arg} to {_vector('bfloat', lanes)}") for arg in args]
+        if len(halves) == 1:
+            return f"bitcast {_vector('bfloat', lanes)} {halves[0]} to {_vector('i32', lanes // 2)}"
+        if lanes == 1:
+            low = self._line(f"insertelement <2 x bfloat> poison, bfloat {halves[0]}, i32 0")
+            both = self._line(f"insertelement <2 x bfloat> {low}, bfloat {halves[1]}, i32 1")
+            return f"bitcast <2 x bfloat> {both} to i32"
+        order = ", ".join(f"i32 {lane + half}" for lane in range(lanes) for half in (0, lanes))
+        halved = _vector("bfloat", lanes)
+        both = self._line(f"shufflevector {halved} {halves[0]}, {halved} {halves[1]}, <{2 * lanes} x i32> <{order}>")
+        return f"bitcast {_vector('bfloat', 2 * lanes)} {both} to {_vector('i32', lanes)}"
+
+    def _dot(self, type_: Type, args: list[str]) -> str:
+        """The processor's own instruction where it has one, else two multiply-adds in the same order."""
+        a, b, c = args
+        if self.dots:
+            name, pairs = f"llvm.x86.avx512bf16.dpbf16ps.{32 * type_.lanes}", _vector("bfloat", 2 * type_.lanes)
+            self.declared.add(f"declare {written(type_)} @{name}({written(type_)}, {pairs}, {pairs})")
+            a, b = (self._line(f"bitcast {written(type_.of('i32'))} {arg} to {pairs}") for arg in (a, b))
+            return f"call {written(type_)} @{name}({written(type_)} {c}, {pairs} {a}, {pairs} {b})"
+        high = self._line(self._intrinsic("fma", type_, [self._half(type_, a, "and"), self._half(type_, b, "and"), c]))
+        return self._intrinsic("fma", type_, [self._half(type_, a, "shl"), self._half(type_, b, "shl"), high])
+
+    def _half(self, type_: Type, pairs: str, op: str) -> str:
+        """The high half of each pair as a number of single precision (`and`), or the low one (`shl`)."""
+        whole = type_.of("i32")
+        by = _constant(Value(whole, "constant", (), -(1 << 16) if op == "and" else 16))
+        kept = self._line(f"{op} {written(whole)} {pairs}, {by}")
+        return self._line(f"bitcast {written(whole)} {kept} to {written(type_)}")
 
     def _splat(self, value: Value, arg: str) -> str:
         vector = written(value.type)

@@ -1,28 +1,12 @@
-"""Kernels beside the products: loading images, losses, and the update of the weights."""
+"""Kernels beside the products: loading images, packing weights, adding up what groups hold."""
 
 from __future__ import annotations
 
 from ..layer import Shape
-from .elementary import exp, log
 from .endings import Sink
-from .gather import along
 from .jit import Machine
-from .kernel import (
-    F32,
-    Function,
-    Index,
-    Type,
-    both,
-    constant,
-    convert,
-    fma,
-    load,
-    load_from,
-    select,
-    splat,
-    total,
-)
-from .layout import Volume, extent
+from .kernel import F32, Function, Index, Type, constant, load, load_from, total
+from .layout import Volume, along, extent
 from .weight_gradient import transposed
 
 
@@ -47,44 +31,6 @@ def _square(f: Function, vector: Type, start: Index, image: int, to: Index) -> N
     rows = [f.let(load_from(vector, "x", start + k * image)) for k in range(vector.lanes)]
     for k, row in enumerate(transposed(f, rows)):
         f.store("y", to + k, row)
-
-
-def cross_entropy(name: str, machine: Machine, y: Volume, sink: Sink) -> Function:
-    """Softmax cross-entropy of scores `y`, and its gradient into the sink.
-
-    `labels` are whole numbers, -1 in a lane without an image. `scale` holds what to multiply the gradient by, one part
-    in the number of images. Adds to `result`: a vector of losses, and a vector of 1 where the largest score was right.
-    """
-    f = Function(name, ("y", "labels", "scale", "result", *(b for b in sink.buffers if b != "y")))
-    vector, whole = Type("f32", machine.lanes), Type("i32", machine.lanes)
-    label = f.let(load(whole, "labels", Index()))
-    zero, one = constant(vector, 0.0), constant(vector, 1.0)
-    best, place = f.variable(load(vector, "y", y.at(0))), f.variable(constant(vector, 0.0))
-    right, number = f.variable(zero), f.variable(zero)
-    with f.loop(y.channels) as c:
-        score = f.let(load(vector, "y", y.at(c)))
-        larger = f.let(score > best.value)
-        f.set(place, select(larger, number.value, place.value))
-        f.set(best, select(larger, score, best.value))
-        f.set(right, select(convert(number.value, "i32").equals(label), score, right.value))
-        f.set(number, number.value + one)
-    sum_ = f.variable(zero)
-    with f.loop(y.channels) as c:
-        f.set(sum_, sum_.value + exp(f, load(vector, "y", y.at(c)) - best.value))
-    there = f.let(label > constant(whole, -1))
-    loss = log(f, sum_.value) + best.value - right.value
-    f.store("result", Index(), load(vector, "result", Index()) + select(there, loss, zero))
-    hit = both(there, convert(place.value, "i32").equals(label))
-    f.store("result", Index(1), load(vector, "result", Index(1)) + select(hit, one, zero))
-    scale = f.let(select(there, splat(load(F32, "scale", Index()), machine.lanes) / sum_.value, zero))
-    share = f.let(select(there, splat(load(F32, "scale", Index()), machine.lanes), zero))
-    f.set(number, zero)
-    with f.loop(y.channels) as c:
-        posterior = exp(f, load(vector, "y", y.at(c)) - best.value) * scale
-        target = select(convert(number.value, "i32").equals(label), share, zero)
-        sink.put(f, c, {(Index(), Index()): posterior - target})
-        f.set(number, number.value + one)
-    return f
 
 
 def put_all(name: str, machine: Machine, d: Volume, sink: Sink) -> Function:
@@ -140,30 +86,15 @@ def sum_lanes(name: str, machine: Machine, count: int, row: int, group: int) -> 
     return f
 
 
-def update(name: str, machine: Machine, group: int, summed: bool, nesterov: bool) -> Function:
-    """Stochastic gradient descent with momentum on weights `w` with velocity `v`, from gradients `dw`.
+def mask(name: str, machine: Machine, group: int) -> Function:
+    """Gradients `dw` of every group become zero where `there` is: weights that a layer does not have.
 
-    `settings` holds learning rate, momentum and weight decay. Where `loss` is not a finite number nothing changes.
-    Unless they are `summed`, gradients are added up over groups, each `group` vectors long. Numbers: the first vector,
-    the one after the last, and how many groups there are.
+    Numbers: the first vector, the one after the last, and how many groups there are, each `group` vectors long.
     """
-    f = Function(name, ("w", "v", "dw", "settings", "loss"), ("first", "last", "groups"))
+    f = Function(name, ("dw", "there"), ("first", "last", "groups"))
     vector = Type("f32", machine.lanes)
-    rate, momentum, decay = (f.let(splat(load(F32, "settings", Index(k)), machine.lanes)) for k in range(3))
-    loss = f.let(splat(load(F32, "loss", Index()), machine.lanes))
-    sound = f.let((loss - loss).equals(constant(vector, 0.0)))
-    with f.loop(f.number("last"), f.number("first")) as k:
-        gradient = f.variable(load(vector, "dw", k))
-        if not summed:
-            with f.loop(f.number("groups"), 1) as g:
-                f.set(gradient, gradient.value + load(vector, "dw", g * group + k))
-        w = f.let(load(vector, "w", k))
-        slope = f.let(fma(decay, w, gradient.value))
-        velocity = f.let(load(vector, "v", k))
-        moved = f.let(fma(momentum, velocity, slope))
-        step = fma(momentum, moved, slope) if nesterov else moved
-        f.store("v", k, select(sound, moved, velocity))
-        f.store("w", k, select(sound, w - rate * step, w))
+    with f.loop(f.number("last"), f.number("first")) as k, f.loop(f.number("groups")) as g:
+        f.store("dw", g * group + k, load(vector, "dw", g * group + k) * load(vector, "there", k))
     return f
 
 

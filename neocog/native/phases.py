@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 
 from .layout import Margins, extent
-from .stages import Stage
+from .stages import Weighted
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Phase:
     columns: tuple[tuple[int, int], ...]
 
 
-def phases_of(stage: Stage) -> list[Phase]:
+def phases_of(stage: Weighted) -> list[Phase]:
     """One phase for each remainder on both axes."""
     frame = stage.frame
     axes = [
@@ -44,7 +44,7 @@ def _along_axis(
     return remainder, len(range(remainder, size, stride)), tuple(sorted(taps))
 
 
-def reach(stage: Stage) -> Margins:
+def reach(stage: Weighted) -> Margins:
     """The zeros that the gather of the input's gradient reads around g."""
     height, width = extent(stage.sums)
     margins = Margins()

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import NamedTuple
 
 from .kernel import Access
 from .layout import Volume
-from .program import Call, Placed, Program, Region
+from .program import Call, Part, Program, Region
+from .weighted import WeightedPart
 
-LAYERS_OWN = ("weights", "packed", "gradients", "arena")
+LAYERS_OWN = ("weights", "packed", "gradients", "sums", "arena")
 """Buffers that say which layer a call works for, the surest first."""
+MOST_NAMES = 3
 
 
 class _Named(NamedTuple):
@@ -23,61 +24,65 @@ class _Named(NamedTuple):
 
 
 class Places:
-    """The names of a program's memory: `conv1.y` for a volume, `conv1.weight` for parameters, packed or not."""
+    """The names of a program's memory: `conv1.y` for a volume, `conv1.weight` for parameters, packed or not.
+
+    y are a layer's values, d the gradient for them, g that for its sums. Layers may share the memory of the latter two.
+    """
 
     def __init__(self, program: Program) -> None:
         self.lanes = program.machine.lanes
         self._named: list[_Named] = []
-        for placed in program.stages:
-            self._name_volumes(placed)
+        for part in program.parts:
+            self._name_volumes(part)
         for region in program.regions:
             self._name_parameters(region)
         for call in program.packs:
-            source, start = self._find(call.buffers["w"]), call.buffers["packed"].at.constant
-            if source:
+            start = call.buffers["packed"].at.constant
+            for source in self._find(call.buffers["w"]):
                 self._named.append(_Named("packed", range(start, start + 1), source.name, source.layer))
 
-    def _name_volumes(self, placed: Placed) -> None:
-        layer, lanes = layer_of_stage(placed), self.lanes
-        for field in fields(placed):
-            volume = getattr(placed, field.name)
+    def _name_volumes(self, part: Part) -> None:
+        layer, lanes = layer_of(part), self.lanes
+        for name, volume in vars(part).items():
             if isinstance(volume, Volume):  # each of its channels may be where a group of channels begins
                 start, plane = volume.offset * lanes, volume.plane * lanes
                 channels = range(start, start + volume.channels * plane, plane)
-                self._named.append(_Named("arena", channels, f"{layer}.{field.name}", layer))
-        start, plane = placed.where * lanes, placed.y.positions * lanes // 4
-        if start:
-            channels = range(start, start + max(1, placed.y.channels * plane))
+                self._named.append(_Named("arena", channels, f"{layer}.{name}", layer))
+        if isinstance(part, WeightedPart) and part.where:
+            start, plane = part.where * lanes, part.y.positions * lanes // 4
+            channels = range(start, start + max(1, part.y.channels * plane))
             self._named.append(_Named("arena", channels, f"{layer}.where", layer))
 
     def _name_parameters(self, region: Region) -> None:
         layer = region.name.partition(".")[0]
-        for buffer in ("weights", "gradients", "velocity"):
+        for buffer in ("weights", "gradients", "velocity", "squares", "there"):
             numbers = range(region.start, region.start + region.size)
             self._named.append(_Named(buffer, numbers, region.name, layer))
         if region.sums is not None:
             vectors = range(region.sums * self.lanes, (region.sums + region.rows * region.count) * self.lanes)
             self._named.append(_Named("sums", vectors, region.name, layer))
 
-    def _find(self, access: Access) -> _Named | None:
+    def _find(self, access: Access) -> list[_Named]:
         buffer, at = access.buffer, access.at.constant
-        return next((one for one in self._named if one.buffer == buffer and at in one.starts), None)
+        return [one for one in self._named if one.buffer == buffer and at in one.starts]
 
     def name(self, access: Access) -> str:
         """What begins there; empty where nothing more is to be said than the buffer's name."""
-        found = self._find(access)
-        return found.name if found else ""
+        names = [one.name for one in self._find(access)]
+        return " or ".join(names[:MOST_NAMES]) + (" or others" if len(names) > MOST_NAMES else "")
 
     def layer(self, call: Call) -> str:
-        """The layer whose parameters a call reads or makes gradients for, else the one it reads or writes."""
-        accesses = [a for buffer in LAYERS_OWN for a in call.buffers.values() if a.buffer == buffer]
-        return next((found.layer for access in accesses if (found := self._find(access))), "")
+        """The layer whose parameters a call reads or makes gradients for, else the one whose values it has."""
+        own = {name: call.buffers[name] for name in call.function.buffers}
+        accesses = [access for buffer in LAYERS_OWN for access in own.values() if access.buffer == buffer]
+        found = [names[0].layer for access in accesses if len(names := self._find(access)) == 1]
+        return found[0] if found else ""
 
 
-def layer_of_stage(placed: Placed) -> str:
-    """The name of a stage's first layer."""
-    node = getattr(placed.stage, "node", None)
-    return node.name if node else "input"
+def layer_of(part: Part) -> str:
+    """The name of the first layer of a part's stage."""
+    node = getattr(part.stage, "node", None)
+    return node.name if node else part.program.network.nodes[0].name
 
 
 def kind_of(call: Call) -> str:

@@ -1,22 +1,28 @@
 """Network -> stages: what one pass over memory does, with what follows it in the same kernel.
 
 A convolution or fully connected layer takes the activation function and the max pooling behind it into its stage, where
-nothing else reads the volumes between.
+nothing else reads the volumes between. Batch normalization, sums of branches, shortcuts, concatenation and activation
+functions by themselves are all one thing, a `Blend` of what other stages gave: `ADD[ ... -> BN | ID ] -> RELU` is one.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..layer import Shape, Window
 from ..layers import Conv
 from ..network import Network, Node
-from .elementary import activation
+from .elementary import ActivationCode, activation
 from .endings import Ending
 from .layout import Margins, extent
 
 PASSED_ON = ("INPUT", "FLATTEN", "ID")
+POOLING = ("POOL", "AVGPOOL", "L2POOL", "GAP", "SUBSAMPLE")
+BLENDING = ("BN", "ADD", "CONCAT", "SHORTCUT")
+LARGEST_WINDOW = 49
+"""Positions in a window of max pooling, whose code is written out one by one."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +54,19 @@ class Frame:
 
 
 @dataclass(frozen=True)
-class Stage:
-    """A weighted layer with its ending. `source` is the position of the stage it reads; the input itself is stage 0."""
+class Input:
+    """The images."""
+
+    output: Shape
+    sources: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Weighted:
+    """A convolution or fully connected layer with its ending.
+
+    `source` is the position of the stage it reads, as everywhere here; the input itself is stage 0.
+    """
 
     node: Node
     source: int
@@ -58,6 +75,11 @@ class Stage:
     output: Shape
     frame: Frame
     ending: Ending
+
+    @property
+    def sources(self) -> tuple[int, ...]:
+        """The one stage it reads."""
+        return (self.source,)
 
     @property
     def bias(self) -> bool:
@@ -71,120 +93,246 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Input:
-    """The images."""
+class Term:
+    """What a blend reads of one stage: its channels, added to those of the output from `first` on.
 
+    `norm` is the batch normalization that they go through; of a shortcut only every `stride`-th position is read.
+    """
+
+    source: int
+    channels: int
+    first: int = 0
+    norm: Node | None = None
+    stride: tuple[int, int] = (1, 1)
+
+
+@dataclass(frozen=True)
+class Blend:
+    """The sum of some terms, then an activation function."""
+
+    node: Node
+    terms: tuple[Term, ...]
     output: Shape
+    activation: ActivationCode | None
+
+    @property
+    def sources(self) -> tuple[int, ...]:
+        """A stage for each term."""
+        return tuple(term.source for term in self.terms)
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Windows over each channel by itself."""
+
+    node: Node
+    source: int
+    inputs: Shape
+    output: Shape
+    frame: Frame
+
+    @property
+    def sources(self) -> tuple[int, ...]:
+        """The one stage it reads."""
+        return (self.source,)
+
+    @property
+    def tiles(self) -> bool:
+        """Whether every value it reads is in exactly one window."""
+        return _side_by_side(self.frame, extent(self.inputs), extent(self.output))
+
+
+@dataclass(frozen=True)
+class Distances:
+    """Squared distances to fixed codes: RBF."""
+
+    node: Node
+    source: int
+    inputs: Shape
+    output: Shape
+
+    @property
+    def sources(self) -> tuple[int, ...]:
+        """The one stage it reads."""
+        return (self.source,)
+
+
+Stage = Input | Weighted | Blend | Pool | Distances
 
 
 def uncovered(network: Network) -> str:
     """The first layer that this engine has no kernels for, and why; empty where it has them all."""
-    for first, _ in _runs(network):
-        node = network.nodes[first]
-        if reason := _reason(node) or _behind_flatten(network, node):
+    for node in network.nodes[1:]:
+        if reason := _reason(network, node) or _behind_flatten(network, node):
             return f"{reason} ({node.name})"
     if network.shapes[-1].positions != 1:
         return f"no loss for a network that ends in a map ({network.nodes[-1].name})"
     return ""
 
 
-def _reason(node: Node) -> str:
+def _reason(network: Network, node: Node) -> str:
     layer = node.layer
-    if isinstance(layer, Conv):
-        return "no kernel for a connection table" if layer.table else ""
-    if layer.op == "FC":
+    if layer.op in ("CONV", "FC", "RBF", *PASSED_ON, *BLENDING) or activation(layer):
         return ""
-    if activation(layer) or layer.op == "POOL":
-        return (
-            f"no kernel for {layer.op} except behind CONV or FC, where its windows tile and nothing else reads between"
-        )
+    if layer.op in POOLING:
+        window = Frame.of(_window(node, network.input_shapes(node)[0])).kernel
+        too_large = layer.op == "POOL" and window[0] * window[1] > LARGEST_WINDOW
+        return f"no kernel for max pooling over more than {LARGEST_WINDOW} positions" if too_large else ""
     return f"no kernel for {layer.op}"
 
 
 def _behind_flatten(network: Network, node: Node) -> str:
     """A vector that FLATTEN made is only read by FC, which reads the volume itself."""
-    before = network.nodes[node.inputs[0]]
-    while before.layer.op in ("ID", "FLATTEN"):
-        if before.layer.op == "FLATTEN" and node.layer.op != "FC" and network.input_shapes(before)[0].positions > 1:
-            return f"no kernel for {node.layer.op} behind FLATTEN"
-        before = network.nodes[before.inputs[0]]
+    if node.layer.op in ("FC", "FLATTEN", "ID"):
+        return ""
+    for k in node.inputs:
+        before = network.nodes[k]
+        while before.layer.op in ("ID", "FLATTEN"):
+            if before.layer.op == "FLATTEN" and network.input_shapes(before)[0].positions > 1:
+                return f"no kernel for {node.layer.op} behind FLATTEN"
+            before = network.nodes[before.inputs[0]]
     return ""
 
 
-def _runs(network: Network) -> list[tuple[int, int]]:
-    """The first and the last node of each stage; nodes that only pass a volume on are in none."""
-    readers = Counter(i for node in network.nodes for i in node.inputs)
-    found = []
-    k = 1
-    while k < len(network.nodes):
-        last = k
-        if network.nodes[k].layer.op not in PASSED_ON:
-            last = _last_of_stage(network, k, readers)
-            found.append((k, last))
-        k = last + 1
-    return found
-
-
-def stages_of(network: Network) -> list[Input | Stage]:
+def stages_of(network: Network) -> list[Stage]:
     """The stages of a network that is covered, in running order."""
-    made: list[Input | Stage] = [Input(network.shapes[0])]
-    stage_of: dict[int, int] = {}
-    runs = dict(_runs(network))
+    return _Reader(network).stages
 
-    def source(k: int) -> int:
+
+class _Reader:
+    """Goes through the nodes of a network and makes its stages."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.readers = Counter(i for node in network.nodes for i in node.inputs)
+        self.stages: list[Stage] = [Input(network.shapes[0])]
+        self.stage_of: dict[int, int] = {0: 0}
+        self.taken = set(self._taken_by_sums())
+        k = 1
+        while k < len(network.nodes):
+            last = k if k in self.taken or network.nodes[k].layer.op in PASSED_ON else self._stage(k)
+            k = last + 1
+
+    def _taken_by_sums(self) -> Iterable[int]:
+        """Normalizations and shortcuts that only a sum reads: they are terms of it."""
+        for node in self.network.nodes:
+            if node.layer.op == "ADD":
+                yield from (
+                    i
+                    for i in node.inputs
+                    if self.readers[i] == 1 and self.network.nodes[i].layer.op in ("BN", "SHORTCUT")
+                )
+
+    def _stage(self, first: int) -> int:
+        """Make the stage that begins at a node; the last node that it takes in."""
+        op = self.network.nodes[first].layer.op
+        last = self._last(first)
+        if op in ("CONV", "FC"):
+            made: Stage = self._weighted(first, last)
+        elif op in POOLING:
+            made = self._pool(first)
+        elif op == "RBF":
+            made = self._distances(first)
+        else:
+            made = self._blend(first, last)
+        self.stages.append(made)
+        self.stage_of[last] = len(self.stages) - 1
+        return last
+
+    def _shape(self, k: int) -> Shape:
+        return self.network.shapes[k]
+
+    def _source(self, k: int) -> int:
         """The stage whose volume node k hands on."""
-        return stage_of[k] if k in stage_of else source(network.nodes[k].inputs[0]) if network.nodes[k].inputs else 0
+        return self.stage_of[k] if k in self.stage_of else self._source(self.network.nodes[k].inputs[0])
 
-    for first, last in runs.items():
-        read = source(network.nodes[first].inputs[0])
-        made.append(_stage(network, first, last, read, made[read].output))
-        stage_of[last] = len(made) - 1
-    return made
+    def _last(self, first: int) -> int:
+        """The last node that a stage takes in: of activation and tiling pooling what it can have, in either order."""
+        op = self.network.nodes[first].layer.op
+        able = {"activation", "pool"} if op in ("CONV", "FC") else {"activation"} if op in BLENDING else set()
+        last = first
+        while self._follows(last):
+            layer = self.network.nodes[last + 1].layer
+            kind = "activation" if activation(layer) else "pool" if self._tiles(last + 1) else None
+            if kind not in able:
+                break
+            able.discard(kind)
+            last += 1
+        return last
+
+    def _follows(self, k: int) -> bool:
+        """Whether node k + 1 is all that reads node k."""
+        nodes = self.network.nodes
+        return k + 1 < len(nodes) and self.readers[k] == 1 and nodes[k + 1].inputs == (k,)
+
+    def _tiles(self, k: int) -> bool:
+        """Whether a node is max pooling whose windows lie side by side and cover its input."""
+        node = self.network.nodes[k]
+        if node.layer.op != "POOL":
+            return False
+        (shape,) = self.network.input_shapes(node)
+        return _side_by_side(Frame.of(_window(node, shape)), extent(shape), extent(self._shape(k)))
+
+    def _weighted(self, first: int, last: int) -> Weighted:
+        """FC reads the volume as the source gives it, whether or not FLATTEN stands between."""
+        node = self.network.nodes[first]
+        source = self._source(node.inputs[0])
+        inputs = self.stages[source].output
+        members = [n.layer for n in self.network.nodes[first + 1 : last + 1]]
+        function = next((found for layer in members if (found := activation(layer))), None)
+        pools = [k for k in range(first + 1, last + 1) if self.network.nodes[k].layer.op == "POOL"]
+        pool = Frame.of(_window(self.network.nodes[pools[0]], self._shape(first))).kernel if pools else (1, 1)
+        frame = Frame.of(_window(node, inputs))
+        return Weighted(node, source, inputs, self._shape(first), self._shape(last), frame, Ending(function, pool))
+
+    def _pool(self, k: int) -> Pool:
+        node = self.network.nodes[k]
+        (inputs,) = self.network.input_shapes(node)
+        return Pool(node, self._source(node.inputs[0]), inputs, self._shape(k), Frame.of(_window(node, inputs)))
+
+    def _distances(self, k: int) -> Distances:
+        node = self.network.nodes[k]
+        (inputs,) = self.network.input_shapes(node)
+        return Distances(node, self._source(node.inputs[0]), inputs, self._shape(k))
+
+    def _blend(self, first: int, last: int) -> Blend:
+        node = self.network.nodes[first]
+        terms = self._terms(node) if node.layer.op in ("ADD", "CONCAT") else [self._term(first)]
+        function = activation(self.network.nodes[last].layer)
+        return Blend(node, tuple(terms), self._shape(last), function)
+
+    def _terms(self, node: Node) -> list[Term]:
+        """Of a sum all from channel 0 on, of a concatenation one behind the other."""
+        found, channel = [], 0
+        for i in node.inputs:
+            if i in self.taken and node.layer.op == "ADD":
+                found.append(self._term(i))
+            else:
+                found.append(Term(self._source(i), self._shape(i).channels, channel))
+            if node.layer.op == "CONCAT":
+                channel += self._shape(i).channels
+        return found
+
+    def _term(self, k: int) -> Term:
+        """What a normalization, a shortcut or an activation function reads."""
+        node = self.network.nodes[k]
+        source = self._source(node.inputs[0])
+        channels = self.stages[source].output.channels
+        if node.layer.op == "BN":
+            return Term(source, channels, norm=node)
+        if node.layer.op == "SHORTCUT":
+            (inputs,) = self.network.input_shapes(node)
+            return Term(source, channels, stride=Frame.of(_window(node, inputs)).stride)
+        return Term(source, channels)
 
 
-def _follows(network: Network, k: int, readers: Counter[int]) -> bool:
-    """Whether node k + 1 is all that reads node k."""
-    return k + 1 < len(network.nodes) and readers[k] == 1 and network.nodes[k + 1].inputs == (k,)
-
-
-def _last_of_stage(network: Network, first: int, readers: Counter[int]) -> int:
-    """The last node that the stage of a weighted layer takes in: activation and pooling in either order, once each."""
-    last, seen = first, set()
-    if network.nodes[first].layer.op not in ("CONV", "FC"):
-        return first
-    while _follows(network, last, readers):
-        layer = network.nodes[last + 1].layer
-        kind = "activation" if activation(layer) else "pool" if _tiles(network, last + 1) else None
-        if kind is None or kind in seen:
-            break
-        seen.add(kind)
-        last += 1
-    return last
-
-
-def _tiles(network: Network, k: int) -> bool:
-    """Whether a node is max pooling whose windows lie side by side and cover its input."""
-    node = network.nodes[k]
-    if node.layer.op != "POOL":
-        return False
-    (shape,) = network.input_shapes(node)
-    frame = Frame.of(_window(node, shape))
-    covered = tuple(n * s for n, s in zip(extent(network.shapes[k]), frame.stride, strict=True))
-    return frame.kernel == frame.stride and frame.padding == (0, 0) and covered == extent(shape)
+def _side_by_side(frame: Frame, size: tuple[int, int], outputs: tuple[int, int]) -> bool:
+    """Whether windows cover a volume of that size without overlap."""
+    covered = tuple(n * s for n, s in zip(outputs, frame.stride, strict=True))
+    return frame.kernel == frame.stride and frame.padding == (0, 0) and covered == size
 
 
 def _window(node: Node, shape: Shape) -> Window:
     window = node.layer.window(shape)
     assert window is not None  # noqa: S101  # asked only of layers that have one
     return window
-
-
-def _stage(network: Network, first: int, last: int, source: int, inputs: Shape) -> Stage:
-    """`inputs` is the volume as the source gives it: FC reads it so whether or not FLATTEN stands between."""
-    node = network.nodes[first]
-    members = [n.layer for n in network.nodes[first + 1 : last + 1]]
-    function = next((found for layer in members if (found := activation(layer))), None)
-    pools = [k for k in range(first + 1, last + 1) if network.nodes[k].layer.op == "POOL"]
-    pool = Frame.of(_window(network.nodes[pools[0]], network.shapes[first])).kernel if pools else (1, 1)
-    frame = Frame.of(_window(node, inputs))
-    return Stage(node, source, inputs, network.shapes[first], network.shapes[last], frame, Ending(function, pool))

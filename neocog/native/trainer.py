@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from .. import reference
 from ..network import Network
 from .engine import NativeNetwork
+from .losses import KERNELS
+from .optimizers import OPTIMIZERS
 from .stages import uncovered
 
-OPTIMIZERS = ("sgd", "momentum", "nesterov")
 SMALL_STEP_MACS = 5_000_000
 """Below it a step is over before a second thread has begun to help."""
 
@@ -24,7 +25,7 @@ def not_covered(network: Network, loss: str, optimizer: str) -> str:
     """Why this engine cannot train a network, naming the layer; empty where it can."""
     if reason := uncovered(network):
         return reason
-    if loss != "cross-entropy":
+    if loss not in KERNELS:
         return f"no kernel for the loss {loss}"
     return "" if optimizer in OPTIMIZERS else f"no kernel for the optimizer {optimizer}"
 
@@ -39,7 +40,8 @@ def _cores() -> int:
 class NativeTrainer:
     """A network, its weights and an optimizer as machine code, changed one mini-batch at a time.
 
-    Two trainers given the same arguments end with the same bits, whatever the number of threads.
+    Two trainers given the same arguments end with the same bits, whatever the number of threads. With `dtype` bfloat16
+    products round what they multiply; weights, volumes and sums stay float32.
     """
 
     name = "native"
@@ -57,13 +59,13 @@ class NativeTrainer:
         batch_size: int = 64,
         device: str = "auto",
         seed: int = 0,
+        dtype: str = "float32",
         threads: int | None = None,
     ) -> None:
         small = network.plan().totals["macs"] * batch_size < SMALL_STEP_MACS
         self.threads = threads or (1 if small else _cores())
-        self.network, self.momentum = network, momentum if optimizer != "sgd" else 0.0
-        self.weight_decay = weight_decay
-        self._network = NativeNetwork(network, self.threads, nesterov=optimizer == "nesterov")
+        self.network, self.momentum, self.weight_decay = network, momentum, weight_decay
+        self._network = NativeNetwork(network, self.threads, optimizer, loss, dtype)
         self._network.write_weights(weights)
 
     def step(self, x: NDArray[np.float32], labels: NDArray[np.int64], lr: float) -> tuple[float, int]:

@@ -16,9 +16,10 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import product
 
-from .gather import Source, along
+from .gather import Source
 from .jit import Machine
-from .kernel import F32, Function, Index, Type, Value, constant, fma, load, shuffle, splat
+from .kernel import Function, Index, Type, Value, constant, dot, fma, load, pair, shuffle, splat
+from .layout import along
 from .tiles import LATENCY
 
 SCRATCH_BYTES = 24 << 10  # of transposed gradients: they stay in the first-level cache
@@ -44,10 +45,11 @@ class WeightGradient:
         columns = _times(column, self.dilation[1]) - self.padding[1]
         return rows * self.x.row + columns
 
-    def by_images(self, machine: Machine) -> bool:
-        """Whether to use the first form."""
+    def by_images(self, machine: Machine, pairs: bool = False) -> bool:
+        """Whether to use the first form. The second is worth it sooner where it multiplies pairs of bfloat16."""
         weights = self.channels_in * self.channels_out * self.kernel[0] * self.kernel[1]
-        wide = self.channels_out % machine.lanes == 0 and self.channels_out >= 2 * machine.lanes
+        enough = machine.lanes if pairs else 2 * machine.lanes
+        wide = self.channels_out % machine.lanes == 0 and self.channels_out >= enough
         return not wide and self.g.height * self.g.width > 1 and weights * machine.lanes * 4 <= LANE_SUM_BYTES
 
 
@@ -136,11 +138,18 @@ def lanes_hold_images(name: str, machine: Machine, gradient: WeightGradient) -> 
 
 
 class LanesHoldChannels:
-    """The second form. Buffers `x`, `g`, `dw` ([C][rows][columns][outputs padded to whole vectors]) and `scratch`."""
+    """The second form. Buffers `x`, `g`, `dw` ([C][rows][columns][outputs padded to whole vectors]) and `scratch`.
 
-    def __init__(self, machine: Machine, gradient: WeightGradient) -> None:
-        self.machine, self.gradient = machine, gradient
+    With `pairs`, two images at a time are multiplied in bfloat16, and x holds pairs of images.
+    """
+
+    def __init__(self, machine: Machine, gradient: WeightGradient, pairs: bool = False) -> None:
+        self.machine, self.gradient, self.pairs = machine, gradient, pairs
+        self.images = machine.lanes // (1 + pairs)
+        """Images, or pairs of them, in a vector of x."""
         self.vector = Type("f32", machine.lanes)
+        self.operand = self.vector.of("i32") if pairs else self.vector
+        self.multiply = dot if pairs else fma
         self.vectors = -(-gradient.channels_out // machine.lanes)
         self.block = best_block(machine, gradient, self.vectors, left_over=False)
         self.columns = max(d for d in _divisors(gradient.g.width) if d <= 8 or d == 1)
@@ -189,9 +198,12 @@ class LanesHoldChannels:
                 else constant(self.vector, 0.0)
                 for channel in range(lanes)
             ]
-            place = (o * (self.rows * self.columns) + a * self.columns + b) * (lanes * many) + k
-            for lane, row in enumerate(transposed(f, rows)):
-                f.store("scratch", place + lane * many, row)
+            place = (o * (self.rows * self.columns) + a * self.columns + b) * (self.images * many) + k
+            images = transposed(f, rows)
+            if self.pairs:
+                images = [f.let(pair(*images[n : n + 2])) for n in range(0, lanes, 2)]
+            for n, row in enumerate(images):
+                f.store("scratch", place + n * many, row)
 
     def _multiply(self, f: Function, i: Index, j: Index, o: Index, c: Index, channels: int) -> None:
         """Add to the gradients of some vectors of outputs, channels and taps, over the piece of g."""
@@ -208,20 +220,21 @@ class LanesHoldChannels:
             }
             sums = {key: f.variable(load(self.vector, "dw", at)) for key, at in places.items()}
             for x, at in self._positions(f, i, j):
-                x = x + (c * gradient.x.plane + gradient.tap(r * block.rows, s * block.columns)) * self.machine.lanes
-                at = (o * (self.rows * self.columns * self.machine.lanes) + at) * block.outputs
-                g = [f.let(load(self.vector, "scratch", at + v)) for v in range(block.outputs)]
+                x = x + (c * gradient.x.plane + gradient.tap(r * block.rows, s * block.columns)) * self.images
+                at = (o * (self.rows * self.columns * self.images) + at) * block.outputs
+                g = [f.let(load(self.operand, "scratch", at + v)) for v in range(block.outputs)]
                 for tap in taps:
                     step = tap[0] * gradient.x.plane + gradient.tap(tap[1], tap[2]) - gradient.tap(0, 0)
-                    input_ = f.let(splat(load(F32, "x", x + step * self.machine.lanes), self.machine.lanes))
+                    one = load(Type(self.operand.kind), "x", x + step * self.images)
+                    input_ = f.let(splat(one, self.machine.lanes))
                     for v in range(block.outputs):
-                        f.set(sums[(v, *tap)], fma(g[v], input_, sums[(v, *tap)].value))
+                        f.set(sums[(v, *tap)], self.multiply(g[v], input_, sums[(v, *tap)].value))
             for key, at in places.items():
                 f.store("dw", at, sums[key].value)
 
     def _positions(self, f: Function, i: Index, j: Index) -> Iterator[tuple[Index, Index]]:
-        """Every position and image of the piece: where its input lies, in f32, and its number in the scratch."""
-        lanes, (down, right) = self.machine.lanes, self.gradient.stride
+        """Every position and image of the piece: where its input lies, in numbers, and its place in the scratch."""
+        lanes, (down, right) = self.images, self.gradient.stride
         with f.loop(self.rows) as a:
             x = ((i + a) * (down * self.gradient.x.row) + j * right) * lanes
             at = a * (self.columns * lanes)

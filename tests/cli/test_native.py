@@ -26,6 +26,27 @@ def test_every_layer_is_in_the_stage_that_it_runs_in(neocog):
     assert [stage["output"] for stage in made["stages"]][:3] == ["28x28x1", "14x14x6", "5x5x16"]
 
 
+def test_a_sum_takes_in_the_normalization_that_only_it_reads(neocog):
+    text = "INPUT[6x6x4] -> ADD[CONV3-4 -> BN -> RELU -> CONV3-4 -> BN | ID] -> RELU -> POOL2 -> FLATTEN -> FC3"
+    made = document(neocog("native", text, "--json"))
+    assert [(stage["kind"], stage["layers"]) for stage in made["stages"]] == [
+        ("input", ["input"]),
+        ("weighted", ["conv1"]),
+        ("blend", ["bn1", "relu1"]),
+        ("weighted", ["conv2"]),
+        ("blend", ["bn2", "add1", "relu2"]),
+        ("pool", ["pool1"]),
+        ("weighted", ["fc1"]),
+    ]
+    assert made["segments"] == 1 + 2 * 2  # each normalization needs all blocks twice
+    assert "blocks wait for each other 4 times a step" in neocog("native", text).out
+
+
+def test_the_loss_is_the_one_for_the_last_layer(neocog):
+    assert document(neocog("native", NET, "--json"))["loss"] == "cross-entropy"
+    assert document(neocog("native", "lenet5", "--json"))["loss"] == "map"
+
+
 def test_a_stage_says_what_was_chosen_for_it(neocog):
     made = document(neocog("native", NET, "--json"))
     network = Network.parse(NET)
@@ -93,7 +114,7 @@ def test_variables_of_a_pattern_are_set(neocog):
     ("net", "says"),
     [
         ("INPUT[8x8x2] -> CONV3-2", "no loss for a network that ends in a map (conv1)"),
-        ('INPUT[8x8x2] -> CONV3-2(TABLE="0; 1") -> FC3', "no kernel for a connection table (conv1)"),
+        ("INPUT[8x8x2] -> CONV3-4 -> GROUPNORM(G=1) -> FC3", "no kernel for GROUPNORM (groupnorm1)"),
         ("INPUT[8x8x2] -> LCN3 -> FC3", "no kernel for LCN (lcn1)"),
     ],
 )

@@ -14,7 +14,7 @@ import pytest
 
 COMPILER = shutil.which("cc")
 FLAGS = (
-    *("-std=c11", "-O1", "-g1", "-Wall", "-Wno-psabi", "-ffp-contract=off", "-DINLINE=static"),
+    *("-std=c11", "-O1", "-g1", "-Wall", "-Wno-psabi", "-Wno-unused-variable", "-ffp-contract=off", "-DINLINE=static"),
     *("-fsanitize=address,undefined", "-fno-sanitize-recover=all"),
 )
 TRIAL = """typedef float f32x4 __attribute__((vector_size(16)));
@@ -63,7 +63,8 @@ static void *read_numbers(size_t count) {
 
 int main(void) {
     int32_t *counts = read_numbers(2);
-    float *rates = read_numbers(3), *weights = read_numbers(PARAMETERS);
+    double *rates = read_numbers(6);
+    float *weights = read_numbers(PARAMETERS);
     float *images = read_numbers((size_t)counts[0] * IMAGE);
     int32_t *labels = read_numbers(counts[0]);
     float *scores = malloc((size_t)counts[0] * CLASSES * 4);
@@ -89,6 +90,6 @@ int main(void) {
 
 def run_steps(folder, network_text, weights, x, labels, rates, steps):
     """Scores, (loss, hits) of each step, and the weights, all as one array of f32."""
-    given = [np.array([len(x), steps], np.int32), np.array(rates, np.float32), weights, x, labels.astype(np.int32)]
+    given = [np.array([len(x), steps], np.int32), np.array(rates, np.float64), weights, x, labels.astype(np.int32)]
     printed = run(folder, network_text + STEP, b"".join(np.ascontiguousarray(part).tobytes() for part in given))
     return np.frombuffer(printed, np.float32)

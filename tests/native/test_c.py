@@ -13,9 +13,12 @@ from sanitized import needs_compiler, run, run_steps
 from test_networks import batch_for, drawn, networks
 
 from neocog import Network, ShapeError, zoo
+from neocog.losses import default_loss
 from neocog.native import elementary
 from neocog.native.c import affine, c_functions
-from neocog.native.c_network import PURPOSES, c_program, step_calls
+from neocog.native.c_calls import PURPOSES, step_calls
+from neocog.native.c_driver import RATES
+from neocog.native.c_network import c_program
 from neocog.native.engine import NativeNetwork
 from neocog.native.jit import Compiled, Machine, machine
 from neocog.native.kernel import (
@@ -35,33 +38,53 @@ from neocog.native.kernel import (
     both,
     constant,
     convert,
+    dot,
     floor,
     fma,
     largest,
     load,
     load_from,
+    neighbours,
+    pair,
+    root,
     select,
     shuffle,
     smallest,
     splat,
     total,
 )
+from neocog.native.optimizers import OPTIMIZERS
 from neocog.native.program import Program
 from neocog.native.stages import uncovered
 
-NUMBERS = {"first": 1, "last": 3, "groups": 2}
+NUMBERS = {"first": 1, "last": 3, "groups": 2, "blocks": 2}
 SIZES = {"f32": 4, "i32": 4, "i8": 1}
+RESIDUAL = "ADD[CONV3-4 -> BN -> RELU -> CONV3-4 -> BN | ID | CONV1-4] -> RELU"
 NETS = {
-    "clipped": (16, "INPUT[8x8x1] -> CONV3-3 -> RELU -> CONV5-4(P=0) -> RELU -> POOL2 -> FC20 -> TANH -> FC4"),
-    "strided": (8, "fit=floor INPUT[9x10x3] -> CONV3-20(S=2) -> LRELU(0.1) -> CONV3-18(D=2, P=2) -> SIGMOID -> FC5"),
-    "grouped": (4, "INPUT[6x6x4] -> CONV3-8(G=2) -> POOL2 -> SCALEDTANH -> CONV3-33 -> RELU -> FC3"),
+    "clipped": (16, "INPUT[8x8x1] -> CONV3-3 -> RELU -> CONV5-4(P=0) -> RELU -> POOL2 -> FC20 -> TANH -> FC4", "hinge"),
+    "strided": (
+        8,
+        "fit=floor INPUT[9x10x3] -> CONV3-20(S=2) -> LRELU(0.1) -> CONV3-18(D=2, P=2) -> TANH -> FC5",
+        "nll",
+    ),
+    "grouped": (4, "INPUT[6x6x4] -> CONV3-8(G=2) -> POOL2 -> SCALEDTANH -> CONV3-33 -> RELU -> FC3", "sigmoid"),
+    "residual": (
+        4,
+        f"INPUT[6x6x2] -> CONV3-4 -> {RESIDUAL} -> POOL3(S=1) -> AVGPOOL2 -> L2POOL2(S=1) -> FC3",
+        "squared",
+    ),
+    "shortcut": (4, "INPUT[6x6x2] -> CONV3-4 -> SHORTCUT(K=7) -> SIGMOID -> FC3", "cross-entropy"),
+    "table": (4, 'INPUT[6x6x2] -> SUBSAMPLE2 -> CONV3-3(TABLE="0; 1; 0 1") -> TANH -> FC84 -> RBF4', "map"),
+    "pairs": (8, "INPUT[4x4x8] -> CONV3-9 -> RELU -> CONV3-8 -> RELU -> FC3", "cross-entropy"),
 }
-"""By the number of lanes that they are made for."""
+"""The number of lanes that each is made for, and its loss."""
+OPTIMIZER = {"table": "adamw", "clipped": "nesterov"}
 
 
-def functions_of(lanes: int, text: str) -> dict[str, Function]:
-    program = Program(Machine(lanes, registers=16), Network.parse(text))
-    step_calls(program, nesterov=lanes != 8)
+def functions_of(net: str) -> dict[str, Function]:
+    lanes, text, loss = NETS[net]
+    program = Program(Machine(lanes, registers=16), Network.parse(text), loss, pairs=net == "pairs")
+    step_calls(program, OPTIMIZER.get(net, "momentum"))
     return program.functions
 
 
@@ -202,11 +225,11 @@ def assert_same(folder, functions: dict[str, Function]) -> None:
 @needs_compiler
 @pytest.mark.parametrize("net", NETS)
 def test_every_kernel_of_a_network_gives_the_same_numbers_as_c(net, tmp_path):
-    assert_same(tmp_path, functions_of(*NETS[net]))
+    assert_same(tmp_path, functions_of(net))
 
 
 def test_these_networks_have_kernels_of_every_kind():
-    functions = [function for net in NETS.values() for function in functions_of(*net).values()]
+    functions = [function for net in NETS for function in functions_of(net).values()]
     assert {function.name.rpartition("_")[0] for function in functions} == set(PURPOSES)
     forms = {"gather", "clipped gather", "lanes hold images", "lanes hold channels"}
     assert {function.form for function in functions} == {"", *forms}
@@ -238,6 +261,9 @@ def operations() -> dict[str, Function]:
         "choose_whole": lambda f, x, y: convert(select(x > y, bits(x, "i32"), constant(W, 7)), "f32"),
         "reverse": lambda f, x, y: shuffle(x, y, [2 * LANES - 1 - k for k in range(LANES)]),
         "add_up": lambda f, x, y: splat(total(x * y), LANES),
+        "square_root": lambda f, x, y: root(x * x + y * y),
+        "multiply_pairs": lambda f, x, y: dot(pair(x, y), pair(y, x), x),
+        "pair_up": lambda f, x, y: bits(shuffle(neighbours(x), neighbours(y), range(LANES)), "f32"),
         "infinite": lambda f, x, y: largest(x, constant(V, -np.inf)),
         "exponential": lambda f, x, y: elementary.exp(f, x),
         "logarithm": lambda f, x, y: elementary.log(f, x * x + constant(V, 0.5)),
@@ -336,33 +362,61 @@ def test_whole_numbers_are_written_as_sums():
 
 # -- whole networks ----------------------------------------------------------------------------------------------------
 
-RATES = 0.05, 0.9, 0.01
+SETTINGS = 0.05, 0.9, 0.01
 
 
-def assert_steps_agree(folder, network: Network, count: int, on: Machine, seed: int = 0, steps: int = 2) -> None:
-    """Scores, losses, hits and weights of some steps are those of the native engine."""
+def assert_steps_agree(
+    folder,
+    network: Network,
+    count: int,
+    on: Machine,
+    *,
+    seed: int = 0,
+    optimizer: str = "nesterov",
+    dtype: str = "float32",
+) -> None:
+    """Scores, losses, hits and weights of two steps are those of the native engine."""
     x, labels = batch_for(network, count, seed)
-    engine = NativeNetwork(network, 1, nesterov=True, on=on)
+    loss = default_loss(network).name
+    engine = NativeNetwork(network, 1, optimizer, loss, dtype, on=on)
     engine.write_weights(drawn(network, seed))
     weights = engine.weights.copy()
     expected = [engine.score(x).ravel()]
-    for _ in range(steps):
-        loss, hits = engine.train(x, labels, *RATES)
-        expected.append(np.array([loss * count, hits]))
-    found = run_steps(folder, c_program(Program(on, network)), weights, x, labels, RATES, steps)
+    for _ in range(2):
+        mean, hits = engine.train(x, labels, *SETTINGS)
+        expected.append(np.array([mean * count, hits]))
+    text = c_program(Program(on, network, loss, pairs=dtype == "bfloat16"), optimizer)
+    found = run_steps(folder, text, weights, x, labels, SETTINGS, 2)
     np.testing.assert_allclose(found, np.concatenate([*expected, engine.weights]), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.slow
 @needs_compiler
-def test_whole_steps_of_lenet_in_c_are_those_of_the_engine(tmp_path):
-    assert_steps_agree(tmp_path, zoo("lenet5-relu"), 5 * machine().lanes // 2 + 1, machine())
+@pytest.mark.parametrize("name", ["lenet5-relu", "lenet5"])
+def test_whole_steps_of_lenet_in_c_are_those_of_the_engine(name, tmp_path):
+    assert_steps_agree(tmp_path, zoo(name), 5 * machine().lanes // 2 + 1, machine())
 
 
 @needs_compiler
-def test_a_batch_in_several_groups_of_blocks_gives_the_same_step(tmp_path):
-    network = Network.parse("INPUT[6x6x2] -> CONV3-9(FLIP=yes) -> RELU -> POOL2 -> CONV3-8(G=1) -> TANH -> FC4")
-    assert_steps_agree(tmp_path, network, 4 * 19 - 2, Machine(4, 16))
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_batch_in_several_groups_of_blocks_makes_the_same_steps(optimizer, tmp_path):
+    text = "INPUT[6x6x2] -> CONV3-9(FLIP=yes) -> RELU -> POOL2 -> FC4"
+    assert_steps_agree(tmp_path, Network.parse(text), 4 * 19 - 2, Machine(4, 16), optimizer=optimizer)
+
+
+@needs_compiler
+def test_blocks_that_wait_for_each_other_make_the_same_steps(tmp_path):
+    network = Network.parse(f"INPUT[6x6x2] -> CONV3-4 -> {RESIDUAL} -> GAP -> FC3")
+    assert_steps_agree(tmp_path, network, 4 * 11 - 1, Machine(4, 16))
+
+
+@needs_compiler
+def test_steps_on_pairs_of_bfloat16_are_the_same(tmp_path):
+    assert_steps_agree(tmp_path, Network.parse(NETS["pairs"][1]), 9, Machine(4, 16), dtype="bfloat16")
+
+
+def test_every_optimizer_is_given_its_numbers():
+    assert set(RATES) == set(OPTIMIZERS)
 
 
 @pytest.mark.slow
@@ -375,11 +429,11 @@ def test_any_network_that_is_covered_runs_clean_in_c(tmp_path_factory, network, 
     except ShapeError:
         assume(False)
     assume(not uncovered(network))
-    assert_steps_agree(tmp_path_factory.mktemp("step"), network, count, Machine(4, 16), seed)
+    assert_steps_agree(tmp_path_factory.mktemp("step"), network, count, Machine(4, 16), seed=seed)
 
 
 def test_the_file_says_what_lies_where_and_what_was_chosen():
-    text = c_program(Program(Machine(8, 16), Network.parse(NETS["clipped"][1])))
+    text = c_program(Program(Machine(8, 16), Network.parse(NETS["clipped"][1]), "hinge"))
     assert "// INPUT[8x8x1] -> CONV3-3 -> RELU -> CONV5-4(P=0)" in text
     assert "// y: conv1.y" in text
     assert "// w: conv2.weight" in text

@@ -48,7 +48,7 @@ def test_a_network_from_the_cache_gives_the_same_scores(folder):
     weights = {"fc1.weight": np.arange(48, dtype=np.float32).reshape(3, 16), "fc1.bias": np.ones(3, np.float32)}
     scores = []
     for _ in range(2):
-        compiled = NativeNetwork(SMALL, 1, nesterov=False)
+        compiled = NativeNetwork(SMALL, 1, "sgd")
         compiled.write_weights(weights)
         scores.append(compiled.score(x))
     assert len(list(folder.iterdir())) == 1

@@ -25,6 +25,7 @@ from neocog.native.kernel import (
     largest,
     load,
     load_from,
+    root,
     select,
     shuffle,
     smallest,
@@ -112,6 +113,7 @@ def test_arithmetic_lane_by_lane():
     np.testing.assert_array_equal(applied(lambda f, x, y: x / y, a, b), a / b)
     np.testing.assert_array_equal(applied(lambda f, x, y: largest(x, y), a, b), np.maximum(a, b))
     np.testing.assert_array_equal(applied(lambda f, x, y: smallest(x, y), a, b), np.minimum(a, b))
+    np.testing.assert_array_equal(applied(lambda f, x: root(x), a * a), np.sqrt(a * a))
     once = (a.astype(np.float64) * b + c).astype(np.float32)
     np.testing.assert_array_equal(applied(lambda f, x, y, z: fma(x, y, z), a, b, c), once)
     between = applied(lambda f, x, y, z: select(both(x > y, y > z), x, z), a, b, c)
@@ -167,6 +169,8 @@ def test_a_square_of_vectors_is_transposed():
         (elementary.exp, np.exp, np.linspace(-87, 88, 1000)),
         (elementary.log, np.log, np.exp(np.linspace(-80, 80, 1000))),
         (elementary.log, np.log, np.linspace(0.5, 2, 1000)),
+        (elementary.log1p, np.log1p, np.exp(np.linspace(-80, 80, 1000))),
+        (elementary.log1p, np.log1p, np.linspace(0, 1, 1000)),
         (elementary.tanh, np.tanh, np.linspace(-10, 10, 1000)),
         (elementary.tanh, np.tanh, np.linspace(-0.7, 0.7, 1001)),
         (elementary.sigmoid, lambda x: 1 / (1 + np.exp(-x)), np.linspace(-30, 30, 1000)),
@@ -178,6 +182,15 @@ def test_elementary_functions_are_right_to_the_last_digits(function, exact, poin
     x[len(points) :] = points[0]
     expected = exact(x.astype(np.float64))
     np.testing.assert_allclose(applied(function, x), expected, rtol=3e-7, atol=1e-30)
+
+
+def test_a_logarithm_shows_what_is_not_finite():
+    x = vectors(1, 1.0)
+    x[:2] = np.inf, np.nan
+    y = applied(elementary.log, x)
+    assert y[0] == np.inf
+    assert np.isnan(y[1])
+    assert not y[2:].any()
 
 
 def test_whole_numbers_add_and_divide_exactly():

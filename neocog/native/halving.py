@@ -1,0 +1,65 @@
+"""Volumes and weights as pairs of bfloat16, for products at twice the rate (AVX512_BF16).
+
+Volumes and master weights stay in single precision; what a product multiplies is rounded just before, and sums are
+single precision again. Gathers add up over channels, so their operands are pairs of channels; the gradient of weights
+adds up over images, so there it is pairs of images.
+"""
+
+from __future__ import annotations
+
+from .kernel import F32, Function, Index, Type, Value, constant, load, neighbours, pair
+from .layout import COLUMNS, Volume, along
+
+
+def pair_channels(name: str, lanes: int, x: Volume) -> Function:
+    """`x` into `pairs`, planes of two channels each; an odd last one is paired with zeros."""
+    f = Function(name, ("x", "pairs"))
+    vector = Type("f32", lanes)
+
+    def at(channel: Index, k: Index) -> Value:
+        return load(vector, "x", channel * x.plane + k)
+
+    with f.loop(x.channels // 2) as c:
+        for first, count in along(f, x.plane, COLUMNS):
+            for k in range(count):
+                f.store("pairs", c * x.plane + first + k, pair(at(2 * c, first + k), at(2 * c + 1, first + k)))
+    if x.channels % 2:
+        last = Index(x.channels - 1)
+        with f.loop(x.plane) as place:
+            f.store("pairs", place + x.channels // 2 * x.plane, pair(at(last, place), constant(vector, 0.0)))
+    return f
+
+
+def pair_images(name: str, lanes: int, x: Volume) -> Function:
+    """`x` into `pairs`: at each place half a vector, two images in each of its lanes."""
+    f = Function(name, ("x", "pairs"))
+    with f.loop(x.channels) as c:
+        for first, count in along(f, x.plane, COLUMNS):
+            for k in range(count):
+                place = c * x.plane + first + k
+                f.store("pairs", place, neighbours(load(Type("f32", lanes), "x", place)))
+    return f
+
+
+def pack_pairs(
+    name: str, tile: int, outputs: int, inputs: int, taps: tuple[int, ...], steps: tuple[int, int, int]
+) -> Function:
+    """Weights `w` into `packed` as `passes.pack` does, two inputs in each place."""
+    f = Function(name, ("w", "packed"))
+    per_output, per_input, per_tap = steps
+    row = len(taps) * tile
+
+    def pack_two(first: Index, count: int, c: Index, alone: bool) -> None:
+        for k, tap in enumerate(taps):
+            with f.loop(count) as o:
+                at = (first + o) * per_output + c * (2 * per_input) + tap * per_tap
+                other = constant(F32, 0.0) if alone else load(F32, "w", at + per_input)
+                place = (first // tile) * (-(-inputs // 2) * row) + c * row + k * tile + o
+                f.store("packed", place, pair(load(F32, "w", at), other))
+
+    for first, count in along(f, outputs, tile):
+        with f.loop(inputs // 2) as c:
+            pack_two(first, count, c, alone=False)
+        if inputs % 2:
+            pack_two(first, count, Index(inputs // 2), alone=True)
+    return f

@@ -1,0 +1,42 @@
+"""Which part runs which kind of stage."""
+
+from __future__ import annotations
+
+from . import passes
+from .blending import BlendPart
+from .kernel import Access, Index
+from .layout import Margins
+from .pooling import PoolPart
+from .program import Call, Part, Program
+from .radial import DistancePart
+from .stages import Blend, Distances, Input, Pool, Stage, Weighted
+from .weighted import WeightedPart
+
+
+class InputPart(Part):
+    """The images: brought into lanes, and nobody asks for their gradient."""
+
+    def forwards(self) -> None:
+        """Load a block."""
+        function = self.program.add(
+            "load", lambda name: passes.load_images(name, self.machine, self.stage.output, self.y)
+        )
+        places = {"x": Access("images", Index()), "y": self.program.at(self.y)}
+        self.program.forward.append(Call(function, places))
+
+    def backwards(self) -> None:
+        """Nothing: images are not trained."""
+
+
+PARTS: dict[type, type[Part]] = {
+    Input: InputPart,
+    Weighted: WeightedPart,
+    Blend: BlendPart,
+    Pool: PoolPart,
+    Distances: DistancePart,
+}
+
+
+def part_of(program: Program, stage: Stage, margins: Margins, readers: int) -> Part:
+    """The part for a stage."""
+    return PARTS[type(stage)](program, stage, margins, readers)

@@ -1,0 +1,263 @@
+"""Convolutions and fully connected layers in a program, with the activation function and pooling that follow."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from functools import partial
+
+from ..layers import Conv
+from . import passes
+from .endings import Finish, Sink, Through
+from .gather import Accumulators, Gather, GatherKernel, Source, Weights
+from .halving import pair_channels, pair_images
+from .kernel import Access, Function, Index, Value
+from .layout import Margins, Volume, extent
+from .phases import Phase, phases_of, reach
+from .program import Call, Part, Program, Region
+from .stages import Stage, Weighted
+from .weight_gradient import LanesHoldChannels, WeightGradient, lanes_hold_images
+
+DIRECT_BYTES = 16 << 10
+"""Weights of a forward kernel are read where they lie up to this size, else packed in the order of reading."""
+WORTH_PAIRING = 8
+"""Fewer channels are not multiplied in bfloat16: rounding them would take as long."""
+
+
+class WeightedPart(Part):
+    """Its sums go straight through its ending, and the gradient for y comes back through it into that for the sums."""
+
+    def __init__(self, program: Program, stage: Stage, margins: Margins, readers: int) -> None:
+        super().__init__(program, stage, margins, readers)
+        assert isinstance(stage, Weighted)  # noqa: S101
+        self.weighted = stage
+        self.source = program.parts[stage.source]
+        self.channels_in = stage.inputs.channels // stage.groups
+        self.channels_out = stage.sums.channels // stage.groups
+        self.g: Volume | None = None
+        self.paired_back, self.read_back = False, Access("halved", Index())
+        self.where = program.arena.take(-(-stage.output.elements // 4)) if stage.ending.pools else 0
+        self.wants = True
+        self.pairs = program.pairs and stage.groups == 1 and self.channels_in >= WORTH_PAIRING
+        self._own_parameters()
+
+    def _own_parameters(self) -> None:
+        stage, program = self.weighted, self.program
+        rows = self.channels_in * math.prod(stage.frame.kernel)
+        height, width = extent(stage.sums)
+        by_images = self._gradient(Source(height, width, width, height * width)).by_images(self.machine, self.pairs)
+        masked = isinstance(stage.node.layer, Conv) and stage.node.layer.table is not None
+        self.weights = [
+            program.region(
+                stage.node,
+                "weight",
+                rows,
+                self.channels_out,
+                group=group,
+                decays=True,
+                by_lanes=by_images,
+                masked=masked,
+            )
+            for group in range(stage.groups)
+        ]
+        self.bias = program.region(stage.node, "bias", 1, stage.sums.channels, by_lanes=True) if stage.bias else None
+
+    def _gradient(self, g: Source) -> WeightGradient:
+        frame, x = self.weighted.frame, _source(self.source.y)
+        return WeightGradient(
+            x, g, self.channels_in, self.channels_out, frame.kernel, frame.stride, frame.dilation, frame.padding
+        )
+
+    # -- forwards ----------------------------------------------------------------------------------------------
+
+    def forwards(self) -> None:
+        """One gather for each group of channels."""
+        frame, stage = self.weighted.frame, self.weighted
+        rows, columns = (
+            tuple(k * d - p for k in range(f))
+            for f, d, p in zip(frame.kernel, frame.dilation, frame.padding, strict=True)
+        )
+        gather = Gather(
+            _source(self.source.y),
+            *extent(stage.sums),
+            self.channels_out,
+            self.channels_in,
+            *frame.stride,
+            rows,
+            columns,
+            stage.ending.pool,
+        )
+        finish = Finish(stage.ending, self.y, self.lanes)
+        for group, region in enumerate(self.weights):
+            weights, at = self._in_order(region, gather)
+            tile, read = gather.tile(self.machine), _halved(gather) if self.pairs else gather
+            kernel = GatherKernel(self.machine, read, weights, tile, stage.bias, self.pairs)
+            function = self.program.add("sums", partial(kernel.build, buffers=finish.buffers, epilogue=finish))
+            places = self._forward_places(group, at)
+            if self.pairs:
+                places["x"] = self.program.halve(self.source.y, pair_channels, training=False)
+            self.program.forward.append(Call(function, places))
+
+    def _in_order(self, region: Region, gather: Gather) -> tuple[Weights, Access]:
+        """Where a gather finds its weights: where they lie, or packed."""
+        tile, padded, taps = gather.tile(self.machine).channels, region.padded, gather.taps
+        if region.size * 4 <= DIRECT_BYTES and not self.pairs:
+            return Weights(tile, taps * padded, padded), Access("weights", Index(region.start))
+        steps = (1, taps * padded, padded)
+        order = tuple(range(taps))
+        at = self.program.pack(region, tile, gather.channels_out, gather.channels_in, order, steps, pairs=self.pairs)
+        inputs = _halved(gather).channels_in if self.pairs else gather.channels_in
+        return Weights(inputs * taps * tile, taps * tile, tile), at
+
+    def _forward_places(self, group: int, weights: Access) -> dict[str, Access]:
+        first = group * self.channels_out
+        x = self.program.at(self.source.y, group * self.channels_in)
+        places = {"x": x, "w": weights, "y": self.program.at(self.y, first)}
+        if self.weighted.ending.pools:
+            places["where"] = self._where(first)
+        if self.bias:
+            places["b"] = Access("weights", Index(self.bias.start + first))
+        return places
+
+    def _where(self, channel: int) -> Access:
+        """Where the positions of a channel's maxima begin: bytes, four to the place of a number."""
+        positions = channel * self.y.positions
+        return Access("arena", Index(self.where * self.lanes + positions * self.lanes // 4))
+
+    # -- backwards ---------------------------------------------------------------------------------------------
+
+    def direct(self, channel: int) -> tuple[Sink, dict[str, Access]]:
+        """Through the ending."""
+        g = self._sums_gradient()
+        sink = Through(self.weighted.ending, self.y, g, self.weighted.bias, self.lanes)
+        places = {"g": self.program.at(g, channel), "y": self.program.at(self.y, channel)}
+        if self.weighted.ending.pools:
+            places["where"] = self._where(channel)
+        if self.bias and self.bias.sums is not None:
+            places["sums"] = Access("sums", Index((self.bias.sums + channel) * self.lanes))
+        return sink, places
+
+    def _sums_gradient(self) -> Volume:
+        if self.g is None:
+            self.g = self.program.arena.borrow(self.weighted.sums, reach(self.weighted))
+        return self.g
+
+    def release(self) -> None:
+        """The gradient for the sums too."""
+        super().release()
+        if self.g is not None:
+            self.program.arena.give_back(self.g)
+
+    def backwards(self) -> None:
+        """Weights, then inputs."""
+        if self.d is not None:
+            d, (sink, places) = self.d, self.direct(0)
+            function = self.program.add("put", lambda name: passes.put_all(name, self.machine, d, sink))
+            self.program.backward.append(Call(function, places | {"d": self.program.at(d)}))
+        self._weights()
+        if self.source.wants:
+            self._inputs()
+            self.source.done()
+
+    def _weights(self) -> None:
+        g = self._sums_gradient()
+        gradient = self._gradient(_source(g))
+        for group, region in enumerate(self.weights):
+            places = {
+                "x": self.program.at(self.source.y, group * self.channels_in),
+                "g": self.program.at(g, group * self.channels_out),
+                "scratch": Access("scratch", Index()),
+                "dw": Access("gradients", Index(region.start)),
+            }
+            if region.sums is not None:
+                places["sums"] = Access("sums", Index(region.sums * self.lanes))
+                function = self.program.add("weights", lambda name: lanes_hold_images(name, self.machine, gradient))
+            else:
+                second = LanesHoldChannels(self.machine, gradient, self.pairs)
+                if self.pairs:
+                    places["x"] = self.program.halve(self.source.y, pair_images, training=True)
+                self.program.scratch = max(self.program.scratch, second.scratch)
+                function = self.program.add("weights", second.build)
+            self.program.backward.append(Call(function, places))
+
+    def _inputs(self) -> None:
+        """The gradient for what was read, into the sink of the stage that made it."""
+        stage = self.weighted
+        self.paired_back = self.pairs and self.channels_out >= WORTH_PAIRING
+        if self.paired_back:
+            self.read_back = self.program.halve(self._sums_gradient(), pair_channels, training=True)
+        if math.prod(extent(stage.sums)) == 1 and stage.frame.kernel == extent(stage.inputs) and stage.groups == 1:
+            self._inputs_of_whole_volume()
+            return
+        for group, region in enumerate(self.weights):
+            for phase in phases_of(stage):
+                self._inputs_of_phase(group, region, phase)
+
+    def _inputs_of_whole_volume(self) -> None:
+        """Of a layer that sees all of its input at once: every value of the input is a channel of one position."""
+        stage, (region,) = self.weighted, self.weights
+        values = stage.inputs.elements
+        gather = Gather(_source(self._sums_gradient()), 1, 1, values, self.channels_out, 1, 1, (0,), (0,))
+        if stage.inputs.positions == 1:
+            sink, places = self.source.sink()
+        else:
+            sink, places = self.source.flat_sink()
+        self._gather(gather, region, (0,), (region.padded, 1, 0), sink, places, Phase((0, 0), (1, 1), (), ()))
+
+    def _inputs_of_phase(self, group: int, region: Region, phase: Phase) -> None:
+        gather = Gather(
+            _source(self._sums_gradient()),
+            *phase.size,
+            self.channels_in,
+            self.channels_out,
+            1,
+            1,
+            tuple(offset for offset, _ in phase.rows),
+            tuple(offset for offset, _ in phase.columns),
+        )
+        kernel = self.weighted.frame.kernel
+        taps = tuple(u * kernel[1] + v for _, u in phase.rows for _, v in phase.columns)
+        steps = (math.prod(kernel) * region.padded, 1, region.padded)
+        sink, places = self.source.sink(group * self.channels_in)
+        self._gather(gather, region, taps, steps, sink, places, phase, group * self.channels_out)
+
+    def _gather(
+        self,
+        gather: Gather,
+        region: Region,
+        taps: tuple[int, ...],
+        steps: tuple[int, int, int],
+        sink: Sink,
+        places: dict[str, Access],
+        phase: Phase,
+        channel: int = 0,
+    ) -> None:
+        """The gather of a gradient, each tile put into the sink."""
+        tile, stride = gather.tile(self.machine), self.weighted.frame.stride
+        o = tile.channels
+        pairs = self.paired_back
+        packed = self.program.pack(region, o, gather.channels_out, gather.channels_in, taps, steps, pairs=pairs)
+        gather = _halved(gather) if pairs else gather
+        weights = Weights(gather.channels_in * len(taps) * o, len(taps) * o, o)
+        kernel = GatherKernel(self.machine, gather, weights, tile, bias=False, pairs=pairs)
+
+        def ending(f: Function, c: Index, i: Index, j: Index, sums: Accumulators) -> None:
+            by_channel: dict[int, dict[tuple[Index, Index], Value]] = {}
+            for (k, a, b), value in sums.items():
+                y, x = (i + a) * stride[0] + phase.first[0], (j + b) * stride[1] + phase.first[1]
+                by_channel.setdefault(k, {})[y, x] = value
+            for k, values in by_channel.items():
+                sink.put(f, c + k, values)
+
+        function = self.program.add("inputs", partial(kernel.build, buffers=sink.buffers, epilogue=ending))
+        x = self.read_back if pairs else self.program.at(self._sums_gradient(), channel)
+        self.program.backward.append(Call(function, {"x": x, "w": packed} | places))
+
+
+def _halved(gather: Gather) -> Gather:
+    """The same over pairs of channels."""
+    return replace(gather, channels_in=-(-gather.channels_in // 2))
+
+
+def _source(volume: Volume) -> Source:
+    return Source(volume.height, volume.width, volume.row, volume.plane)
