@@ -10,6 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..layer import Shape
 from .kernel import Index
 
@@ -87,3 +90,10 @@ class Arena:
             plane += 3
         start = self.take(shape.channels * plane)
         return Volume(shape.channels, height, width, start + margins.top * row + margins.left, row, plane)
+
+
+def aligned(floats: int) -> NDArray[np.float32]:
+    """Zeros that begin at a multiple of 64 bytes."""
+    memory = np.zeros(floats + 16, np.float32)
+    start = -memory.ctypes.data % 64 // 4
+    return memory[start : start + floats]

@@ -1,0 +1,334 @@
+"""Convolution of one image: the lanes of a vector hold channels of an output, or neighbouring positions of a row.
+
+    y[o, i, j] = b[o] + sum over c, r, s of  x[c, S i + D r - P, S j + D s - P] * w[o, c, r, s]
+
+Many images fill the lanes by themselves; one image has to. Where there are many output channels, a vector holds some
+of them at one position: weights are vectors, just as they lie in the master copy, and each input is broadcast.
+Where there are few channels and long rows, a vector holds positions of a row: inputs are vectors, which begin at any
+position, and each weight is broadcast. Both are one loop nest with the roles changed. A fully connected layer has one
+position and a window as large as its input.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import NamedTuple
+
+from .endings import Ending
+from .gather import along
+from .jit import Machine
+from .kernel import F32, Function, Index, Type, Value, Variable, constant, fma, largest, load, load_from, shuffle, splat
+from .tiles import Tile, Work, best_tile, cycles
+
+UNROLLED = 260  # multiply-adds written out one by one, at most
+ENOUGH = 64  # of them in a loop's body, so that the loop costs little
+INDEPENDENT = 8  # sums that grow at the same time, so that none waits for its last multiply-add
+
+Place = tuple[int, int, int]
+"""Of a sum in a tile: channel, or vector of channels; row; column, or vector of columns."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """A volume of one image: the steps from one channel, row and position to the next, in numbers."""
+
+    channels: int
+    height: int
+    width: int
+    channel: int
+    row: int
+    position: int
+
+    def at(self, channel: Index | int, y: Index | int, x: Index | int) -> Index:
+        """How far a value is from the first."""
+        steps = ((channel, self.channel), (y, self.row), (x, self.position))
+        return sum((Index() + value * step for value, step in steps), Index())
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """What to compute: sums of a `size`, a window on `x`, what follows into `y`; weight rows have `padded` numbers."""
+
+    x: Field
+    y: Field
+    size: tuple[int, int]
+    channels_in: int
+    channels_out: int
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    dilation: tuple[int, int]
+    ending: Ending
+    bias: bool
+    padded: int
+
+
+class _Axis(NamedTuple):
+    """One of the loops that sum: how often, and how far x and w are from one turn to the next."""
+
+    turns: int
+    x: int
+    w: int
+
+
+class _Kernel(ABC):
+    """A convolution as a function: buffers `x`, `w`, `b` where there is a bias, `y`; each begins at its first value."""
+
+    def __init__(self, machine: Machine, work: Convolution) -> None:
+        self.work, self.lanes = work, machine.lanes
+        self.vector = Type("f32", machine.lanes)
+        self.rows, self.columns, self.outputs = work.size[0], *self._lengths()
+        down, right = work.ending.pool
+        amount = Work(self.rows, self.columns, self.outputs, work.channels_in, math.prod(work.kernel))
+        self.tile = best_tile(machine, amount, (down, self._pooled_columns(right)))
+        self.cycles = cycles(amount, self.tile)
+        self.registers = machine.registers
+
+    def build(self, name: str) -> Function:
+        """The function."""
+        f = Function(name, ("x", "w", *(("b",) if self.work.bias else ()), "y"))
+        for o, outputs in along(f, self.outputs, self.tile.channels):
+            for i, rows in along(f, self.rows, self.tile.rows):
+                for j, columns in self._along_columns(f):
+                    self._tile(f, o, i, j, Tile(outputs, rows, columns))
+        return f
+
+    def _tile(self, f: Function, o: Index, i: Index, j: Index, tile: Tile) -> None:
+        work = self.work
+        places = list(product(range(tile.channels), range(tile.rows), range(tile.columns)))
+        zero = constant(self.vector, 0.0)
+        starts = [f.let(self._bias(o, k)) if work.bias else zero for k in range(tile.channels)]
+        strands = [{place: f.variable(starts[place[0]]) for place in places}]
+        for _ in range(1, self._strands(len(places))):
+            strands.append({place: f.variable(zero) for place in places})
+        axes = (
+            _Axis(work.channels_in, work.x.channel, math.prod(work.kernel) * work.padded),
+            _Axis(work.kernel[0], work.dilation[0] * work.x.row, work.kernel[1] * work.padded),
+            _Axis(work.kernel[1], work.dilation[1] * work.x.position, work.padded),
+        )
+        self._walk(f, axes, self._first_input(i, j), self._first_weight(o), tile, strands)
+        sums = {place: self._joined(f, [strand[place].value for strand in strands]) for place in places}
+        self._finish(f, o, i, j, tile, sums)
+
+    def _strands(self, sums: int) -> int:
+        """How many sums for each place, taken in turn: enough to be independent, if registers allow."""
+        return max(1, min(-(-INDEPENDENT // sums), (self.registers - 2) // sums))
+
+    def _joined(self, f: Function, strands: list[Value]) -> Value:
+        while len(strands) > 1:
+            pairs = [strands[k : k + 2] for k in range(0, len(strands), 2)]
+            strands = [f.let(pair[0] + pair[1]) if len(pair) > 1 else pair[0] for pair in pairs]
+        return strands[0]
+
+    def _walk(
+        self,
+        f: Function,
+        axes: Sequence[_Axis],
+        x: Index,
+        w: Index,
+        tile: Tile,
+        strands: list[dict[Place, Variable]],
+    ) -> None:
+        """Sum along all axes, the outer ones as loops where it would be too long to write out."""
+        places = len(strands[0])
+        if math.prod(axis.turns for axis in axes) * places <= UNROLLED or not axes:
+            for k, counts in enumerate(product(*(range(axis.turns) for axis in axes))):
+                further_x = sum(count * axis.x for count, axis in zip(counts, axes, strict=True))
+                further_w = sum(count * axis.w for count, axis in zip(counts, axes, strict=True))
+                self._step(f, x + further_x, w + further_w, tile, strands[k % len(strands)])
+            return
+        first, *rest = axes
+        if first.turns == 1:
+            self._walk(f, rest, x, w, tile, strands)
+            return
+        size = _unrolled(first.turns, math.prod(axis.turns for axis in rest) * places)
+        for turn, turns in along(f, first.turns, size):
+            further = x + turn * first.x, w + turn * first.w
+            self._walk(f, (first._replace(turns=turns), *rest), *further, tile, strands)
+
+    def _step(self, f: Function, x: Index, w: Index, tile: Tile, sums: dict[Place, Variable]) -> None:
+        """One tap of one channel: the fewer of inputs and weights stay in registers, the others are streamed."""
+        positions = list(product(range(tile.rows), range(tile.columns)))
+
+        def add(input_: Value, weight: Value, place: Place) -> None:
+            f.set(sums[place], fma(input_, weight, sums[place].value))
+
+        if len(positions) <= tile.channels:
+            inputs = [f.let(self._input(x, a, b)) for a, b in positions]
+            for k in range(tile.channels):
+                weight = f.let(self._weight(w, k))
+                for input_, (a, b) in zip(inputs, positions, strict=True):
+                    add(input_, weight, (k, a, b))
+        else:
+            weights = [f.let(self._weight(w, k)) for k in range(tile.channels)]
+            for a, b in positions:
+                input_ = f.let(self._input(x, a, b))
+                for k, weight in enumerate(weights):
+                    add(input_, weight, (k, a, b))
+
+    def _first_input(self, i: Index, j: Index) -> Index:
+        """Where the first tap of the sum at (i, j) reads; j counts as columns do."""
+        work = self.work
+        top, left = work.padding
+        return work.x.at(0, i * work.stride[0] - top, j * self._column_step() - left)
+
+    def _along_columns(self, f: Function) -> Iterator[tuple[Index, int]]:
+        return along(f, self.columns, self.tile.columns)
+
+    def _activated(self, f: Function, window: Sequence[Value]) -> Value:
+        """The largest of a window, through the activation function, which rises and so keeps the order."""
+        best = window[0]
+        for value in window[1:]:
+            best = f.let(largest(value, best))
+        activation = self.work.ending.activation
+        return activation.forward(f, best) if activation else best
+
+    @abstractmethod
+    def _lengths(self) -> tuple[int, int]:
+        """Columns and outputs, in units of a tile."""
+
+    @abstractmethod
+    def _pooled_columns(self, right: int) -> int:
+        """How many columns of a tile are pooled together at least."""
+
+    @abstractmethod
+    def _column_step(self) -> int:
+        """How many positions of x there are between columns."""
+
+    @abstractmethod
+    def _first_weight(self, o: Index) -> Index: ...
+
+    @abstractmethod
+    def _bias(self, o: Index, k: int) -> Value: ...
+
+    @abstractmethod
+    def _input(self, x: Index, a: int, b: int) -> Value:
+        """What a tap reads for row a and column b of the tile."""
+
+    @abstractmethod
+    def _weight(self, w: Index, k: int) -> Value: ...
+
+    @abstractmethod
+    def _finish(self, f: Function, o: Index, i: Index, j: Index, tile: Tile, sums: dict[Place, Value]) -> None:
+        """Pool, activate and store a tile."""
+
+
+class LanesHoldChannels(_Kernel):
+    """A vector is some channels of the output at one position. What is beyond the last channel is never read."""
+
+    def _lengths(self) -> tuple[int, int]:
+        return self.work.size[1], -(-self.work.channels_out // self.lanes)
+
+    def _pooled_columns(self, right: int) -> int:
+        return right
+
+    def _column_step(self) -> int:
+        return self.work.stride[1]
+
+    def _first_weight(self, o: Index) -> Index:
+        return o * self.lanes
+
+    def _bias(self, o: Index, k: int) -> Value:
+        return load_from(self.vector, "b", (o + k) * self.lanes)
+
+    def _input(self, x: Index, a: int, b: int) -> Value:
+        work = self.work
+        place = x + work.x.at(0, a * work.stride[0], b * work.stride[1])
+        return splat(load(F32, "x", place), self.lanes)
+
+    def _weight(self, w: Index, k: int) -> Value:
+        return load(self.vector, "w", w // self.lanes + k)
+
+    def _finish(self, f: Function, o: Index, i: Index, j: Index, tile: Tile, sums: dict[Place, Value]) -> None:
+        down, right = self.work.ending.pool
+        for a, b in product(range(0, tile.rows, down), range(0, tile.columns, right)):
+            for k in range(tile.channels):
+                value = self._activated(f, [sums[k, a + u, b + v] for u in range(down) for v in range(right)])
+                y, x = i // down + a // down, j // right + b // right
+                f.store_to("y", self.work.y.at((o + k) * self.lanes, y, x), value)
+
+
+class LanesHoldPositions(_Kernel):
+    """A vector is some neighbouring positions of one channel's row; the stride along rows is 1.
+
+    The last vector of a row may reach beyond it: there zeros are stored, which is what margins hold.
+    """
+
+    def _lengths(self) -> tuple[int, int]:
+        return -(-self.work.size[1] // self.lanes), self.work.channels_out
+
+    def _pooled_columns(self, right: int) -> int:
+        return min(right, self.columns)
+
+    def _column_step(self) -> int:
+        return self.lanes
+
+    def _first_weight(self, o: Index) -> Index:
+        return o
+
+    def _bias(self, o: Index, k: int) -> Value:
+        return splat(load(F32, "b", o + k), self.lanes)
+
+    def _input(self, x: Index, a: int, b: int) -> Value:
+        return load_from(self.vector, "x", x + self.work.x.at(0, a * self.work.stride[0], b * self.lanes))
+
+    def _weight(self, w: Index, k: int) -> Value:
+        return splat(load(F32, "w", w + k), self.lanes)
+
+    def _along_columns(self, f: Function) -> Iterator[tuple[Index, int]]:
+        """The last vector is apart from a loop if it reaches beyond the row, for only there lanes are left out."""
+        size = self.tile.columns
+        looped = (self.columns - (self.work.y.width % self.lanes > 0)) // size
+        if looped:
+            with f.loop(looped) as k:
+                yield k * size, size
+        for first in range(looped * size, self.columns, size):
+            yield Index(first), min(size, self.columns - first)
+
+    def _finish(self, f: Function, o: Index, i: Index, j: Index, tile: Tile, sums: dict[Place, Value]) -> None:
+        down, right = self.work.ending.pool
+        for k, a, b in product(range(tile.channels), range(0, tile.rows, down), range(0, tile.columns, right)):
+            vectors = range(b, min(b + right, tile.columns))
+            largest_ = [self._highest(f, [sums[k, a + u, v] for u in range(down)]) for v in vectors]
+            value = self._activated(f, [self._every(right, first, largest_) for first in range(right)])
+            y, x = i // down + a // down, j // right + b // right
+            f.store_to("y", self.work.y.at(o + k, y, x * self.lanes), self._inside(f, x, value))
+
+    def _highest(self, f: Function, values: Sequence[Value]) -> Value:
+        best = values[0]
+        for value in values[1:]:
+            best = f.let(largest(value, best))
+        return best
+
+    def _every(self, step: int, first: int, vectors: Sequence[Value]) -> Value:
+        """Lanes first, first + step, ... of vectors side by side. Lanes that are not there hold anything."""
+        if step == 1:
+            return vectors[0]
+        taken = [lane * step + first for lane in range(self.lanes)]
+        result = shuffle(vectors[0], vectors[0], [place % self.lanes for place in taken])
+        for k, vector in enumerate(vectors[1:], start=1):
+            from_it = {lane: place for lane, place in enumerate(taken) if place // self.lanes == k}
+            lanes = [self.lanes + from_it[lane] % self.lanes if lane in from_it else lane for lane in range(self.lanes)]
+            result = shuffle(result, vector, lanes)
+        return result
+
+    def _inside(self, f: Function, x: Index, value: Value) -> Value:
+        """Zeros in place of lanes beyond the end of the row."""
+        there = self.work.y.width - x.constant * self.lanes
+        if x.terms or there >= self.lanes:
+            return value
+        zero = constant(self.vector, 0.0)
+        return shuffle(value, zero, [lane if lane < there else self.lanes for lane in range(self.lanes)])
+
+
+def _unrolled(count: int, each: int) -> int:
+    """How many turns of a loop to write out at once: a divisor if one is near, so that nothing is left over."""
+    if each >= ENOUGH:
+        return 1
+    least = -(-ENOUGH // each)
+    divisors = [size for size in range(least, min(count, UNROLLED // each) + 1) if count % size == 0]
+    return divisors[0] if divisors else min(least, count)
