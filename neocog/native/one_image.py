@@ -75,6 +75,14 @@ class _Axis(NamedTuple):
     w: int
 
 
+class _Tap(NamedTuple):
+    """One product for each sum of a tile: where x and w of the first are."""
+
+    x: Index
+    w: Index
+    sums: dict[Place, Variable]
+
+
 class _Kernel(ABC):
     """A convolution as a function: buffers `x`, `w`, `b` where there is a bias, `y`; each begins at its first value."""
 
@@ -84,9 +92,9 @@ class _Kernel(ABC):
         self.rows, self.columns, self.outputs = work.size[0], *self._lengths()
         down, right = work.ending.pool
         amount = Work(self.rows, self.columns, self.outputs, work.channels_in, math.prod(work.kernel))
-        self.tile = best_tile(machine, amount, (down, self._pooled_columns(right)))
-        self.cycles = cycles(amount, self.tile)
         self.registers = machine.registers
+        self.tile = best_tile(machine, amount, (down, self._pooled_columns(right)))
+        self.cycles = cycles(amount, self.tile) / self._strands(math.prod(self.tile))
 
     def build(self, name: str) -> Function:
         """The function."""
@@ -136,10 +144,12 @@ class _Kernel(ABC):
         """Sum along all axes, the outer ones as loops where it would be too long to write out."""
         places = len(strands[0])
         if math.prod(axis.turns for axis in axes) * places <= UNROLLED or not axes:
+            taps = []
             for k, counts in enumerate(product(*(range(axis.turns) for axis in axes))):
                 further_x = sum(count * axis.x for count, axis in zip(counts, axes, strict=True))
                 further_w = sum(count * axis.w for count, axis in zip(counts, axes, strict=True))
-                self._step(f, x + further_x, w + further_w, tile, strands[k % len(strands)])
+                taps.append(_Tap(x + further_x, w + further_w, strands[k % len(strands)]))
+            self._add(f, taps, tile)
             return
         first, *rest = axes
         if first.turns == 1:
@@ -150,25 +160,42 @@ class _Kernel(ABC):
             further = x + turn * first.x, w + turn * first.w
             self._walk(f, (first._replace(turns=turns), *rest), *further, tile, strands)
 
-    def _step(self, f: Function, x: Index, w: Index, tile: Tile, sums: dict[Place, Variable]) -> None:
-        """One tap of one channel: the fewer of inputs and weights stay in registers, the others are streamed."""
+    def _add(self, f: Function, taps: Sequence[_Tap], tile: Tile) -> None:
+        """Multiply and add: the fewer of inputs and weights stay in registers, the others are streamed."""
         positions = list(product(range(tile.rows), range(tile.columns)))
-
-        def add(input_: Value, weight: Value, place: Place) -> None:
-            f.set(sums[place], fma(input_, weight, sums[place].value))
-
         if len(positions) <= tile.channels:
-            inputs = [f.let(self._input(x, a, b)) for a, b in positions]
-            for k in range(tile.channels):
-                weight = f.let(self._weight(w, k))
-                for input_, (a, b) in zip(inputs, positions, strict=True):
-                    add(input_, weight, (k, a, b))
-        else:
-            weights = [f.let(self._weight(w, k)) for k in range(tile.channels)]
-            for a, b in positions:
-                input_ = f.let(self._input(x, a, b))
-                for k, weight in enumerate(weights):
-                    add(input_, weight, (k, a, b))
+            for tap in taps:
+                self._stream_weights(f, tap, positions, tile.channels)
+            return
+        free = self.registers - 1 - len(positions) * tile.channels
+        together = max(1, free // tile.channels)
+        for first in range(0, len(taps), together):
+            self._stream_inputs(f, taps[first : first + together], positions, tile.channels)
+
+    def _stream_weights(self, f: Function, tap: _Tap, positions: Sequence[tuple[int, int]], channels: int) -> None:
+        inputs = [f.let(self._input(self._read(tap.x, a, b))) for a, b in positions]
+        for k in range(channels):
+            weight = f.let(self._weight(tap.w, k))
+            for input_, (a, b) in zip(inputs, positions, strict=True):
+                f.set(tap.sums[k, a, b], fma(input_, weight, tap.sums[k, a, b].value))
+
+    def _stream_inputs(
+        self, f: Function, taps: Sequence[_Tap], positions: Sequence[tuple[int, int]], channels: int
+    ) -> None:
+        """Some taps together, for neighbouring positions share inputs: each is loaded once for all of them."""
+        weights = [[f.let(self._weight(tap.w, k)) for k in range(channels)] for tap in taps]
+        readers: dict[Index, list[tuple[int, int, int]]] = {}
+        for t, (a, b) in product(range(len(taps)), positions):
+            readers.setdefault(self._read(taps[t].x, a, b), []).append((t, a, b))
+        for at, places in readers.items():
+            input_ = f.let(self._input(at))
+            for (t, a, b), k in product(places, range(channels)):
+                sum_ = taps[t].sums[k, a, b]
+                f.set(sum_, fma(input_, weights[t][k], sum_.value))
+
+    def _read(self, x: Index, a: int, b: int) -> Index:
+        """Where a tap reads for row a and column b of the tile."""
+        return x + self.work.x.at(0, a * self.work.stride[0], b * self._column_step())
 
     def _first_input(self, i: Index, j: Index) -> Index:
         """Where the first tap of the sum at (i, j) reads; j counts as columns do."""
@@ -206,8 +233,7 @@ class _Kernel(ABC):
     def _bias(self, o: Index, k: int) -> Value: ...
 
     @abstractmethod
-    def _input(self, x: Index, a: int, b: int) -> Value:
-        """What a tap reads for row a and column b of the tile."""
+    def _input(self, at: Index) -> Value: ...
 
     @abstractmethod
     def _weight(self, w: Index, k: int) -> Value: ...
@@ -235,10 +261,8 @@ class LanesHoldChannels(_Kernel):
     def _bias(self, o: Index, k: int) -> Value:
         return load_from(self.vector, "b", (o + k) * self.lanes)
 
-    def _input(self, x: Index, a: int, b: int) -> Value:
-        work = self.work
-        place = x + work.x.at(0, a * work.stride[0], b * work.stride[1])
-        return splat(load(F32, "x", place), self.lanes)
+    def _input(self, at: Index) -> Value:
+        return splat(load(F32, "x", at), self.lanes)
 
     def _weight(self, w: Index, k: int) -> Value:
         return load(self.vector, "w", w // self.lanes + k)
@@ -273,8 +297,8 @@ class LanesHoldPositions(_Kernel):
     def _bias(self, o: Index, k: int) -> Value:
         return splat(load(F32, "b", o + k), self.lanes)
 
-    def _input(self, x: Index, a: int, b: int) -> Value:
-        return load_from(self.vector, "x", x + self.work.x.at(0, a * self.work.stride[0], b * self.lanes))
+    def _input(self, at: Index) -> Value:
+        return load_from(self.vector, "x", at)
 
     def _weight(self, w: Index, k: int) -> Value:
         return splat(load(F32, "w", w + k), self.lanes)

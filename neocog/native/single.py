@@ -29,6 +29,8 @@ from .tiles import Work, best_tile, cycles
 
 Floats = NDArray[np.float32]
 LINE = 16  # numbers in a cache line, where volumes begin
+CACHE_BYTES = 32 << 20  # of weights: more are loaded from memory for every image
+FETCHED, PACKED = 3.0, 10.0  # half cycles for a weight: to load it from memory, and to pack it as the first plan does
 
 
 @dataclass(frozen=True)
@@ -71,8 +73,7 @@ class SinglePlan:
         self.calls: list[Call] = []
         self.size = 0
         self.positions, self.cycles = self._best_change()
-        block = sum(_block_cycles(machine, stage) for stage in self.stages if isinstance(stage, Stage))
-        self.most = min(machine.lanes - 1, int(block / self.cycles))
+        self.most = min(machine.lanes - 1, int(self._block_cycles() / self.cycles))
         for k, stage in enumerate(self.stages):
             self._place(k, stage)
         self._add("scores", self._scores, {"y": self._at(len(self.stages) - 1), "scores": Access("scores", Index())})
@@ -90,7 +91,23 @@ class SinglePlan:
         changes = range(len(self.stages))
         totals = [sum(costs[True][:change]) + sum(costs[False][change:]) for change in changes]
         best = min(changes, key=totals.__getitem__)
-        return best + 1, totals[best]
+        return best + 1, totals[best] + self._fetching()
+
+    def _fetching(self) -> float:
+        """What it takes to load the weights, if no cache holds them."""
+        weights = sum(region.size for region in self._regions.values())
+        return FETCHED * weights if 4 * weights > CACHE_BYTES else 0.0
+
+    def _block_cycles(self) -> float:
+        """What the first plan takes, by the same model."""
+        total = self._fetching()
+        for stage in self.stages[1:]:
+            assert isinstance(stage, Stage)  # noqa: S101
+            inputs, outputs = stage.inputs.channels // stage.groups, stage.sums.channels // stage.groups
+            work = Work(*extent(stage.sums), outputs, inputs, math.prod(stage.frame.kernel))
+            one = cycles(work, best_tile(self.machine, work, stage.ending.pool))
+            total += stage.groups * (one + PACKED * inputs * outputs * work.taps)
+        return total
 
     def _cost(self, k: int, positions: bool) -> float:
         """What stage k takes if the lanes hold positions, or else channels; infinite where they cannot."""
@@ -223,13 +240,6 @@ def _inside(images: Floats, room: Room, shape: Shape, count: int) -> Floats:
         images[room.first :], [sizes[k] for k in kept], [steps[k] for k in kept]
     )
     return found
-
-
-def _block_cycles(machine: Machine, stage: Stage) -> float:
-    """What the first plan takes for a stage, by the same model."""
-    inputs, outputs = stage.inputs.channels // stage.groups, stage.sums.channels // stage.groups
-    work = Work(*extent(stage.sums), outputs, inputs, math.prod(stage.frame.kernel))
-    return stage.groups * cycles(work, best_tile(machine, work, stage.ending.pool))
 
 
 def _whole(count: int, unit: int) -> int:
