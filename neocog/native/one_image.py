@@ -21,12 +21,14 @@ from typing import NamedTuple
 from .endings import Ending
 from .gather import along
 from .jit import Machine
-from .kernel import F32, Function, Index, Type, Value, Variable, constant, fma, largest, load, load_from, shuffle, splat
+from .kernel import Function, Index, Type, Value, Variable, constant, fma, largest, load
 from .tiles import Tile, Work, best_tile, cycles
 
 UNROLLED = 260  # multiply-adds written out one by one, at most
 ENOUGH = 64  # of them in a loop's body, so that the loop costs little
 INDEPENDENT = 8  # sums that grow at the same time, so that none waits for its last multiply-add
+CACHE_BYTES = 24 << 10  # of weights that stay in the first-level cache beside the inputs
+NEAREST = 64  # bytes, of a cache line
 
 Place = tuple[int, int, int]
 """Of a sum in a tile: channel, or vector of channels; row; column, or vector of columns."""
@@ -67,7 +69,7 @@ class Convolution:
     padded: int
 
 
-class _Axis(NamedTuple):
+class Axis(NamedTuple):
     """One of the loops that sum: how often, and how far x and w are from one turn to the next."""
 
     turns: int
@@ -75,7 +77,7 @@ class _Axis(NamedTuple):
     w: int
 
 
-class _Tap(NamedTuple):
+class Tap(NamedTuple):
     """One product for each sum of a tile: where x and w of the first are."""
 
     x: Index
@@ -83,8 +85,22 @@ class _Tap(NamedTuple):
     sums: dict[Place, Variable]
 
 
-class _Kernel(ABC):
-    """A convolution as a function: buffers `x`, `w`, `b` where there is a bias, `y`; each begins at its first value."""
+class Part(NamedTuple):
+    """A tile and where its first sum is: output, row and column."""
+
+    o: Index
+    i: Index
+    j: Index
+    tile: Tile
+
+    @property
+    def places(self) -> list[Place]:
+        """Its sums."""
+        return list(product(range(self.tile.channels), range(self.tile.rows), range(self.tile.columns)))
+
+
+class OneImage(ABC):
+    """A convolution as a function: buffers `x`, `w`, `b` where there is a bias, `y`, and `sums` that wait meanwhile."""
 
     def __init__(self, machine: Machine, work: Convolution) -> None:
         self.work, self.lanes = work, machine.lanes
@@ -98,29 +114,83 @@ class _Kernel(ABC):
 
     def build(self, name: str) -> Function:
         """The function."""
-        f = Function(name, ("x", "w", *(("b",) if self.work.bias else ()), "y"))
+        work, chunk = self.work, self._chunk()
+        f = Function(name, ("x", "w", *(("b",) if work.bias else ()), "y", "sums"))
+        if chunk == work.channels_in:
+            for part in self._parts(f):
+                self._finish(f, part, self._sum(f, part, Index(), chunk, self._starts(f, part)))
+            return f
+        for part in self._parts(f):
+            self._keep(f, part, self._starts(f, part))
+        for first, count in along(f, work.channels_in, chunk):
+            for part in self._parts(f):
+                self._keep(f, part, self._sum(f, part, first, count, self._kept(f, part)))
+        for part in self._parts(f):
+            self._finish(f, part, self._kept(f, part))
+        return f
+
+    @property
+    def size(self) -> int:
+        """How many vectors the buffer `sums` must hold."""
+        return self.rows * self.columns * self.outputs if self._chunk() < self.work.channels_in else 0
+
+    def _chunk(self) -> int:
+        """How many input channels to sum at once.
+
+        All of them, or as many as have weights that the first-level cache holds for a tile, where there are several
+        tiles: then weights are loaded once, rows from their beginning to their end, and sums wait in memory meanwhile.
+        """
+        channel = math.prod(self.work.kernel) * max(NEAREST, self._weight_bytes() * self.tile.channels)
+        alone = self.rows * self.columns * self.outputs <= math.prod(self.tile)
+        if alone or channel * self.work.channels_in <= CACHE_BYTES:
+            return self.work.channels_in
+        most = max(1, CACHE_BYTES // channel)
+        return next((size for size in range(most, most // 2, -1) if self.work.channels_in % size == 0), most)
+
+    def _parts(self, f: Function) -> Iterator[Part]:
+        """All tiles."""
         for o, outputs in along(f, self.outputs, self.tile.channels):
             for i, rows in along(f, self.rows, self.tile.rows):
                 for j, columns in self._along_columns(f):
-                    self._tile(f, o, i, j, Tile(outputs, rows, columns))
-        return f
+                    yield Part(o, i, j, Tile(outputs, rows, columns))
 
-    def _tile(self, f: Function, o: Index, i: Index, j: Index, tile: Tile) -> None:
-        work = self.work
-        places = list(product(range(tile.channels), range(tile.rows), range(tile.columns)))
-        zero = constant(self.vector, 0.0)
-        starts = [f.let(self._bias(o, k)) if work.bias else zero for k in range(tile.channels)]
-        strands = [{place: f.variable(starts[place[0]]) for place in places}]
-        for _ in range(1, self._strands(len(places))):
-            strands.append({place: f.variable(zero) for place in places})
+    def _starts(self, f: Function, part: Part) -> dict[Place, Value]:
+        biases = [
+            f.let(self._bias(part.o, k)) if self.work.bias else constant(self.vector, 0.0)
+            for k in range(part.tile.channels)
+        ]
+        return {place: biases[place[0]] for place in part.places}
+
+    def _at(self, part: Part, place: Place) -> Index:
+        """Where a sum waits."""
+        k, a, b = place
+        return ((part.i + a) * self.columns + part.j + b) * self.outputs + part.o + k
+
+    def _keep(self, f: Function, part: Part, sums: dict[Place, Value]) -> None:
+        for place, value in sums.items():
+            f.store("sums", self._at(part, place), value)
+
+    def _kept(self, f: Function, part: Part) -> dict[Place, Value]:
+        return {place: f.let(load(self.vector, "sums", self._at(part, place))) for place in part.places}
+
+    def _sum(
+        self, f: Function, part: Part, first: Index, channels: int, starts: dict[Place, Value]
+    ) -> dict[Place, Value]:
+        """What is there at the start and the products of some input channels."""
+        work, zero = self.work, constant(self.vector, 0.0)
+        strands = [{place: f.variable(value) for place, value in starts.items()}]
+        for _ in range(1, self._strands(len(starts))):
+            strands.append({place: f.variable(zero) for place in starts})
+        taps = math.prod(work.kernel)
         axes = (
-            _Axis(work.channels_in, work.x.channel, math.prod(work.kernel) * work.padded),
-            _Axis(work.kernel[0], work.dilation[0] * work.x.row, work.kernel[1] * work.padded),
-            _Axis(work.kernel[1], work.dilation[1] * work.x.position, work.padded),
+            Axis(channels, work.x.channel, taps * work.padded),
+            Axis(work.kernel[0], work.dilation[0] * work.x.row, work.kernel[1] * work.padded),
+            Axis(work.kernel[1], work.dilation[1] * work.x.position, work.padded),
         )
-        self._walk(f, axes, self._first_input(i, j), self._first_weight(o), tile, strands)
-        sums = {place: self._joined(f, [strand[place].value for strand in strands]) for place in places}
-        self._finish(f, o, i, j, tile, sums)
+        x = self._first_input(part.i, part.j) + first * work.x.channel
+        w = self._first_weight(part.o) + first * (taps * work.padded)
+        self._walk(f, axes, x, w, part.tile, strands)
+        return {place: self._joined(f, [strand[place].value for strand in strands]) for place in starts}
 
     def _strands(self, sums: int) -> int:
         """How many sums for each place, taken in turn: enough to be independent, if registers allow."""
@@ -135,7 +205,7 @@ class _Kernel(ABC):
     def _walk(
         self,
         f: Function,
-        axes: Sequence[_Axis],
+        axes: Sequence[Axis],
         x: Index,
         w: Index,
         tile: Tile,
@@ -148,7 +218,7 @@ class _Kernel(ABC):
             for k, counts in enumerate(product(*(range(axis.turns) for axis in axes))):
                 further_x = sum(count * axis.x for count, axis in zip(counts, axes, strict=True))
                 further_w = sum(count * axis.w for count, axis in zip(counts, axes, strict=True))
-                taps.append(_Tap(x + further_x, w + further_w, strands[k % len(strands)]))
+                taps.append(Tap(x + further_x, w + further_w, strands[k % len(strands)]))
             self._add(f, taps, tile)
             return
         first, *rest = axes
@@ -160,7 +230,7 @@ class _Kernel(ABC):
             further = x + turn * first.x, w + turn * first.w
             self._walk(f, (first._replace(turns=turns), *rest), *further, tile, strands)
 
-    def _add(self, f: Function, taps: Sequence[_Tap], tile: Tile) -> None:
+    def _add(self, f: Function, taps: Sequence[Tap], tile: Tile) -> None:
         """Multiply and add: the fewer of inputs and weights stay in registers, the others are streamed."""
         positions = list(product(range(tile.rows), range(tile.columns)))
         if len(positions) <= tile.channels:
@@ -172,7 +242,7 @@ class _Kernel(ABC):
         for first in range(0, len(taps), together):
             self._stream_inputs(f, taps[first : first + together], positions, tile.channels)
 
-    def _stream_weights(self, f: Function, tap: _Tap, positions: Sequence[tuple[int, int]], channels: int) -> None:
+    def _stream_weights(self, f: Function, tap: Tap, positions: Sequence[tuple[int, int]], channels: int) -> None:
         inputs = [f.let(self._input(self._read(tap.x, a, b))) for a, b in positions]
         for k in range(channels):
             weight = f.let(self._weight(tap.w, k))
@@ -180,7 +250,7 @@ class _Kernel(ABC):
                 f.set(tap.sums[k, a, b], fma(input_, weight, tap.sums[k, a, b].value))
 
     def _stream_inputs(
-        self, f: Function, taps: Sequence[_Tap], positions: Sequence[tuple[int, int]], channels: int
+        self, f: Function, taps: Sequence[Tap], positions: Sequence[tuple[int, int]], channels: int
     ) -> None:
         """Some taps together, for neighbouring positions share inputs: each is loaded once for all of them."""
         weights = [[f.let(self._weight(tap.w, k)) for k in range(channels)] for tap in taps]
@@ -233,120 +303,18 @@ class _Kernel(ABC):
     def _bias(self, o: Index, k: int) -> Value: ...
 
     @abstractmethod
+    def _weight_bytes(self) -> int:
+        """Of the weights of one output."""
+
+    @abstractmethod
     def _input(self, at: Index) -> Value: ...
 
     @abstractmethod
     def _weight(self, w: Index, k: int) -> Value: ...
 
     @abstractmethod
-    def _finish(self, f: Function, o: Index, i: Index, j: Index, tile: Tile, sums: dict[Place, Value]) -> None:
+    def _finish(self, f: Function, part: Part, sums: dict[Place, Value]) -> None:
         """Pool, activate and store a tile."""
-
-
-class LanesHoldChannels(_Kernel):
-    """A vector is some channels of the output at one position. What is beyond the last channel is never read."""
-
-    def _lengths(self) -> tuple[int, int]:
-        return self.work.size[1], -(-self.work.channels_out // self.lanes)
-
-    def _pooled_columns(self, right: int) -> int:
-        return right
-
-    def _column_step(self) -> int:
-        return self.work.stride[1]
-
-    def _first_weight(self, o: Index) -> Index:
-        return o * self.lanes
-
-    def _bias(self, o: Index, k: int) -> Value:
-        return load_from(self.vector, "b", (o + k) * self.lanes)
-
-    def _input(self, at: Index) -> Value:
-        return splat(load(F32, "x", at), self.lanes)
-
-    def _weight(self, w: Index, k: int) -> Value:
-        return load(self.vector, "w", w // self.lanes + k)
-
-    def _finish(self, f: Function, o: Index, i: Index, j: Index, tile: Tile, sums: dict[Place, Value]) -> None:
-        down, right = self.work.ending.pool
-        for a, b in product(range(0, tile.rows, down), range(0, tile.columns, right)):
-            for k in range(tile.channels):
-                value = self._activated(f, [sums[k, a + u, b + v] for u in range(down) for v in range(right)])
-                y, x = i // down + a // down, j // right + b // right
-                f.store_to("y", self.work.y.at((o + k) * self.lanes, y, x), value)
-
-
-class LanesHoldPositions(_Kernel):
-    """A vector is some neighbouring positions of one channel's row; the stride along rows is 1.
-
-    The last vector of a row may reach beyond it: there zeros are stored, which is what margins hold.
-    """
-
-    def _lengths(self) -> tuple[int, int]:
-        return -(-self.work.size[1] // self.lanes), self.work.channels_out
-
-    def _pooled_columns(self, right: int) -> int:
-        return min(right, self.columns)
-
-    def _column_step(self) -> int:
-        return self.lanes
-
-    def _first_weight(self, o: Index) -> Index:
-        return o
-
-    def _bias(self, o: Index, k: int) -> Value:
-        return splat(load(F32, "b", o + k), self.lanes)
-
-    def _input(self, at: Index) -> Value:
-        return load_from(self.vector, "x", at)
-
-    def _weight(self, w: Index, k: int) -> Value:
-        return splat(load(F32, "w", w + k), self.lanes)
-
-    def _along_columns(self, f: Function) -> Iterator[tuple[Index, int]]:
-        """The last vector is apart from a loop if it reaches beyond the row, for only there lanes are left out."""
-        size = self.tile.columns
-        looped = (self.columns - (self.work.y.width % self.lanes > 0)) // size
-        if looped:
-            with f.loop(looped) as k:
-                yield k * size, size
-        for first in range(looped * size, self.columns, size):
-            yield Index(first), min(size, self.columns - first)
-
-    def _finish(self, f: Function, o: Index, i: Index, j: Index, tile: Tile, sums: dict[Place, Value]) -> None:
-        down, right = self.work.ending.pool
-        for k, a, b in product(range(tile.channels), range(0, tile.rows, down), range(0, tile.columns, right)):
-            vectors = range(b, min(b + right, tile.columns))
-            largest_ = [self._highest(f, [sums[k, a + u, v] for u in range(down)]) for v in vectors]
-            value = self._activated(f, [self._every(right, first, largest_) for first in range(right)])
-            y, x = i // down + a // down, j // right + b // right
-            f.store_to("y", self.work.y.at(o + k, y, x * self.lanes), self._inside(f, x, value))
-
-    def _highest(self, f: Function, values: Sequence[Value]) -> Value:
-        best = values[0]
-        for value in values[1:]:
-            best = f.let(largest(value, best))
-        return best
-
-    def _every(self, step: int, first: int, vectors: Sequence[Value]) -> Value:
-        """Lanes first, first + step, ... of vectors side by side. Lanes that are not there hold anything."""
-        if step == 1:
-            return vectors[0]
-        taken = [lane * step + first for lane in range(self.lanes)]
-        result = shuffle(vectors[0], vectors[0], [place % self.lanes for place in taken])
-        for k, vector in enumerate(vectors[1:], start=1):
-            from_it = {lane: place for lane, place in enumerate(taken) if place // self.lanes == k}
-            lanes = [self.lanes + from_it[lane] % self.lanes if lane in from_it else lane for lane in range(self.lanes)]
-            result = shuffle(result, vector, lanes)
-        return result
-
-    def _inside(self, f: Function, x: Index, value: Value) -> Value:
-        """Zeros in place of lanes beyond the end of the row."""
-        there = self.work.y.width - x.constant * self.lanes
-        if x.terms or there >= self.lanes:
-            return value
-        zero = constant(self.vector, 0.0)
-        return shuffle(value, zero, [lane if lane < there else self.lanes for lane in range(self.lanes)])
 
 
 def _unrolled(count: int, each: int) -> int:

@@ -22,7 +22,8 @@ from ..network import Network
 from .jit import Compiled, Machine
 from .kernel import Access, Function, Index, Type, load_from
 from .layout import Margins, aligned, extent
-from .one_image import Convolution, Field, LanesHoldChannels, LanesHoldPositions
+from .one_image import Convolution, Field, OneImage
+from .one_image_forms import LanesHoldChannels, LanesHoldPositions
 from .program import Call, Region
 from .stages import Input, Stage, stages_of
 from .tiles import Work, best_tile, cycles
@@ -71,7 +72,7 @@ class SinglePlan:
         self.rooms: list[Room] = []
         self.starts: list[int] = []
         self.calls: list[Call] = []
-        self.size = 0
+        self.size = self.sums = 0
         self.positions, self.cycles = self._best_change()
         self.most = min(machine.lanes - 1, int(self._block_cycles() / self.cycles))
         for k, stage in enumerate(self.stages):
@@ -144,11 +145,13 @@ class SinglePlan:
         kernel = self._kernel(stage, self.rooms[stage.source], room, positions)
         x, y = self.rooms[stage.source].field, room.field
         channels_in, channels_out = kernel.work.channels_in, kernel.work.channels_out
+        self.sums = max(self.sums, kernel.size * self.machine.lanes)
         for group in range(stage.groups):
             places = {
                 "x": self._at(stage.source, group * channels_in * x.channel),
                 "w": Access("weights", Index(self._region(stage, "weight", group).start)),
                 "y": self._at(k, group * channels_out * y.channel),
+                "sums": Access("sums", Index()),
             }
             if stage.bias:
                 places["b"] = Access("weights", Index(self._region(stage, "bias").start + group * channels_out))
@@ -157,7 +160,7 @@ class SinglePlan:
     def _region(self, stage: Stage, parameter: str, group: int = 0) -> Region:
         return self._regions[f"{stage.node.name}.{parameter}", group]
 
-    def _kernel(self, stage: Stage, x: Room, y: Room, positions: bool) -> LanesHoldPositions | LanesHoldChannels:
+    def _kernel(self, stage: Stage, x: Room, y: Room, positions: bool) -> OneImage:
         frame = stage.frame
         work = Convolution(
             x.field,
@@ -195,7 +198,7 @@ class SinglePlan:
 
     def function(self) -> Function:
         """All calls for each of `count` images; the scores of one begin where those of the one before end."""
-        f = Function("single", ("images", "arena", "weights", "scores"), ("count",))
+        f = Function("single", ("images", "arena", "weights", "sums", "scores"), ("count",))
         with f.loop(f.number("count")) as image:
             steps = {"images": image * self.rooms[0].size, "scores": image * self.classes}
             for call in self.calls:
@@ -214,11 +217,11 @@ class SingleScorer:
         self.most, room = plan.most, plan.rooms[0]
         self._code = Compiled([*plan.functions.values(), plan.function()])
         images = aligned(self.most * room.size)
-        arena = aligned(plan.size)
+        arena, sums = aligned(plan.size), aligned(plan.sums)
         scores = aligned(self.most * plan.classes + plan.machine.lanes)
         self._images = _inside(images, room, plan.shape, self.most)
         self._scores = scores[: self.most * plan.classes].reshape(self.most, plan.classes)
-        self._kept = (images, arena, weights, scores)
+        self._kept = (images, arena, weights, sums, scores)
         self._run = self._code.function("single", [*[ctypes.c_void_p] * len(self._kept), ctypes.c_int64])
         self._arguments = [ctypes.c_void_p(array.ctypes.data) for array in self._kept]
 

@@ -19,7 +19,12 @@ from neocog.reference import forward
 (LISTED,) = whole.test_scores_loss_and_gradients_are_the_references.pytestmark
 TEXTS = LISTED.args[1]
 MACHINE = Machine(lanes=16, registers=32)
+WAITING = [  # weights are more than the first-level cache holds
+    "INPUT[6x6x40] -> CONV3-45 -> RELU -> POOL2 -> FC600 -> FC3",
+    "INPUT[3x40x64] -> CONV3-9 -> RELU -> CONV3-5(S=3, P=0, fit=floor) -> FC3",  # positions in lanes
+]
 MORE = [
+    *WAITING,
     "INPUT[8x8x6] -> CONV3-6(G=6) -> RELU -> CONV3-12(G=3, S=2, P=1, fit=floor) -> CONV1-5 -> FC3",
     "INPUT[12x12x1] -> CONV3-2 -> POOL3 -> SIGMOID -> CONV3-2 -> POOL4(fit=exact) -> FC3",
     "INPUT[6x40x2] -> CONV3-3 -> POOL2 -> CONV5-3 -> RELU -> CONV3-3 -> POOL1x5 -> FC2",  # rows of some vectors
@@ -107,6 +112,11 @@ def test_few_channels_on_long_rows_hold_positions_in_lanes():
     assert plan.positions == 2  # the images and the first convolution
     assert plan.rooms[1].field.position == 1
     assert plan.rooms[2].field.channel == 1
+
+
+def test_sums_wait_where_the_weights_are_too_many_for_the_cache():
+    texts = (*WAITING, *MORE[-1:])
+    assert [made(Network.parse(text), on=MACHINE)[2].sums > 0 for text in texts] == [True, True, False]
 
 
 def test_a_network_whose_weights_fill_the_memory_is_not_read_once_for_each_image():
