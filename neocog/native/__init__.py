@@ -2,5 +2,6 @@
 
 `stages` finds what runs in one pass; `program` gives each stage memory and kernels (`gather`, `weight_gradient`,
 `passes`, with `endings` for what follows in the same kernel), sized by `tiles`; `steps` and `runtime` put them together
-for threads; `engine` holds the compiled network, and `trainer` is what the training loop sees.
+for threads; `engine` holds the compiled network, and `trainer` is what the training loop sees. `single` is a second
+plan, for one image at a time, with kernels of its own (`one_image`, in two forms).
 """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -72,8 +72,11 @@ class Compiled:
 
     def call(self, name: str, arguments: Sequence[Any]) -> None:
         """Run a function on ctypes values. Other Python threads go on meanwhile."""
-        kinds = [type(argument) for argument in arguments]
-        ctypes.CFUNCTYPE(None, *kinds)(self._engine.get_function_address(name))(*arguments)
+        self.function(name, [type(argument) for argument in arguments])(*arguments)
+
+    def function(self, name: str, kinds: Sequence[Any]) -> Callable[..., None]:
+        """A function to run many times, by the ctypes of its arguments. It must not outlive this object."""
+        return ctypes.CFUNCTYPE(None, *kinds)(self._engine.get_function_address(name))
 
 
 def _optimised(ir: str, target: Any) -> bytes:
