@@ -6,12 +6,17 @@ For each network and batch all contenders take turns, `ROUNDS` times; the median
 channels last, on all cores, with a fused optimizer. The limit is what one kernel of nothing but multiply-adds on
 registers reaches on all cores in the same run; operations are counted as multiply-adds of the forward pass, of the
 gradient of weights, and of the gradient of inputs except for the images.
+
+The first table is the time to predict one image on one core, from Python and back, in microseconds: the best of many
+calls in each round, and of those the median. ONNX Runtime takes part where it is installed.
 """
 
 from __future__ import annotations
 
 import ctypes
+import io
 import sys
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from statistics import median
@@ -73,6 +78,41 @@ def rate(step: Step, x: np.ndarray, labels: np.ndarray, seconds: float) -> float
     return steps * len(x) / elapsed
 
 
+def predictors(network: Network, x: np.ndarray) -> dict[str, Callable[[], object]]:
+    """What predicts the images x, by name."""
+    trainer = NativeTrainer(network, initialise(network), loss="cross-entropy", threads=1)
+    module = build(network).eval()
+    images = torch.from_numpy(x)
+
+    @torch.inference_mode()
+    def predict() -> torch.Tensor:
+        return module(images)
+
+    found = {"native": lambda: trainer.scores(x), "torch": predict}
+    try:
+        import onnx  # noqa: F401  # torch needs it to export
+        import onnxruntime
+    except ImportError:
+        return found
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    exported = io.BytesIO()
+    with warnings.catch_warnings(action="ignore"):
+        torch.onnx.export(module, (images,), exported, input_names=["x"], dynamo=False)
+    session = onnxruntime.InferenceSession(exported.getvalue(), options)
+    return found | {"ONNX Runtime": lambda: session.run(None, {"x": x})}
+
+
+def latency(predict: Callable[[], object], seconds: float) -> float:
+    """The shortest time of a call, in seconds."""
+    predict()
+    best, start = float("inf"), perf_counter()
+    while (before := perf_counter()) - start < seconds:
+        predict()
+        best = min(best, perf_counter() - before)
+    return best
+
+
 def limit() -> float:
     """Multiply-adds a second of all cores, two operations each, at best."""
     vector = Type("f32", machine().lanes)
@@ -96,10 +136,10 @@ def limit() -> float:
         return sum(pool.map(once, range(cores)))
 
 
-def main() -> None:
-    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 1.0
+def training(seconds: float) -> None:
+    """The table of training steps."""
     best = limit()
-    print(f"limit: {best / 1e9:.0f} GF/s on {torch.get_num_threads()} cores, vectors of {machine().lanes}\n")
+    print(f"\nlimit: {best / 1e9:.0f} GF/s on {torch.get_num_threads()} cores, vectors of {machine().lanes}\n")
     print("| network | batch | native | torch | torch, channels last | native / best torch | share of the limit |")
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
     for text, batches in NETWORKS.items():
@@ -123,6 +163,31 @@ def main() -> None:
             share = found["native"] * operations / best
             name = f"`{text}`"
             print(f"| {name} | {batch} | {cells} | {ratio:.2f} | {share:.0%} |", flush=True)
+
+
+def one_image(seconds: float) -> None:
+    """The table of single predictions."""
+    print("| network, one image, one core | native, us | others, us | best other / native |")
+    print("| --- | ---: | ---: | ---: |")
+    cores = torch.get_num_threads()
+    torch.set_num_threads(1)
+    for text in NETWORKS:
+        network = Network.parse(text) if "[" in text else zoo(text)
+        shape = network.input_shape
+        x = np.random.default_rng(0).random((1, shape.channels, *shape.spatial), np.float32)
+        contenders = predictors(network, x)
+        rounds = [{name: latency(call, seconds) for name, call in contenders.items()} for _ in range(ROUNDS)]
+        found = {name: 1e6 * median(seen[name] for seen in rounds) for name in contenders}
+        native = found.pop("native")
+        others = ", ".join(f"{name} {value:,.1f}" for name, value in found.items())
+        print(f"| `{text}` | {native:,.1f} | {others} | {min(found.values()) / native:.1f} |", flush=True)
+    torch.set_num_threads(cores)
+
+
+def main() -> None:
+    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 1.0
+    one_image(seconds)
+    training(seconds)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import math
 import threading
 import weakref
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,11 @@ from ..layer import Layer, Shape
 from ..layers import Conv
 from ..network import Network
 from .jit import Compiled, Machine, machine
+from .layout import aligned
 from .optimizers import OPTIMIZERS
 from .program import GROUPS, Program, Region
 from .runtime import CONTEXT_WORDS, QUIT, SCORE, TRAIN, runtime, slot
+from .single import SinglePlan, SingleScorer
 from .steps import DECAYING, LOSS, NOT_DECAYING, Steps
 
 Floats = NDArray[np.float32]
@@ -54,7 +57,7 @@ class NativeNetwork:
         p = self.program
         self.shared = np.zeros(CONTEXT_WORDS, np.int64)
         self._kept: dict[str, NDArray[Any]] = {}
-        self.weights = self._keep("weights", p.parameters)
+        self.weights = self._keep("weights", p.parameters + self.lanes)  # a vector may begin at the last of them
         self._keep("velocity", p.parameters)
         if self.optimizer.states == 2:
             self._keep("squares", p.parameters)
@@ -110,6 +113,8 @@ class NativeNetwork:
 
     def score(self, x: Floats) -> Floats:
         """Scores (N, K)."""
+        if 0 < len(x) < self.lanes and self._single and len(x) <= self._single.most:
+            return self._single.score(x)
         blocks = -(-len(x) // self.lanes)
         self._room(self.threads)
         self._images(x, blocks)
@@ -125,6 +130,14 @@ class NativeNetwork:
         if arenas > self.arenas:
             self.arenas = arenas
             self._keep("arena", arenas * self.sizes.arena // 4)
+
+    @cached_property
+    def _single(self) -> SingleScorer | None:
+        """The plan for few images, compiled when it is first needed; None where there is none."""
+        if not SinglePlan.covers(self.network):
+            return None
+        plan = SinglePlan(self.machine, self.network, self.program.regions)
+        return SingleScorer(plan, self.weights) if plan.most else None
 
     def _images(self, x: Floats, blocks: int) -> None:
         images = np.ascontiguousarray(x, np.float32)
@@ -209,10 +222,3 @@ def _end_workers(code: Compiled, shared: NDArray[np.int64], workers: list[thread
     code.call("start", [ctypes.c_void_p(shared.ctypes.data), ctypes.c_int64(QUIT)])
     for worker in workers:
         worker.join()
-
-
-def aligned(floats: int) -> Floats:
-    """Zeros that begin at a multiple of 64 bytes."""
-    memory = np.zeros(floats + 16, np.float32)
-    start = -memory.ctypes.data % 64 // 4
-    return memory[start : start + floats]

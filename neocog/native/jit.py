@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -65,25 +65,27 @@ class Compiled:
         self.ir = "\n".join([module(functions, machine().dots), *texts, "attributes #0 = { nounwind }"])
         target = _target()
         key = hashlib.sha256("\n".join([llvmlite.__version__, target.triple, *_processor(), self.ir]).encode())
-        code = cached(key.hexdigest(), lambda: _optimised(self.ir, target))
+        code = cached(key.hexdigest(), lambda: _assembled(self.ir, target))
         self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target)
         self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         self._engine.finalize_object()
 
     def call(self, name: str, arguments: Sequence[Any]) -> None:
         """Run a function on ctypes values. Other Python threads go on meanwhile."""
-        kinds = [type(argument) for argument in arguments]
-        ctypes.CFUNCTYPE(None, *kinds)(self._engine.get_function_address(name))(*arguments)
+        self.function(name, [type(argument) for argument in arguments])(*arguments)
+
+    def function(self, name: str, kinds: Sequence[Any]) -> Callable[..., None]:
+        """A function to run many times, by the ctypes of its arguments. It must not outlive this object."""
+        return ctypes.CFUNCTYPE(None, *kinds)(self._engine.get_function_address(name))
 
 
-def _optimised(ir: str, target: Any) -> bytes:
-    """The object code of a text."""
+def _assembled(ir: str, target: Any) -> bytes:
+    """The object code of a text.
+
+    Kernels are vectors already, unrolled as far as registers allow, and share what addresses have in common: LLVM's
+    passes over the text would take as long as its making of machine code, and gain nothing that was measurable.
+    """
     parsed = llvm.parse_assembly(ir)
     parsed.verify()
-    options = llvm.create_pipeline_tuning_options(speed_level=2)
-    # Kernels are vectors already, and unrolled as far as registers allow.
-    options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = False
-    passes = llvm.create_pass_builder(target, options)
-    passes.getModulePassManager().run(parsed, passes)
     code: bytes = target.emit_object(parsed)
     return code

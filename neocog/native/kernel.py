@@ -216,6 +216,10 @@ class Function:
         """Write a value to a buffer, at so many values of its type from the start."""
         self._open[-1].append(Store(Access(buffer, at), value))
 
+    def store_to(self, buffer: str, at: Index, value: Value) -> None:
+        """Write a vector that begins at any of the single values that a buffer holds."""
+        self._open[-1].append(Store(Access(buffer, at, Type(value.type.kind)), value))
+
     def call(self, function: Function, buffers: dict[str, Access], numbers: Sequence[Index] = ()) -> None:
         """Run another function. `buffers` say where its own begin: in which of this one's, and how many f32 further."""
         places = tuple(buffers[name] for name in function.buffers)

@@ -12,6 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..layer import Shape
 from .kernel import Function, Index
 
@@ -133,3 +136,10 @@ class Arena:
     def give_back(self, volume: Volume) -> None:
         """The end of a loan."""
         self._free[self._lent.pop(volume.offset)].append(volume)
+
+
+def aligned(floats: int) -> NDArray[np.float32]:
+    """Zeros that begin at a multiple of 64 bytes."""
+    memory = np.zeros(floats + 16, np.float32)
+    start = -memory.ctypes.data % 64 // 4
+    return memory[start : start + floats]

@@ -47,15 +47,15 @@ def best_tile(machine: Machine, work: Work, unit: tuple[int, int] = (1, 1), spli
         for channels in range(1, work.channels + 1)
         if _fits(machine, rows * columns, channels) and not (split_columns and work.columns > 4 * columns)
     ]
-    return min(tiles or [Tile(1, *unit)], key=lambda tile: _cost(machine, work, tile))
+    return min(tiles or [Tile(1, *unit)], key=lambda tile: cycles(work, tile))
 
 
 def _fits(machine: Machine, positions: int, channels: int) -> bool:
     return positions * channels + min(positions, channels) + 1 <= machine.registers
 
 
-def _cost(machine: Machine, work: Work, tile: Tile) -> float:
-    """Cycles, about: whole tiles and the smaller ones at the ends."""
+def cycles(work: Work, tile: Tile) -> float:
+    """About how long it takes, in half cycles: whole tiles and the smaller ones at the ends."""
     rows, columns, channels = (
         _parts(total, size)
         for total, size in ((work.rows, tile.rows), (work.columns, tile.columns), (work.channels, tile.channels))

@@ -1,16 +1,25 @@
-"""C that neocog prints, compiled by the system's compiler with sanitizers and run as a process of its own."""
+"""C that neocog prints, compiled by the system's compiler with sanitizers and run as a process of its own.
+
+Functions run on buffers of exactly the bytes that they may touch, beside the machine code for the same kernels.
+"""
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
+
+from neocog.native.c import c_functions
+from neocog.native.jit import Compiled
+from neocog.native.kernel import Access, Bound, Call, Function, Index, Let, Loop, Store, Type
 
 COMPILER = shutil.which("cc")
 FLAGS = (
@@ -93,3 +102,141 @@ def run_steps(folder, network_text, weights, x, labels, rates, steps):
     given = [np.array([len(x), steps], np.int32), np.array(rates, np.float64), weights, x, labels.astype(np.int32)]
     printed = run(folder, network_text + STEP, b"".join(np.ascontiguousarray(part).tobytes() for part in given))
     return np.frombuffer(printed, np.float32)
+
+
+NUMBERS = {"first": 1, "last": 3, "groups": 2, "blocks": 2, "count": 2}
+SIZES = {"f32": 4, "i32": 4, "i8": 1}
+
+# -- what memory a function touches ----------------------------------------------------------------------------------
+
+
+class Touched:
+    """The bytes of each buffer that a function may touch, from its loops and addresses; and as what kinds."""
+
+    def __init__(self, function: Function, others: dict[str, Function]) -> None:
+        self.bytes: dict[str, tuple[int, int]] = {}
+        self.kinds: dict[str, set[str]] = {name: set() for name in function.buffers}
+        self.others = others
+        self._walk(function.body, {name: (NUMBERS[name],) * 2 for name in function.numbers})
+
+    def _walk(self, statements, ranges) -> None:
+        for statement in statements:
+            match statement:
+                case Loop(counter, start, stop, body):
+                    first, last = self._range(start, ranges)[0], self._range(stop, ranges)[1] - 1
+                    if first <= last:
+                        self._walk(body, ranges | {counter: (first, last)})
+                case Call(function, buffers):
+                    inner = Touched(self.others[function], self.others)
+                    for access, name in zip(buffers, self.others[function].buffers, strict=True):
+                        low, high = (4 * at for at in self._range(access.at, ranges))
+                        first, last = inner.bytes.get(name, (0, 0))
+                        self._add(access.buffer, low + first, high + last, "f32")
+                case Let() | Store():
+                    for access, type_ in accesses(statement):
+                        unit = access.unit or type_
+                        size = SIZES[unit.kind] * unit.lanes
+                        low, high = (size * at for at in self._range(access.at, ranges))
+                        self._add(access.buffer, low, high + SIZES[type_.kind] * type_.lanes, type_.kind)
+
+    def _add(self, buffer: str, low: int, high: int, kind: str) -> None:
+        before = self.bytes.get(buffer, (low, high))
+        self.bytes[buffer] = min(before[0], low), max(before[1], high)
+        self.kinds[buffer].add(kind)
+
+    def _range(self, index: Index | Bound, ranges) -> tuple[int, int]:
+        if isinstance(index, Bound):
+            which = {"min": min, "max": max}[index.which]
+            lows, highs = zip(*(self._range(part, ranges) for part in index.of), strict=True)
+            return which(lows), which(highs)
+        parts = [sorted(factor * end for end in ranges[name]) for name, factor in index.terms]
+        return index.constant + sum(low for low, _ in parts), index.constant + sum(high for _, high in parts)
+
+
+def accesses(statement: Let | Store) -> Iterator[tuple[Access, Type]]:
+    if isinstance(statement, Store):
+        yield statement.to, statement.value.type
+    waiting = [statement.value]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value.detail, Access):
+            yield value.detail, value.type
+        waiting.extend(value.args)
+
+
+class Buffer:
+    """Bytes for a buffer that begin at a multiple of 64, and how many lie before the place that it points to."""
+
+    def __init__(self, rng, low: int, high: int, kinds: set[str]) -> None:
+        self.before = -(low // 64) * 64
+        size = self.before + high
+        memory = np.zeros(size + 64, np.uint8)
+        start = -memory.ctypes.data % 64
+        self.content = memory[start : start + size]
+        self.kind = np.int8 if kinds == {"i8"} else np.int32 if kinds == {"i32"} else np.float32
+        numbers = size // np.dtype(self.kind).itemsize
+        drawn = rng.standard_normal(numbers) if self.kind is np.float32 else rng.integers(-1, 4, numbers)
+        self.content[:] = drawn.astype(self.kind).view(np.uint8)
+
+    @property
+    def pointer(self) -> ctypes.c_void_p:
+        return ctypes.c_void_p(self.content.ctypes.data + self.before)
+
+    def given(self) -> bytes:
+        return np.array([self.before, len(self.content)], np.int64).tobytes() + self.content.tobytes()
+
+
+MAIN = """
+#include <stdio.h>
+
+static char *memory[16];
+static int64_t before[16], bytes[16];
+
+static void *take(int k) {
+    int64_t head[2];
+    if (fread(head, 8, 2, stdin) != 2 || posix_memalign((void **)&memory[k], 64, head[1]))
+        abort();
+    before[k] = head[0];
+    bytes[k] = head[1];
+    if (fread(memory[k], 1, bytes[k], stdin) != (size_t)bytes[k])
+        abort();
+    return memory[k] + before[k];
+}
+
+static void give(int k) {
+    fwrite(memory[k], 1, bytes[k], stdout);
+    free(memory[k]);
+}
+"""
+
+
+def main_for(functions: dict[str, Function]) -> str:
+    """Runs every function on buffers of exactly the size that it may touch, and prints what they hold then."""
+    lines = []
+    for name, function in functions.items():
+        buffers = range(len(function.buffers))
+        lines += [f"    void *{name}_{k} = take({k});" for k in buffers]
+        arguments = [f"{name}_{k}" for k in buffers] + [str(NUMBERS[number]) for number in function.numbers]
+        lines += [f"    {name}({', '.join(arguments)});", *(f"    give({k});" for k in buffers)]
+    return "\n".join([MAIN, "int main(void) {", *lines, "}\n"])
+
+
+def assert_same(folder, functions: dict[str, Function]) -> None:
+    """Every function gives the same numbers as C and as machine code."""
+    rng = np.random.default_rng(1)
+    buffers = {}
+    for name, function in functions.items():
+        touched = Touched(function, functions)
+        buffers[name] = [Buffer(rng, *touched.bytes.get(b, (0, 4)), touched.kinds[b]) for b in function.buffers]
+    text = "#define _POSIX_C_SOURCE 200809L\n" + c_functions(functions.values()) + main_for(functions)
+    printed = run(folder, text, b"".join(buffer.given() for own in buffers.values() for buffer in own))
+    compiled, at = Compiled(functions.values()), 0
+    for name, function in functions.items():
+        numbers = [ctypes.c_int64(NUMBERS[number]) for number in function.numbers]
+        compiled.call(name, [*(buffer.pointer for buffer in buffers[name]), *numbers])
+        for buffer, label in zip(buffers[name], function.buffers, strict=True):
+            found = np.frombuffer(printed, np.uint8, len(buffer.content), at).view(buffer.kind)
+            at += len(buffer.content)
+            expected = buffer.content.view(buffer.kind)
+            np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6, err_msg=f"{name} {label}")
+    assert at == len(printed)

@@ -51,6 +51,7 @@ def test_a_network_from_the_cache_gives_the_same_scores(folder):
         compiled = NativeNetwork(SMALL, 1, "sgd")
         compiled.write_weights(weights)
         scores.append(compiled.score(x))
-    assert len(list(folder.iterdir())) == 1
+    assert len(list(folder.iterdir())) == 2  # the network, and its plan for few images
     np.testing.assert_array_equal(*scores)
-    np.testing.assert_allclose(scores[0], x.reshape(5, 16) @ weights["fc1.weight"].T + 1, rtol=1e-5)
+    expected = x.reshape(5, 16) @ weights["fc1.weight"].T + 1
+    np.testing.assert_allclose(scores[0], expected, rtol=1e-5, atol=1e-5)  # of terms up to 50, which may cancel

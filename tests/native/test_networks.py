@@ -31,7 +31,7 @@ def batch_for(network, count, seed):
     return x, rng.integers(0, network.shapes[-1].channels, count)
 
 
-def assert_agrees(network, count=11, threads=1, seed=0, on=None):
+def assert_agrees(network, count=21, threads=1, seed=0, on=None):
     """Scores, the gradients that one step of plain descent with rate 1 subtracts, and running statistics."""
     weights, (x, labels) = drawn(network, seed), batch_for(network, count, seed)
     compiled = NativeNetwork(network, threads, "sgd", on=on)
