@@ -13,6 +13,7 @@ from ..layer import Array, Shape
 from ..network import Network
 from .case import Comparison, Finding, difference, drawn, gradient_of, mode_name, spaced, torch_seeded
 from .layer_checks import layer_checks
+from .native_check import native_check
 
 DEEP = 1e-8
 """Relative error allowed between two float64 passes through many layers, each of which adds its rounding."""
@@ -120,7 +121,8 @@ def _together(network: Network, batch: int, seed: int) -> dict[str, list[Finding
         ]
         for node in network.nodes
     }
-    return findings | {"network": [Finding.worst("network-finite", iter(directional))]}
+    whole = [Finding.worst("network-finite", iter(directional)), native_check(network, weights, x, rng)]
+    return findings | {"network": [finding for finding in whole if finding]}
 
 
 def _runs(inference: _Run) -> Iterator[tuple[_Run, reference.Trace]]:

@@ -6,7 +6,7 @@ import ctypes
 import math
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -179,10 +179,18 @@ class NativeNetwork:
 
     def read_weights(self) -> dict[str, Floats]:
         """Copies of all weights."""
+        return self._read(self.program.regions, "weights")
+
+    def _read(self, regions: Iterable[Region], memory: str) -> dict[str, Floats]:
         found: dict[str, list[Floats]] = {}
-        for region in self.program.regions:
-            found.setdefault(region.name, []).append(self._from_rows(region))
+        for region in regions:
+            found.setdefault(region.name, []).append(self._from_rows(region, memory))
         return {name: np.concatenate(parts) for name, parts in found.items()}
+
+    def gradients(self) -> dict[str, Floats]:
+        """Copies of the last step's gradients, by name, where the optimizer is `sgd`: it keeps them as they are."""
+        trained = [region for region in self.program.regions if region.trainable]
+        return self._read(trained, "velocity")
 
     def _rows(self, region: Region, memory: str = "weights") -> Floats:
         whole: Floats = self._kept[memory]
@@ -197,9 +205,9 @@ class NativeNetwork:
         part = array[region.group * region.count : (region.group + 1) * region.count]
         return part.reshape(region.count, -1).T
 
-    def _from_rows(self, region: Region) -> Floats:
+    def _from_rows(self, region: Region, memory: str) -> Floats:
         layer, inputs = self._layer(region)
-        rows = self._rows(region)[:, : region.count]
+        rows = self._rows(region, memory)[:, : region.count]
         shape = layer.parameters(inputs)[region.name.partition(".")[2]].shape
         if len(shape) == 1:
             alone: Floats = rows[0].copy()

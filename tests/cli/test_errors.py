@@ -218,7 +218,6 @@ SETTINGS = [
     (["--device", "nonsense"], "this device is unknown"),
     (["--device", "meta"], "this device is unknown"),
     (["--device", "cuda:99"], "this device is not there"),
-    (["--engine", "native"], "the native engine cannot train this"),
     (["--engine", "magic"], "invalid choice: 'magic'"),
 ]
 
@@ -226,6 +225,11 @@ SETTINGS = [
 @pytest.mark.parametrize(("options", "says"), SETTINGS, ids=[" ".join(o)[:40] for o, _ in SETTINGS])
 def test_a_setting_that_makes_no_sense_ends_before_anything_is_written(options, says, neocog, folder):
     assert refused(neocog("train", SMALL, folder, *options), says).out == ""
+
+
+def test_a_layer_that_the_native_engine_lacks_is_named(neocog, folder):
+    asked = ("train", "INPUT[28x28x1] -> LCN5 -> FC10", folder, "--engine", "native")
+    refused(neocog(*asked), "the native engine cannot train this", "no kernel for LCN (lcn1)", "try: engine=torch")
 
 
 def test_a_gpu_that_is_not_there_is_refused(neocog, folder, monkeypatch):

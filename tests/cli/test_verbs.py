@@ -34,7 +34,7 @@ def test_train_answers_with_the_numbers_of_the_run(trained):
     record = document(answer)
     assert {"test_accuracy", "seconds", "epochs", "images_per_second", "engine"} <= set(record)
     assert 0.6 < record["test_accuracy"] <= 1
-    assert (record["epochs"], record["engine"], record["device"], record["test_images"]) == (6, "torch", "cpu", 200)
+    assert (record["epochs"], record["engine"], record["device"], record["test_images"]) == (6, "native", "cpu", 200)
     assert record["seconds"] > 0
     assert record["images_per_second"] > 0
     assert record["folder"] == str(out)
