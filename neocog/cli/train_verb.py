@@ -22,7 +22,7 @@ EXAMPLES = """examples:
 
 SETTINGS = (
     *("epochs", "batch_size", "lr", "optimizer", "momentum", "weight_decay", "schedule", "shift", "init", "loss"),
-    *("seed", "engine", "device", "validation", "target_accuracy", "out"),
+    *("seed", "engine", "device", "dtype", "validation", "target_accuracy", "out"),
 )
 """The arguments that `train` takes under the same names."""
 
@@ -55,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--engine", choices=("auto", "native", "torch"), default="auto", help="what runs it (default auto)"
     )
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... (default auto)")
+    parser.add_argument("--dtype", default="float32", help="of products: float32 (default) or bfloat16")
     parser.add_argument(
         "--validation", type=whole_from(0), default=0, metavar="N", help="training images held out to measure on"
     )

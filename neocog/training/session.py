@@ -47,6 +47,7 @@ def train(
     loss: str | None = None,
     engine: str = "auto",
     device: str = "auto",
+    dtype: str = "float32",
     validation: int = 0,
     target_accuracy: float | None = None,
     out: str | Path | None = None,
@@ -59,7 +60,8 @@ def train(
     for the optimizer and small networks. `loss` None is the one for the network's last layer. `shift` moves each
     training image by up to that many pixels, anew in each epoch. `validation` holds that many training images out,
     and the accuracy after each epoch, at which `target_accuracy` (a fraction) may end the run, is measured on them;
-    with 0 it is measured on the test images. `out` None makes `runs/<name>-N`, `name` being that of the data.
+    with 0 it is measured on the test images. With `dtype` bfloat16, products round what they multiply; weights stay
+    float32. `out` None makes `runs/<name>-N`, `name` being that of the data.
     `progress` is auto, bar, lines, none, or an object of one's own.
 
     Raises DataError, NeocogError or ShapeError before anything is written when something does not fit,
@@ -82,6 +84,7 @@ def train(
         validation=validation,
         target_accuracy=target_accuracy,
         seed=seed,
+        dtype=dtype,
     )
     check_fits(network, data.train, loss)
     check_batches(network, max(1, len(data.train) - validation), batch_size)
@@ -109,6 +112,7 @@ class Session:
             batch_size=settings.batch_size,
             device=device,
             seed=settings.seed,
+            dtype=settings.dtype,
         )
         self.config = self._config()
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import NeocogError
 from ..losses import LOSSES
-from ..torch_engine.trainer import OPTIMIZERS
+from ..torch_engine.trainer import DTYPES, OPTIMIZERS
 from .schedule import SCHEDULES
 
 LEARNING_RATES = {"sgd": 0.1, "momentum": 0.02, "nesterov": 0.02, "adamw": 0.004}
@@ -32,12 +32,14 @@ class Settings:
     validation: int
     target_accuracy: float | None
     seed: int
+    dtype: str
 
     def __post_init__(self) -> None:
         known: dict[str, Iterable[str]] = {
             "optimizer": OPTIMIZERS,
             "schedule": SCHEDULES,
             "loss": LOSSES,
+            "dtype": DTYPES,
         }
         for name, words in known.items():
             self._require(name, getattr(self, name) in words, f"one of {', '.join(words)}")

@@ -214,6 +214,7 @@ SETTINGS = [
     (["--optimizer", "magic"], "optimizer is one of"),
     (["--schedule", "magic"], "schedule is one of"),
     (["--loss", "magic"], "loss is one of"),
+    (["--dtype", "float16"], "dtype is one of"),
     (["--init", "magic"], "there is no such initialiser"),
     (["--device", "nonsense"], "this device is unknown"),
     (["--device", "meta"], "this device is unknown"),

@@ -20,6 +20,7 @@ GOOD = {
     "loss": "cross-entropy",
     "validation": 0,
     "target_accuracy": None,
+    "dtype": "float32",
     "seed": 0,
 }
 

@@ -293,3 +293,15 @@ def test_data_may_be_named(tmp_path):
     with pytest.raises(DataError, match="there is no such data set"):
         train(Network.parse("INPUT[28x28x1] -> FC10"), "nothing-like-it", out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("engine", ["torch", "native"])
+def test_products_in_bfloat16_learn_as_well(engine, digits, tmp_path):
+    network = Network.parse("INPUT[28x28x1] -> CONV5-8 -> RELU -> POOL2 -> CONV3-16 -> RELU -> POOL2 -> FC10")
+    exact, rounded = (
+        run(network, digits, tmp_path, engine=engine, dtype=dtype, out=tmp_path / dtype, epochs=4)
+        for dtype in ("float32", "bfloat16")
+    )
+    assert rounded.record["settings"]["dtype"] == "bfloat16"
+    assert abs(rounded.record["test_accuracy"] - exact.record["test_accuracy"]) < 0.05
+    assert any((rounded.weights[name] != weight).any() for name, weight in exact.weights.items())
