@@ -48,6 +48,7 @@ class NativeNetwork:
         texts = [steps.train(), steps.score(), runtime()]
         self.sizes = steps.sizes
         self.code = Compiled(self.program.functions.values(), texts)
+        self._start = self.code.function("start", [ctypes.c_void_p, ctypes.c_int64])
         self._allocate()
         self._workers: list[threading.Thread] = []
 
@@ -150,7 +151,7 @@ class NativeNetwork:
     def _run(self, job: int) -> None:
         if not self._workers and self.threads > 1:
             self._start_workers()
-        self.code.call("start", [ctypes.c_void_p(self.shared.ctypes.data), ctypes.c_int64(job)])
+        self._start(self.shared.ctypes.data, job)
 
     def _start_workers(self) -> None:
         seen = int(self.shared[slot("generation")])

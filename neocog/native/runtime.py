@@ -32,6 +32,9 @@ def slot(name: str) -> int:
 
 CONTEXT_WORDS = (len(SLOTS) + len(POINTERS)) * LINE
 
+SPINS = 50_000
+"""Looks before a waiting thread sleeps, about 100 us: what lies between two steps of a small network is mostly less."""
+
 RUNTIME = """
 declare i32 @usleep(i32)
 
@@ -127,7 +130,7 @@ quit:
 """
 
 
-def runtime(spins: int = 4000) -> str:
+def runtime(spins: int = SPINS) -> str:
     """Barriers and workers."""
     places = {name: slot(name) for name in SLOTS}
     return RUNTIME.format(spins=spins, **places)
