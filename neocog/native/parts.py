@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from . import passes
 from .blending import BlendPart
+from .dropout import DropoutPart
 from .kernel import Access, Index
 from .layout import Margins
 from .pooling import PoolPart
 from .program import Call, Part, Program
 from .radial import DistancePart
-from .stages import Blend, Distances, Input, Pool, Stage, Weighted
+from .stages import Blend, Input, Pool, Single, Stage, Weighted
 from .weighted import WeightedPart
 
 
@@ -33,10 +34,16 @@ PARTS: dict[type, type[Part]] = {
     Weighted: WeightedPart,
     Blend: BlendPart,
     Pool: PoolPart,
-    Distances: DistancePart,
 }
+
+SINGLES: dict[str, type[Part]] = {
+    "RBF": DistancePart,
+    "DROPOUT": DropoutPart,
+}
+"""Those of stages that are a layer by itself, by its word."""
 
 
 def part_of(program: Program, stage: Stage, margins: Margins, readers: int) -> Part:
     """The part for a stage."""
-    return PARTS[type(stage)](program, stage, margins, readers)
+    kind = SINGLES[stage.node.layer.op] if isinstance(stage, Single) else PARTS[type(stage)]
+    return kind(program, stage, margins, readers)

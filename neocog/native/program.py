@@ -18,7 +18,7 @@ from .jit import Machine
 from .kernel import Access, Function, Index
 from .layout import Arena, Margins, Volume, extent
 from .losses import KERNELS
-from .stages import Stage, Weighted, stages_of
+from .stages import DRAWING, Stage, Weighted, stages_of
 
 GROUPS = 8
 """The most parts that a step's blocks are shared out in; the number of threads does not matter to the result."""
@@ -57,6 +57,8 @@ class Call:
     buffers: dict[str, Access]
     training: bool = False
     """Whether prediction leaves it out."""
+    predicting: bool = False
+    """Whether training leaves it out."""
 
 
 @dataclass(frozen=True)
@@ -149,6 +151,7 @@ class Program:
         self.prepared: list[Call] = []
         """What prediction does once before its blocks."""
         self.parameters = self.packed = self.sums = self.scratch = self.coefficients = 0
+        self.drawing = [node for node in network.nodes if node.layer.op in DRAWING]
         self.parts: list[Part] = []
         self._make_parts(stages_of(network))
         for part in self.parts:
@@ -220,6 +223,11 @@ class Program:
         start = self.coefficients
         self.coefficients += rows * padded
         return [Access("coefficients", Index(start + k * padded)) for k in range(rows)]
+
+    def chance(self, node: Node) -> dict[str, Access]:
+        """What a layer draws with: the words of layers that draw lie in their order, two for each."""
+        place = self.drawing.index(node)
+        return {"words": Access("words", Index(2 * place)), "numbers": Access("numbers", Index())}
 
     def add(self, kind: str, build: Callable[[str], Function]) -> Function:
         """The function, or an equal one that is there already: layers of equal sizes share their code."""

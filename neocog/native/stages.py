@@ -20,6 +20,9 @@ from .layout import Margins, extent
 
 PASSED_ON = ("INPUT", "FLATTEN", "ID")
 POOLING = ("POOL", "AVGPOOL", "L2POOL", "GAP", "SUBSAMPLE")
+SINGLE = ("RBF", "DROPOUT")
+DRAWING = ("DROPOUT", "STOPOOL")
+"""Layers that draw random numbers in training."""
 BLENDING = ("BN", "ADD", "CONCAT", "SHORTCUT")
 LARGEST_WINDOW = 49
 """Positions in a window of max pooling, whose code is written out one by one."""
@@ -143,8 +146,8 @@ class Pool:
 
 
 @dataclass(frozen=True)
-class Distances:
-    """Squared distances to fixed codes: RBF."""
+class Single:
+    """A layer that is a stage by itself; its word says which part runs it."""
 
     node: Node
     source: int
@@ -157,7 +160,7 @@ class Distances:
         return (self.source,)
 
 
-Stage = Input | Weighted | Blend | Pool | Distances
+Stage = Input | Weighted | Blend | Pool | Single
 
 
 def uncovered(network: Network) -> str:
@@ -172,7 +175,7 @@ def uncovered(network: Network) -> str:
 
 def _reason(network: Network, node: Node) -> str:
     layer = node.layer
-    if layer.op in ("CONV", "FC", "RBF", *PASSED_ON, *BLENDING) or activation(layer):
+    if layer.op in ("CONV", "FC", *PASSED_ON, *BLENDING, *SINGLE) or activation(layer):
         return ""
     if layer.op in POOLING:
         window = Frame.of(_window(node, network.input_shapes(node)[0])).kernel
@@ -231,8 +234,8 @@ class _Reader:
             made: Stage = self._weighted(first, last)
         elif op in POOLING:
             made = self._pool(first)
-        elif op == "RBF":
-            made = self._distances(first)
+        elif op in SINGLE:
+            made = self._single(first)
         else:
             made = self._blend(first, last)
         self.stages.append(made)
@@ -290,10 +293,10 @@ class _Reader:
         (inputs,) = self.network.input_shapes(node)
         return Pool(node, self._source(node.inputs[0]), inputs, self._shape(k), Frame.of(_window(node, inputs)))
 
-    def _distances(self, k: int) -> Distances:
+    def _single(self, k: int) -> Single:
         node = self.network.nodes[k]
         (inputs,) = self.network.input_shapes(node)
-        return Distances(node, self._source(node.inputs[0]), inputs, self._shape(k))
+        return Single(node, self._source(node.inputs[0]), inputs, self._shape(k))
 
     def _blend(self, first: int, last: int) -> Blend:
         node = self.network.nodes[first]

@@ -56,7 +56,8 @@ class Steps:
         body.barrier()
         shared, threads, groups = self._pointers(body), body.shared("threads"), body.shared("groups")
         first = shared | self._group(body, shared["group"])
-        for k, (calls, meetings) in enumerate(_segments([*self.program.forward, *self.program.backward])):
+        steps = [*self.program.forward, *self.program.backward]
+        for k, (calls, meetings) in enumerate(_segments([step for step in steps if not _predicts(step)])):
             self._blocks(body, calls, shared, (threads, groups), begins=k == 0)
             body.barrier()
             self._meet(body, meetings, first, threads)
@@ -115,7 +116,8 @@ class Steps:
         after = body.line(f"getelementptr i64, ptr {at}, i64 1")
         b, done_blocks = body.loop(first, body.line(f"load i64, ptr {after}, align 8"), "1")
         places["images"] = body.step(shared["images"], b, self.sizes.images)
-        places["labels"] = body.step(shared["labels"], b, self.sizes.labels)
+        for name in ("labels", "numbers"):
+            places[name] = body.step(shared[name], b, self.sizes.labels)
         if self.program.couples:
             places["arena"] = body.step(shared["arena"], b, self.sizes.arena)
         for call in calls:
@@ -191,6 +193,8 @@ class Steps:
             "labels",
             "coefficients",
             "there",
+            "words",
+            "numbers",
         )
         return {name: body.pointer(name) for name in (*names, "settings", "scale", "scores", "starts")}
 
@@ -199,6 +203,10 @@ class Steps:
         gradients = body.line(f"getelementptr float, ptr {start}, i64 {2 * self.lanes}")
         sums = body.line(f"getelementptr float, ptr {gradients}, i64 {self.program.parameters}")
         return {"result": start, "gradients": gradients, "sums": sums}
+
+
+def _predicts(step: Call | Meeting) -> bool:
+    return isinstance(step, Call) and step.predicting
 
 
 def _segments(steps: Sequence[Call | Meeting]) -> list[tuple[list[Call], list[Meeting]]]:

@@ -25,6 +25,7 @@ from neocog.native.kernel import (
     largest,
     load,
     load_from,
+    number,
     root,
     select,
     shuffle,
@@ -151,6 +152,20 @@ def test_lanes_are_spread_picked_and_added_up():
     np.testing.assert_array_equal(y[LANES : 2 * LANES], np.full(LANES, x[3]))
     np.testing.assert_array_equal(y[2 * LANES : 3 * LANES], x[1 : LANES + 1])
     np.testing.assert_allclose(y[3 * LANES], x[:LANES].sum(), rtol=1e-5)
+
+
+def test_whole_numbers_are_moved_compared_bit_by_bit_and_made_of_loop_counters():
+    W = Type("i32", LANES)
+    f = Function("bits", ["x", "y"])
+    x = RNG.integers(-(2**31), 2**31, 3 * LANES).astype(np.int32)
+    with f.loop(3) as i:
+        mixed = load(W, "x", i) ^ splat(number(i * 5 + 7), LANES)
+        f.store("y", i, (mixed >> 3) * constant(W, 3))
+    held, y = aligned(3 * LANES).view(np.int32), aligned(3 * LANES).view(np.uint32)
+    held[:] = x
+    run([f], "bits", [held, y])
+    numbers = np.repeat(np.arange(3, dtype=np.uint32) * 5 + 7, LANES)
+    np.testing.assert_array_equal(y, ((x.view(np.uint32) ^ numbers) >> 3) * np.uint32(3))
 
 
 def test_a_square_of_vectors_is_transposed():

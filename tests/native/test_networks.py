@@ -8,6 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from neocog import Network, ShapeError, zoo
+from neocog.chance import Draws
 from neocog.initialise import initialise
 from neocog.losses import LOSSES
 from neocog.native.engine import NativeNetwork
@@ -38,7 +39,7 @@ def assert_agrees(network, count=11, threads=1, seed=0, on=None):
     compiled.write_weights(weights)
     loss = LOSSES["cross-entropy"]
     assert far(compiled.score(x), forward(network, weights, x).output) < EXACT
-    trace = forward(network, weights, x, rng=np.random.default_rng(0))
+    trace = forward(network, weights, x, rng=Draws(0, 0))
     value, right = compiled.train(x, labels, 1.0, 0.0, 0.0)
     np.testing.assert_allclose(value, loss.value(trace.output, labels), rtol=EXACT, atol=1e-6)
     assert right == (trace.output.argmax(axis=1) == labels).sum()
@@ -88,6 +89,8 @@ def far(found, expected):
         "INPUT[8x8x3] -> SUBSAMPLE2 -> CONV3-8 -> RELU -> POOL2 -> POOL2 -> FC3",
         "INPUT[8x8x3] -> CONV3-5 -> RELU -> GAP",
         "INPUT[6x6x1] -> FC84 -> SCALEDTANH -> RBF10",
+        "INPUT[8x7x3] -> DROPOUT(0.2) -> CONV3-5 -> TANH -> DROPOUT -> CONV3-4 -> DROPOUT(0) -> FC9 -> DROPOUT -> FC3",
+        "INPUT[9x2] -> CONV3-5 -> ADD[CONV3-5 -> DROPOUT(0.3) | ID] -> BN -> RELU -> DROPOUT(0.9) -> FC3 -> DROPOUT",
         "INPUT[20x3] -> CONV5-8 -> BN -> RELU -> POOL3(S=2, P=1, fit=floor) -> ADD[CONV3-8 | ID] -> FC3",
     ],
 )
@@ -110,6 +113,7 @@ def test_lenet_and_the_convnetjs_network_agree_too():
 MIDDLES = (
     *("RELU", "TANH", "SIGMOID", "LRELU(0.2)", "ID", "POOL2(fit=exact)", "POOL3(S=2)", "POOL2(S=1)", "AVGPOOL2(S=1)"),
     *("AVGPOOL3(S=2, P=1, ZEROS=no)", "L2POOL2", "SUBSAMPLE2", "BN", "BN(AFFINE=no)", "BN -> RELU", "SHORTCUT(K=21)"),
+    *("DROPOUT(0.3)", "RELU -> DROPOUT(0.5)"),
     *("ADD[BN | ID] -> RELU", "ADD[CONV3-21(S=1) -> BN | SHORTCUT(K=21, S=1)]", "CONCAT[ID | POOL3(S=1, P=1) | BN]"),
 )
 

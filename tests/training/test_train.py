@@ -257,7 +257,9 @@ def test_lines_tell_of_every_epoch_on_stderr(small, digits, tmp_path, capsys):
     out, err = capsys.readouterr()
     headline, *lines = err.splitlines()
     assert out == ""
-    assert headline.startswith("2,010 parameters, 384 images of mnist, cross-entropy loss, native: machine code for this network")
+    assert headline.startswith(
+        "2,010 parameters, 384 images of mnist, cross-entropy loss, native: machine code for this network"
+    )
     assert [line[:9] for line in lines] == ["epoch 1/2", "epoch 2/2"]
     assert "img/s" in lines[0]
 
