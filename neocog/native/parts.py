@@ -7,6 +7,7 @@ from .blending import BlendPart
 from .dropout import DropoutPart
 from .kernel import Access, Index
 from .layout import Margins
+from .pointwise import CurvePart, PReLUPart, SoftmaxPart
 from .pooling import PoolPart
 from .program import Call, Part, Program
 from .radial import DistancePart
@@ -39,6 +40,10 @@ PARTS: dict[type, type[Part]] = {
 SINGLES: dict[str, type[Part]] = {
     "RBF": DistancePart,
     "DROPOUT": DropoutPart,
+    "GELU": CurvePart,
+    "SILU": CurvePart,
+    "PRELU": PReLUPart,
+    "SOFTMAX": SoftmaxPart,
 }
 """Those of stages that are a layer by itself, by its word."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 
 import numpy as np
 import pytest
@@ -188,6 +189,7 @@ def test_a_square_of_vectors_is_transposed():
         (elementary.log1p, np.log1p, np.linspace(0, 1, 1000)),
         (elementary.tanh, np.tanh, np.linspace(-10, 10, 1000)),
         (elementary.tanh, np.tanh, np.linspace(-0.7, 0.7, 1001)),
+        (elementary.erf, np.vectorize(math.erf), np.linspace(-6, 6, 1001)),
         (elementary.sigmoid, lambda x: 1 / (1 + np.exp(-x)), np.linspace(-30, 30, 1000)),
     ],
 )
