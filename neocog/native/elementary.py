@@ -13,7 +13,7 @@ from typing import NamedTuple
 from ..layer import Layer
 from ..layers.lrelu import LeakyReLU
 from ..layers.scaledtanh import AMPLITUDE, SLOPE
-from .kernel import Function, Type, Value, bits, constant, convert, floor, fma, largest, select, smallest
+from .kernel import Function, Type, Value, bits, constant, convert, floor, fma, largest, root, select, smallest
 
 LN2_HIGH, LN2_LOW = 0.693359375, -2.12194440e-4
 _EXP = (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1)
@@ -85,6 +85,20 @@ def log1p(f: Function, x: Value) -> Value:
     sum_ = f.let(_like(x, 1.0) + x)
     kept = f.let(sum_ - _like(x, 1.0))
     return select(kept > _like(x, 0.0), log(f, sum_) * (x / kept), x)
+
+
+def power(f: Function, x: Value, exponent: float) -> Value:
+    """x^exponent of normal numbers above 0. Quarters from -1 to 0 are made of square roots."""
+    quarters = -4 * exponent
+    if quarters not in range(5):
+        return exp(f, log(f, x) * _like(x, exponent))
+    made = _like(x, 1.0)
+    if quarters == 4:
+        made = x
+    elif quarters:
+        half = f.let(root(x))
+        made = {1: root(half), 2: half, 3: half * root(half)}[int(quarters)]
+    return _like(x, 1.0) / made
 
 
 def absolute(x: Value) -> Value:

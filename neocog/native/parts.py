@@ -11,6 +11,7 @@ from .pointwise import CurvePart, PReLUPart, SoftmaxPart
 from .pooling import PoolPart
 from .program import Call, Part, Program
 from .radial import DistancePart
+from .response import ResponsePart
 from .stages import Blend, Input, Pool, Single, Stage, Weighted
 from .weighted import WeightedPart
 
@@ -44,6 +45,7 @@ SINGLES: dict[str, type[Part]] = {
     "SILU": CurvePart,
     "PRELU": PReLUPart,
     "SOFTMAX": SoftmaxPart,
+    "LRN": ResponsePart,
 }
 """Those of stages that are a layer by itself, by its word."""
 

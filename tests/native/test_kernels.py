@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -190,6 +191,10 @@ def test_a_square_of_vectors_is_transposed():
         (elementary.tanh, np.tanh, np.linspace(-10, 10, 1000)),
         (elementary.tanh, np.tanh, np.linspace(-0.7, 0.7, 1001)),
         (elementary.erf, np.vectorize(math.erf), np.linspace(-6, 6, 1001)),
+        *(
+            (partial(elementary.power, exponent=p), lambda x, p=p: x**p, np.exp(np.linspace(-4, 4, 1000)))
+            for p in (-1, -0.75, -0.5, -0.25, 0, 0.3, -0.6)
+        ),
         (elementary.sigmoid, lambda x: 1 / (1 + np.exp(-x)), np.linspace(-30, 30, 1000)),
     ],
 )

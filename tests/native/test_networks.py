@@ -92,6 +92,9 @@ def far(found, expected):
         "INPUT[6x6x1] -> FC84 -> SCALEDTANH -> RBF10",
         "INPUT[8x8x3] -> PRELU -> CONV3-5 -> GELU -> CONV3-6 -> PRELU -> POOL2 -> SILU -> FC9 -> SOFTMAX -> FC3",
         "INPUT[9x2] -> CONV3-5 -> PRELU -> ADD[SOFTMAX -> GELU | SILU] -> FC3",
+        "INPUT[8x8x3] -> CONV3-9 -> RELU -> LRN(alpha=0.1) -> POOL2 -> LRN(n=7, k=1, alpha=0.5, beta=0.6) -> FC3",
+        "INPUT[8x9x3] -> LRN(n=3, alpha=0.2) -> CONV3-4 -> LRN(n=5, alpha=0.1, REGION=within) -> LRN(beta=1) -> FC3",
+        "INPUT[9x3] -> CONV3-4 -> LRN(n=3, alpha=0.2, REGION=within) -> LRN(n=3, alpha=0.1, beta=0.5) -> FC3",
         "INPUT[8x7x3] -> DROPOUT(0.2) -> CONV3-5 -> TANH -> DROPOUT -> CONV3-4 -> DROPOUT(0) -> FC9 -> DROPOUT -> FC3",
         "INPUT[9x2] -> CONV3-5 -> ADD[CONV3-5 -> DROPOUT(0.3) | ID] -> BN -> RELU -> DROPOUT(0.9) -> FC3 -> DROPOUT",
         "INPUT[20x3] -> CONV5-8 -> BN -> RELU -> POOL3(S=2, P=1, fit=floor) -> ADD[CONV3-8 | ID] -> FC3",
@@ -117,6 +120,7 @@ MIDDLES = (
     *("RELU", "TANH", "SIGMOID", "LRELU(0.2)", "ID", "POOL2(fit=exact)", "POOL3(S=2)", "POOL2(S=1)", "AVGPOOL2(S=1)"),
     *("AVGPOOL3(S=2, P=1, ZEROS=no)", "L2POOL2", "SUBSAMPLE2", "BN", "BN(AFFINE=no)", "BN -> RELU", "SHORTCUT(K=21)"),
     *("DROPOUT(0.3)", "RELU -> DROPOUT(0.5)", "GELU", "SILU", "PRELU", "SOFTMAX"),
+    *("LRN(n=3, alpha=0.3)", "LRN(n=5, alpha=0.1, REGION=within)", "RELU -> LRN"),
     *("ADD[BN | ID] -> RELU", "ADD[CONV3-21(S=1) -> BN | SHORTCUT(K=21, S=1)]", "CONCAT[ID | POOL3(S=1, P=1) | BN]"),
 )
 
@@ -170,7 +174,7 @@ def test_the_number_of_threads_changes_no_bit(threads):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("INPUT[8x8x1] -> CONV3-4 -> LRN -> FC3", "no kernel for LRN (lrn1)"),
+        ("INPUT[8x8x1] -> CONV3-4 -> LCN3 -> FC3", "no kernel for LCN (lcn1)"),
         ("INPUT[8x8x1] -> GROUPNORM(G=1) -> FC3", "no kernel for GROUPNORM (groupnorm1)"),
         ("INPUT[8x8x2] -> POOL8 -> FC3", "max pooling over more than 49 positions (pool1)"),
         ("INPUT[8x8x2] -> ADD[FLATTEN | FLATTEN] -> FC3", "no kernel for ADD behind FLATTEN (add1)"),
