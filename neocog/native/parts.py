@@ -12,6 +12,7 @@ from .pooling import PoolPart
 from .program import Call, Part, Program
 from .radial import DistancePart
 from .response import ResponsePart
+from .side import SidePart
 from .stages import Blend, Input, Pool, Single, Stage, Weighted
 from .weighted import WeightedPart
 
@@ -46,6 +47,7 @@ SINGLES: dict[str, type[Part]] = {
     "PRELU": PReLUPart,
     "SOFTMAX": SoftmaxPart,
     "LRN": ResponsePart,
+    "AUX": SidePart,
 }
 """Those of stages that are a layer by itself, by its word."""
 

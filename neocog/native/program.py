@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..network import Network, Node
 from . import passes
@@ -18,7 +18,7 @@ from .jit import Machine
 from .kernel import Access, Function, Index
 from .layout import Arena, Margins, Volume, extent
 from .losses import KERNELS
-from .stages import DRAWING, Stage, Weighted, stages_of
+from .stages import DRAWING, Stage, Weighted, scored, stages_of
 
 GROUPS = 8
 """The most parts that a step's blocks are shared out in; the number of threads does not matter to the result."""
@@ -154,9 +154,10 @@ class Program:
         self.drawing = [node for node in network.nodes if node.layer.op in DRAWING]
         self.parts: list[Part] = []
         self._make_parts(stages_of(network))
-        for part in self.parts:
-            part.forwards()
-        self._loss()
+        self.last = self.parts[scored(network)]
+        self.last.readers += 1  # the loss
+        self._forwards(scored(network))
+        self.learn_from(self.last)
         for part in reversed(self.parts):
             if part.wants:
                 part.backwards()
@@ -174,14 +175,25 @@ class Program:
             readers = [other for other in stages for source in other.sources if source == k]
             self.parts.append(part_of(self, stage, _margins(readers), len(readers)))
 
-    def _loss(self) -> None:
-        last = self.parts[-1]
-        last.readers = 1
-        sink, sink_places = last.sink()
-        function = self.add("loss", lambda name: KERNELS[self.loss](name, self.machine, last.y, sink))
+    def _forwards(self, last: int) -> None:
+        """All parts' calls; prediction leaves out what the last one does not need: side branches."""
+        needed = {last}
+        for k in reversed(range(last + 1)):
+            needed.update(self.parts[k].stage.sources if k in needed else ())
+        for k, part in enumerate(self.parts):
+            before = len(self.forward)
+            part.forwards()
+            if k not in needed:
+                made = self.forward[before:]
+                self.forward[before:] = [replace(c, training=True) if isinstance(c, Call) else c for c in made]
+
+    def learn_from(self, part: Part, side: float | None = None) -> None:
+        """Add the loss of a part's scores; of a side output by its weight."""
+        sink, sink_places = part.sink()
+        function = self.add("loss", lambda name: KERNELS[self.loss](name, self.machine, part.y, sink, side))
         places = {name: Access(name, Index()) for name in ("labels", "scale", "result")}
-        self.backward.append(Call(function, places | sink_places | {"y": self.at(last.y)}))
-        last.done()
+        self.backward.append(Call(function, places | sink_places | {"y": self.at(part.y)}))
+        part.done()
 
     # -- what parts ask for ------------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from .layout import Margins, extent
 
 PASSED_ON = ("INPUT", "FLATTEN", "ID")
 POOLING = ("POOL", "AVGPOOL", "L2POOL", "GAP", "SUBSAMPLE")
-SINGLE = ("RBF", "DROPOUT", "GELU", "SILU", "PRELU", "SOFTMAX", "LRN")
+SINGLE = ("RBF", "DROPOUT", "GELU", "SILU", "PRELU", "SOFTMAX", "LRN", "AUX")
 DRAWING = ("DROPOUT", "STOPOOL")
 """Layers that draw random numbers in training."""
 BLENDING = ("BN", "ADD", "CONCAT", "SHORTCUT")
@@ -175,6 +175,8 @@ def uncovered(network: Network) -> str:
 
 def _reason(network: Network, node: Node) -> str:
     layer = node.layer
+    if layer.op == "AUX" and network.input_shapes(node)[0].positions != 1:
+        return "no loss for a side output that is a map"
     if layer.op in ("CONV", "FC", *PASSED_ON, *BLENDING, *SINGLE) or activation(layer):
         return ""
     if layer.op in POOLING:
@@ -200,6 +202,11 @@ def _behind_flatten(network: Network, node: Node) -> str:
 def stages_of(network: Network) -> list[Stage]:
     """The stages of a network that is covered, in running order."""
     return _Reader(network).stages
+
+
+def scored(network: Network) -> int:
+    """The stage that gives the network's scores."""
+    return _Reader(network).source(len(network.nodes) - 1)
 
 
 class _Reader:
@@ -245,9 +252,9 @@ class _Reader:
     def _shape(self, k: int) -> Shape:
         return self.network.shapes[k]
 
-    def _source(self, k: int) -> int:
+    def source(self, k: int) -> int:
         """The stage whose volume node k hands on."""
-        return self.stage_of[k] if k in self.stage_of else self._source(self.network.nodes[k].inputs[0])
+        return self.stage_of[k] if k in self.stage_of else self.source(self.network.nodes[k].inputs[0])
 
     def _last(self, first: int) -> int:
         """The last node that a stage takes in: of activation and tiling pooling what it can have, in either order."""
@@ -279,7 +286,7 @@ class _Reader:
     def _weighted(self, first: int, last: int) -> Weighted:
         """FC reads the volume as the source gives it, whether or not FLATTEN stands between."""
         node = self.network.nodes[first]
-        source = self._source(node.inputs[0])
+        source = self.source(node.inputs[0])
         inputs = self.stages[source].output
         members = [n.layer for n in self.network.nodes[first + 1 : last + 1]]
         function = next((found for layer in members if (found := activation(layer))), None)
@@ -291,12 +298,12 @@ class _Reader:
     def _pool(self, k: int) -> Pool:
         node = self.network.nodes[k]
         (inputs,) = self.network.input_shapes(node)
-        return Pool(node, self._source(node.inputs[0]), inputs, self._shape(k), Frame.of(_window(node, inputs)))
+        return Pool(node, self.source(node.inputs[0]), inputs, self._shape(k), Frame.of(_window(node, inputs)))
 
     def _single(self, k: int) -> Single:
         node = self.network.nodes[k]
         (inputs,) = self.network.input_shapes(node)
-        return Single(node, self._source(node.inputs[0]), inputs, self._shape(k))
+        return Single(node, self.source(node.inputs[0]), inputs, self._shape(k))
 
     def _blend(self, first: int, last: int) -> Blend:
         node = self.network.nodes[first]
@@ -311,7 +318,7 @@ class _Reader:
             if i in self.taken and node.layer.op == "ADD":
                 found.append(self._term(i))
             else:
-                found.append(Term(self._source(i), self._shape(i).channels, channel))
+                found.append(Term(self.source(i), self._shape(i).channels, channel))
             if node.layer.op == "CONCAT":
                 channel += self._shape(i).channels
         return found
@@ -319,7 +326,7 @@ class _Reader:
     def _term(self, k: int) -> Term:
         """What a normalization, a shortcut or an activation function reads."""
         node = self.network.nodes[k]
-        source = self._source(node.inputs[0])
+        source = self.source(node.inputs[0])
         channels = self.stages[source].output.channels
         if node.layer.op == "BN":
             return Term(source, channels, norm=node)

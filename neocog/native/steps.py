@@ -80,7 +80,7 @@ class Steps:
         for call in self.program.forward:
             if isinstance(call, Call) and not call.training:
                 body.call(call, places)
-        last, machine = self.program.parts[-1].y, self.program.machine
+        last, machine = self.program.last.y, self.program.machine
         store = self.program.add("scores", lambda name: passes.store_scores(name, machine, last))
         at = Access("arena", Index(last.offset * self.lanes))
         body.call(Call(store, {"y": at, "scores": Access("scores", HERE)}), places)

@@ -41,9 +41,12 @@ def assert_agrees(network, count=11, threads=1, seed=0, on=None):
     assert far(compiled.score(x), forward(network, weights, x).output) < EXACT
     trace = forward(network, weights, x, rng=Draws(0, 0))
     value, right = compiled.train(x, labels, 1.0, 0.0, 0.0)
-    np.testing.assert_allclose(value, loss.value(trace.output, labels), rtol=EXACT, atol=1e-6)
+    sides = [(name, weight, trace.side_outputs[name]) for name, weight in network.side_outputs.items()]
+    whole = loss.value(trace.output, labels) + sum(weight * loss.value(y, labels) for _, weight, y in sides)
+    np.testing.assert_allclose(value, whole, rtol=EXACT, atol=1e-6)
     assert right == (trace.output.argmax(axis=1) == labels).sum()
-    _, gradients = backward(trace, loss.gradient(trace.output, labels))
+    dsides = {name: weight * loss.gradient(y, labels) for name, weight, y in sides}
+    _, gradients = backward(trace, loss.gradient(trace.output, labels), dsides)
     after = compiled.read_weights()
     for name, gradient in gradients.items():
         off = np.linalg.norm(weights[name] - after[name] - gradient)
@@ -95,6 +98,8 @@ def far(found, expected):
         "INPUT[8x8x3] -> CONV3-9 -> RELU -> LRN(alpha=0.1) -> POOL2 -> LRN(n=7, k=1, alpha=0.5, beta=0.6) -> FC3",
         "INPUT[8x9x3] -> LRN(n=3, alpha=0.2) -> CONV3-4 -> LRN(n=5, alpha=0.1, REGION=within) -> LRN(beta=1) -> FC3",
         "INPUT[9x3] -> CONV3-4 -> LRN(n=3, alpha=0.2, REGION=within) -> LRN(n=3, alpha=0.1, beta=0.5) -> FC3",
+        "INPUT[8x8x3] -> CONV3-4 -> TANH -> AUX(0.4)[POOL2 -> FC4] -> BN -> AUX(2)[CONV3-2 -> BN -> GAP -> FC4] -> FC4",
+        "INPUT[6x2] -> CONV3-4 -> RELU -> AUX[DROPOUT -> FC9 -> RELU -> AUX[FC3] -> FC3] -> FC3 -> AUX[ID] -> ID",
         "INPUT[8x7x3] -> DROPOUT(0.2) -> CONV3-5 -> TANH -> DROPOUT -> CONV3-4 -> DROPOUT(0) -> FC9 -> DROPOUT -> FC3",
         "INPUT[9x2] -> CONV3-5 -> ADD[CONV3-5 -> DROPOUT(0.3) | ID] -> BN -> RELU -> DROPOUT(0.9) -> FC3 -> DROPOUT",
         "INPUT[20x3] -> CONV5-8 -> BN -> RELU -> POOL3(S=2, P=1, fit=floor) -> ADD[CONV3-8 | ID] -> FC3",
@@ -180,6 +185,7 @@ def test_the_number_of_threads_changes_no_bit(threads):
         ("INPUT[8x8x2] -> ADD[FLATTEN | FLATTEN] -> FC3", "no kernel for ADD behind FLATTEN (add1)"),
         ("INPUT[8x8x2] -> FLATTEN -> CONV1-3", "no kernel for CONV behind FLATTEN (conv1)"),
         ("INPUT[8x8x2] -> CONV3-2", "ends in a map"),
+        ("INPUT[8x8x2] -> AUX[CONV3-2] -> FC2", "no loss for a side output that is a map (aux1)"),
         ("INPUT[8x8x2] -> FC3 -> RELU", ""),
     ],
 )
