@@ -5,6 +5,7 @@ from __future__ import annotations
 from . import passes
 from .blending import BlendPart
 from .dropout import DropoutPart
+from .grouping import GroupNormPart
 from .kernel import Access, Index
 from .layout import Margins
 from .pointwise import CurvePart, PReLUPart, SoftmaxPart
@@ -47,6 +48,7 @@ SINGLES: dict[str, type[Part]] = {
     "PRELU": PReLUPart,
     "SOFTMAX": SoftmaxPart,
     "LRN": ResponsePart,
+    "GROUPNORM": GroupNormPart,
     "AUX": SidePart,
 }
 """Those of stages that are a layer by itself, by its word."""

@@ -100,6 +100,8 @@ def far(found, expected):
         "INPUT[9x3] -> CONV3-4 -> LRN(n=3, alpha=0.2, REGION=within) -> LRN(n=3, alpha=0.1, beta=0.5) -> FC3",
         "INPUT[8x8x3] -> CONV3-4 -> TANH -> AUX(0.4)[POOL2 -> FC4] -> BN -> AUX(2)[CONV3-2 -> BN -> GAP -> FC4] -> FC4",
         "INPUT[6x2] -> CONV3-4 -> RELU -> AUX[DROPOUT -> FC9 -> RELU -> AUX[FC3] -> FC3] -> FC3 -> AUX[ID] -> ID",
+        "INPUT[8x8x3] -> CONV3-8 -> GROUPNORM(G=4) -> RELU -> POOL2 -> CONV3-8 -> GROUPNORM(G=1, eps=0.1) -> FC3",
+        "INPUT[9x4] -> GROUPNORM(G=2) -> CONV3-6 -> GROUPNORM(G=3, AFFINE=no) -> ADD[GROUPNORM(G=6) | ID] -> FC3",
         "INPUT[8x7x3] -> DROPOUT(0.2) -> CONV3-5 -> TANH -> DROPOUT -> CONV3-4 -> DROPOUT(0) -> FC9 -> DROPOUT -> FC3",
         "INPUT[9x2] -> CONV3-5 -> ADD[CONV3-5 -> DROPOUT(0.3) | ID] -> BN -> RELU -> DROPOUT(0.9) -> FC3 -> DROPOUT",
         "INPUT[20x3] -> CONV5-8 -> BN -> RELU -> POOL3(S=2, P=1, fit=floor) -> ADD[CONV3-8 | ID] -> FC3",
@@ -126,6 +128,7 @@ MIDDLES = (
     *("AVGPOOL3(S=2, P=1, ZEROS=no)", "L2POOL2", "SUBSAMPLE2", "BN", "BN(AFFINE=no)", "BN -> RELU", "SHORTCUT(K=21)"),
     *("DROPOUT(0.3)", "RELU -> DROPOUT(0.5)", "GELU", "SILU", "PRELU", "SOFTMAX"),
     *("LRN(n=3, alpha=0.3)", "LRN(n=5, alpha=0.1, REGION=within)", "RELU -> LRN"),
+    *("GROUPNORM(G=1)", "GROUPNORM(G=1, AFFINE=no) -> RELU"),
     *("ADD[BN | ID] -> RELU", "ADD[CONV3-21(S=1) -> BN | SHORTCUT(K=21, S=1)]", "CONCAT[ID | POOL3(S=1, P=1) | BN]"),
 )
 
@@ -180,7 +183,7 @@ def test_the_number_of_threads_changes_no_bit(threads):
     ("text", "says"),
     [
         ("INPUT[8x8x1] -> CONV3-4 -> LCN3 -> FC3", "no kernel for LCN (lcn1)"),
-        ("INPUT[8x8x1] -> GROUPNORM(G=1) -> FC3", "no kernel for GROUPNORM (groupnorm1)"),
+        ("INPUT[8x8x1] -> UPSAMPLE2 -> FC3", "no kernel for UPSAMPLE (upsample1)"),
         ("INPUT[8x8x2] -> POOL8 -> FC3", "max pooling over more than 49 positions (pool1)"),
         ("INPUT[8x8x2] -> ADD[FLATTEN | FLATTEN] -> FC3", "no kernel for ADD behind FLATTEN (add1)"),
         ("INPUT[8x8x2] -> FLATTEN -> CONV1-3", "no kernel for CONV behind FLATTEN (conv1)"),
