@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from . import passes
 from .blending import BlendPart
+from .contrast import ContrastPart
 from .dropout import DropoutPart
 from .grouping import GroupNormPart
 from .kernel import Access, Index
@@ -48,6 +49,7 @@ SINGLES: dict[str, type[Part]] = {
     "PRELU": PReLUPart,
     "SOFTMAX": SoftmaxPart,
     "LRN": ResponsePart,
+    "LCN": ContrastPart,
     "GROUPNORM": GroupNormPart,
     "AUX": SidePart,
 }

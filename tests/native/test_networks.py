@@ -102,6 +102,8 @@ def far(found, expected):
         "INPUT[6x2] -> CONV3-4 -> RELU -> AUX[DROPOUT -> FC9 -> RELU -> AUX[FC3] -> FC3] -> FC3 -> AUX[ID] -> ID",
         "INPUT[8x8x3] -> CONV3-8 -> GROUPNORM(G=4) -> RELU -> POOL2 -> CONV3-8 -> GROUPNORM(G=1, eps=0.1) -> FC3",
         "INPUT[9x4] -> GROUPNORM(G=2) -> CONV3-6 -> GROUPNORM(G=3, AFFINE=no) -> ADD[GROUPNORM(G=6) | ID] -> FC3",
+        "INPUT[8x8x3] -> LCN5 -> CONV3-8 -> LCN9(sigma=2) -> CONV3-8 -> LCN3(c=0.5) -> FC3",
+        "INPUT[9x4] -> CONV3-6 -> LCN3(sigma=1, c=1) -> ADD[LCN7 | ID] -> FC3",
         "INPUT[8x7x3] -> DROPOUT(0.2) -> CONV3-5 -> TANH -> DROPOUT -> CONV3-4 -> DROPOUT(0) -> FC9 -> DROPOUT -> FC3",
         "INPUT[9x2] -> CONV3-5 -> ADD[CONV3-5 -> DROPOUT(0.3) | ID] -> BN -> RELU -> DROPOUT(0.9) -> FC3 -> DROPOUT",
         "INPUT[20x3] -> CONV5-8 -> BN -> RELU -> POOL3(S=2, P=1, fit=floor) -> ADD[CONV3-8 | ID] -> FC3",
@@ -182,7 +184,7 @@ def test_the_number_of_threads_changes_no_bit(threads):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("INPUT[8x8x1] -> CONV3-4 -> LCN3 -> FC3", "no kernel for LCN (lcn1)"),
+        ("INPUT[8x8x1] -> DECONV3-4 -> FC3", "no kernel for DECONV (deconv1)"),
         ("INPUT[8x8x1] -> UPSAMPLE2 -> FC3", "no kernel for UPSAMPLE (upsample1)"),
         ("INPUT[8x8x2] -> POOL8 -> FC3", "max pooling over more than 49 positions (pool1)"),
         ("INPUT[8x8x2] -> ADD[FLATTEN | FLATTEN] -> FC3", "no kernel for ADD behind FLATTEN (add1)"),
