@@ -12,10 +12,12 @@ from .layout import Margins
 from .pointwise import CurvePart, PReLUPart, SoftmaxPart
 from .pooling import PoolPart
 from .program import Call, Part, Program
+from .pyramid import PyramidPart
 from .radial import DistancePart
 from .response import ResponsePart
 from .side import SidePart
 from .stages import Blend, Input, Pool, Single, Stage, Weighted
+from .upsampling import UpsamplePart
 from .weighted import WeightedPart
 
 
@@ -49,6 +51,8 @@ SINGLES: dict[str, type[Part]] = {
     "PRELU": PReLUPart,
     "SOFTMAX": SoftmaxPart,
     "LRN": ResponsePart,
+    "UPSAMPLE": UpsamplePart,
+    "SPP": PyramidPart,
     "LCN": ContrastPart,
     "GROUPNORM": GroupNormPart,
     "AUX": SidePart,

@@ -20,7 +20,7 @@ from .layout import Margins, extent
 
 PASSED_ON = ("INPUT", "FLATTEN", "ID")
 POOLING = ("POOL", "AVGPOOL", "L2POOL", "GAP", "SUBSAMPLE")
-SINGLE = ("RBF", "DROPOUT", "GELU", "SILU", "PRELU", "SOFTMAX", "LRN", "GROUPNORM", "LCN", "AUX")
+SINGLE = ("RBF", "DROPOUT", "GELU", "SILU", "PRELU", "SOFTMAX", "LRN", "GROUPNORM", "LCN", "UPSAMPLE", "SPP", "AUX")
 DRAWING = ("DROPOUT", "STOPOOL")
 """Layers that draw random numbers in training."""
 BLENDING = ("BN", "ADD", "CONCAT", "SHORTCUT")
