@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from ..layers.avgpool import AvgPool
 from .endings import Nowhere, Sink
-from .kernel import F32, Access, Function, Index, Type, Value, constant, convert, load, root, select, splat
+from .kernel import F32, Access, Function, Index, Type, Value, constant, convert, fma, load, root, select, splat
 from .layout import Margins, Volume, extent
 from .program import Call, Part, Program, Region
 from .stages import LARGEST_WINDOW, Pool, Stage
@@ -233,12 +233,35 @@ class Trained(Pooling):
         return lambda row, column: each
 
 
+class Filtered(Pooling):
+    """The sum by fixed weights, whose rows stand side by side in `kernel`, `row` numbers apart."""
+
+    buffers = ("kernel",)
+
+    def _weight(self, row: Index, column: Index) -> Value:
+        padded = self.windows.pool.frame.kernel[0] + -self.windows.pool.frame.kernel[0] % self.lanes
+        return splat(load(F32, "kernel", column * padded + row), self.lanes)
+
+    def forward(self, f: Function, place: Place) -> Value:
+        """Every position by its weight."""
+        sum_ = f.variable(constant(self.vector, 0.0))
+        for row, column in self.windows.each(f, place, self.unrolled):
+            value = load(self.vector, "x", self.windows.read(place, row, column))
+            f.set(sum_, fma(value, self._weight(row, column), sum_.value))
+        return sum_.value
+
+    def share(self, f: Function, place: Place, dy: Value) -> Callable[[Index, Index], Value]:
+        """The same weights."""
+        return lambda row, column: dy * self._weight(row, column)
+
+
 POOLINGS: dict[str, type[Pooling]] = {
     "POOL": Largest,
     "AVGPOOL": Mean,
     "GAP": Mean,
     "L2POOL": Norm,
     "SUBSAMPLE": Trained,
+    "FILTER": Filtered,
 }
 
 
@@ -286,6 +309,9 @@ class PoolPart(Part):
                 for name in ("weight", "bias")
             }
             self.wants = True
+        if op == "FILTER":
+            rows, columns = stage.frame.kernel
+            self.owned = {"kernel": program.region(stage.node, "kernel", columns, rows, trainable=False, met=True)}
 
     @property
     def _places(self) -> dict[str, Access]:

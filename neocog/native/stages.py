@@ -19,7 +19,7 @@ from .endings import Ending
 from .layout import Margins, extent
 
 PASSED_ON = ("INPUT", "FLATTEN", "ID")
-POOLING = ("POOL", "AVGPOOL", "L2POOL", "GAP", "SUBSAMPLE")
+POOLING = ("POOL", "AVGPOOL", "L2POOL", "GAP", "SUBSAMPLE", "FILTER")
 SINGLE = ("RBF", "DROPOUT", "GELU", "SILU", "PRELU", "SOFTMAX", "LRN", "GROUPNORM", "LCN", "UPSAMPLE", "SPP", "AUX")
 DRAWING = ("DROPOUT", "STOPOOL")
 """Layers that draw random numbers in training."""

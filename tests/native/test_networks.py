@@ -110,6 +110,8 @@ def far(found, expected):
         "INPUT[8x9x2] -> CONV3-4 -> SPP(4, 3, 1) -> FC3",
         "INPUT[3x2x2] -> CONV3-4 -> ADD[ID | RELU] -> SPP(4, 2) -> FC3",
         "INPUT[9x2] -> CONV3-4 -> SPP(5, 2) -> FC3",
+        "fit=ceil INPUT[8x7x3] -> FILTER(sobel-x) -> CONV3-4 -> FILTER(edge, S=2, P=0) -> FILTER(sobel-y, S=2) -> FC3",
+        "fit=floor INPUT[8x7x3] -> CONV3-4 -> FILTER(gaussian, S=2) -> CONV3-3 -> FILTER(sharpen, P=2) -> FC3",
         "INPUT[8x7x3] -> DROPOUT(0.2) -> CONV3-5 -> TANH -> DROPOUT -> CONV3-4 -> DROPOUT(0) -> FC9 -> DROPOUT -> FC3",
         "INPUT[9x2] -> CONV3-5 -> ADD[CONV3-5 -> DROPOUT(0.3) | ID] -> BN -> RELU -> DROPOUT(0.9) -> FC3 -> DROPOUT",
         "INPUT[20x3] -> CONV5-8 -> BN -> RELU -> POOL3(S=2, P=1, fit=floor) -> ADD[CONV3-8 | ID] -> FC3",
