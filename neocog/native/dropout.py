@@ -7,7 +7,7 @@ import math
 from ..chance import BITS, FACTORS, SHIFTS
 from ..layers.dropout import Dropout
 from .endings import Plain, Sink
-from .kernel import I32, Access, Function, Index, Type, Value, constant, load, number, select, splat
+from .kernel import I32, Access, Function, Index, Type, Value, constant, convert, load, number, select, splat
 from .layout import Volume, rows_of
 from .single import SinglePart
 
@@ -36,6 +36,10 @@ class Chance:
         """2^BITS u for a position, in each lane."""
         own = mixed(self.f, number(position) ^ self.second)
         return mixed(self.f, splat(own, self.lanes) ^ self.images) >> 32 - BITS
+
+    def uniform(self, position: Index) -> Value:
+        """u itself."""
+        return convert(self.draw(position), "f32") * constant(Type("f32", self.lanes), 2.0**-BITS)
 
 
 def masked(name: str, lanes: int, probability: float, x: Volume, buffer: str, sink: Sink) -> Function:

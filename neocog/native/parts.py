@@ -17,6 +17,7 @@ from .radial import DistancePart
 from .response import ResponsePart
 from .side import SidePart
 from .stages import Blend, Input, Pool, Single, Stage, Weighted
+from .stochastic import StochasticPart
 from .upsampling import UpsamplePart
 from .weighted import WeightedPart
 
@@ -40,7 +41,6 @@ PARTS: dict[type, type[Part]] = {
     Input: InputPart,
     Weighted: WeightedPart,
     Blend: BlendPart,
-    Pool: PoolPart,
 }
 
 SINGLES: dict[str, type[Part]] = {
@@ -58,9 +58,16 @@ SINGLES: dict[str, type[Part]] = {
     "AUX": SidePart,
 }
 """Those of stages that are a layer by itself, by its word."""
+POOLINGS = {"STOPOOL": StochasticPart}
+"""Those of pooling that is not like the rest."""
 
 
 def part_of(program: Program, stage: Stage, margins: Margins, readers: int) -> Part:
     """The part for a stage."""
-    kind = SINGLES[stage.node.layer.op] if isinstance(stage, Single) else PARTS[type(stage)]
+    if isinstance(stage, Single):
+        kind = SINGLES[stage.node.layer.op]
+    elif isinstance(stage, Pool):
+        kind = POOLINGS.get(stage.node.layer.op, PoolPart)
+    else:
+        kind = PARTS[type(stage)]
     return kind(program, stage, margins, readers)

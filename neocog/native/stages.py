@@ -19,13 +19,15 @@ from .endings import Ending
 from .layout import Margins, extent
 
 PASSED_ON = ("INPUT", "FLATTEN", "ID")
-POOLING = ("POOL", "AVGPOOL", "L2POOL", "GAP", "SUBSAMPLE", "FILTER")
+POOLING = ("POOL", "AVGPOOL", "L2POOL", "GAP", "SUBSAMPLE", "FILTER", "STOPOOL")
+LIMITED = {"POOL": "max", "STOPOOL": "stochastic"}
+"""Pooling that keeps the number of a position, and what it is called."""
 SINGLE = ("RBF", "DROPOUT", "GELU", "SILU", "PRELU", "SOFTMAX", "LRN", "GROUPNORM", "LCN", "UPSAMPLE", "SPP", "AUX")
 DRAWING = ("DROPOUT", "STOPOOL")
 """Layers that draw random numbers in training."""
 BLENDING = ("BN", "ADD", "CONCAT", "SHORTCUT")
 LARGEST_WINDOW = 49
-"""Positions in a window of max pooling, whose code is written out one by one."""
+"""Positions in a window of those, whose code is written out one by one."""
 
 
 @dataclass(frozen=True)
@@ -181,8 +183,9 @@ def _reason(network: Network, node: Node) -> str:
         return ""
     if layer.op in POOLING:
         window = Frame.of(_window(node, network.input_shapes(node)[0])).kernel
-        too_large = layer.op == "POOL" and window[0] * window[1] > LARGEST_WINDOW
-        return f"no kernel for max pooling over more than {LARGEST_WINDOW} positions" if too_large else ""
+        if layer.op in LIMITED and window[0] * window[1] > LARGEST_WINDOW:
+            return f"no kernel for {LIMITED[layer.op]} pooling over more than {LARGEST_WINDOW} positions"
+        return ""
     return f"no kernel for {layer.op}"
 
 
