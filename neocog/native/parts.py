@@ -5,10 +5,12 @@ from __future__ import annotations
 from . import passes
 from .blending import BlendPart
 from .contrast import ContrastPart
+from .deconv import DeconvPart
 from .dropout import DropoutPart
 from .grouping import GroupNormPart
 from .kernel import Access, Index
 from .layout import Margins
+from .local import LocalPart
 from .pointwise import CurvePart, PReLUPart, SoftmaxPart
 from .pooling import PoolPart
 from .program import Call, Part, Program
@@ -51,6 +53,8 @@ SINGLES: dict[str, type[Part]] = {
     "PRELU": PReLUPart,
     "SOFTMAX": SoftmaxPart,
     "LRN": ResponsePart,
+    "DECONV": DeconvPart,
+    "LOCAL": LocalPart,
     "UPSAMPLE": UpsamplePart,
     "SPP": PyramidPart,
     "LCN": ContrastPart,

@@ -46,10 +46,15 @@ def _along_axis(
 
 def reach(stage: Weighted) -> Margins:
     """The zeros that the gather of the input's gradient reads around g."""
+    if math.prod(extent(stage.sums)) == 1 and stage.frame.kernel == extent(stage.inputs):
+        return Margins()
+    return reach_of_phases(stage)
+
+
+def reach_of_phases(stage: Weighted) -> Margins:
+    """The same where no other kernel takes the place of those of the phases."""
     height, width = extent(stage.sums)
     margins = Margins()
-    if math.prod((height, width)) == 1 and stage.frame.kernel == extent(stage.inputs):
-        return margins
     for phase in phases_of(stage):
         low = [max(0, *(-offset for offset, _ in taps), 0) for taps in (phase.rows, phase.columns)]
         high = [

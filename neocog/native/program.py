@@ -18,7 +18,8 @@ from .jit import Machine
 from .kernel import Access, Function, Index
 from .layout import Arena, Margins, Volume, extent
 from .losses import KERNELS
-from .stages import DRAWING, Stage, Weighted, scored, stages_of
+from .phases import reach_of_phases
+from .stages import DRAWING, Single, Stage, Weighted, scored, stages_of, transpose_of
 
 GROUPS = 8
 """The most parts that a step's blocks are shared out in; the number of threads does not matter to the result."""
@@ -173,7 +174,7 @@ class Program:
 
         for k, stage in enumerate(stages):
             readers = [other for other in stages for source in other.sources if source == k]
-            self.parts.append(part_of(self, stage, _margins(readers), len(readers)))
+            self.parts.append(part_of(self, stage, _margins(self.network, readers), len(readers)))
 
     def _forwards(self, last: int) -> None:
         """All parts' calls; prediction leaves out what the last one does not need: side branches."""
@@ -261,10 +262,12 @@ class Program:
         return place
 
 
-def _margins(readers: list[Stage]) -> Margins:
+def _margins(network: Network, readers: list[Stage]) -> Margins:
     """The zeros around a volume that its readers need: products read padding as if it were there."""
     margins = Margins()
     for reader in readers:
         if isinstance(reader, Weighted):
             margins = margins.with_(reader.frame.margins(extent(reader.inputs), extent(reader.sums)))
+        elif isinstance(reader, Single) and reader.node.layer.op == "DECONV":
+            margins = margins.with_(reach_of_phases(transpose_of(network, reader.node)))
     return margins

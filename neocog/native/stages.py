@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from ..layer import Shape, Window
 from ..layers import Conv
+from ..layers.deconv import Deconv
 from ..network import Network, Node
 from .elementary import ActivationCode, activation
 from .endings import Ending
@@ -22,7 +23,10 @@ PASSED_ON = ("INPUT", "FLATTEN", "ID")
 POOLING = ("POOL", "AVGPOOL", "L2POOL", "GAP", "SUBSAMPLE", "FILTER", "STOPOOL")
 LIMITED = {"POOL": "max", "STOPOOL": "stochastic"}
 """Pooling that keeps the number of a position, and what it is called."""
-SINGLE = ("RBF", "DROPOUT", "GELU", "SILU", "PRELU", "SOFTMAX", "LRN", "GROUPNORM", "LCN", "UPSAMPLE", "SPP", "AUX")
+SINGLE = (
+    *("RBF", "LOCAL", "DECONV", "UPSAMPLE", "SPP", "PRELU", "GELU", "SILU", "SOFTMAX"),
+    *("DROPOUT", "LRN", "LCN", "GROUPNORM", "AUX"),
+)
 DRAWING = ("DROPOUT", "STOPOOL")
 """Layers that draw random numbers in training."""
 BLENDING = ("BN", "ADD", "CONCAT", "SHORTCUT")
@@ -337,6 +341,14 @@ class _Reader:
             (inputs,) = self.network.input_shapes(node)
             return Term(source, channels, stride=Frame.of(_window(node, inputs)).stride)
         return Term(source, channels)
+
+
+def transpose_of(network: Network, node: Node) -> Weighted:
+    """The convolution that a DECONV is the transpose of: it reads what that gives."""
+    assert isinstance(node.layer, Deconv)  # noqa: S101
+    (given,), made = network.input_shapes(node), network.shapes[network.nodes.index(node)]
+    frame = Frame.of(node.layer.kernel(given.rank))
+    return Weighted(node, 0, made, given, given, frame, Ending(None))
 
 
 def _side_by_side(frame: Frame, size: tuple[int, int], outputs: tuple[int, int]) -> bool:

@@ -114,6 +114,11 @@ def far(found, expected):
         "fit=floor INPUT[8x7x3] -> CONV3-4 -> FILTER(gaussian, S=2) -> CONV3-3 -> FILTER(sharpen, P=2) -> FC3",
         "fit=ceil INPUT[8x7x3] -> STOPOOL2(S=1) -> CONV3-4 -> RELU -> STOPOOL3(S=2, P=1) -> DROPOUT -> STOPOOL2 -> FC3",
         "INPUT[8x3] -> CONV3-4 -> ADD[STOPOOL2 | STOPOOL2] -> FC3",
+        "fit=ceil INPUT[7x6x2] -> LOCAL3-5 -> LOCAL2x3-9(S=2, P=0x1, BIAS=no) -> ADD[LOCAL1-4 | LOCAL3-4] -> FC3",
+        "fit=floor INPUT[9x3] -> LOCAL3-4(S=2) -> RELU -> LOCAL5-17 -> FC3",
+        "INPUT[5x4x3] -> DECONV3-5 -> RELU -> DECONV4-40(S=2, P=1) -> CONV3-4 -> DECONV1-3(S=3, P=0) -> FC3",
+        "INPUT[4x5x2] -> CONV3-33 -> DECONV2x3-34(S=2x1, P=0, BIAS=no) -> ADD[ID | DECONV3-34(D=2)] -> FC3",
+        "INPUT[6x4] -> FC8 -> DECONV5-6(P=0) -> TANH -> DECONV4-3(S=2, P=1) -> FC3",
         "INPUT[8x7x3] -> DROPOUT(0.2) -> CONV3-5 -> TANH -> DROPOUT -> CONV3-4 -> DROPOUT(0) -> FC9 -> DROPOUT -> FC3",
         "INPUT[9x2] -> CONV3-5 -> ADD[CONV3-5 -> DROPOUT(0.3) | ID] -> BN -> RELU -> DROPOUT(0.9) -> FC3 -> DROPOUT",
         "INPUT[20x3] -> CONV5-8 -> BN -> RELU -> POOL3(S=2, P=1, fit=floor) -> ADD[CONV3-8 | ID] -> FC3",
@@ -194,8 +199,7 @@ def test_the_number_of_threads_changes_no_bit(threads):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("INPUT[8x8x1] -> DECONV3-4 -> FC3", "no kernel for DECONV (deconv1)"),
-        ("INPUT[8x8x1] -> LOCAL3-4 -> FC3", "no kernel for LOCAL (local1)"),
+        ("INPUT[8x8x1] -> CONV3-4 -> LRELU(-0.1) -> FC3", "no kernel for LRELU (lrelu1)"),
         ("INPUT[8x8x2] -> POOL8 -> FC3", "max pooling over more than 49 positions (pool1)"),
         ("INPUT[8x8x2] -> STOPOOL8 -> FC3", "stochastic pooling over more than 49 positions (stopool1)"),
         ("INPUT[8x8x2] -> ADD[FLATTEN | FLATTEN] -> FC3", "no kernel for ADD behind FLATTEN (add1)"),
