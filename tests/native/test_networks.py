@@ -177,9 +177,15 @@ def test_any_network_that_is_covered_agrees(network, count, seed):
     assert_agrees(network, count, seed=seed)
 
 
+MIXED = (
+    "INPUT[8x8x2] -> LOCAL3-5 -> PRELU -> DROPOUT(0.2) -> DECONV2-6(S=2, P=0) -> GROUPNORM(G=2) -> LRN(alpha=0.1)"
+    " -> AUX[SPP(2, 1) -> FC4] -> STOPOOL2 -> GELU -> LCN3 -> FC4"
+)
+
+
+@pytest.mark.parametrize("network", [zoo("lenet5-relu"), Network.parse(MIXED)], ids=["lenet", "mixed"])
 @pytest.mark.parametrize("threads", [2, 3, 5])
-def test_the_number_of_threads_changes_no_bit(threads):
-    network = zoo("lenet5-relu")
+def test_the_number_of_threads_changes_no_bit(network, threads):
     x, labels = batch_for(network, 70, 1)
 
     def trained(count):
