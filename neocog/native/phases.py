@@ -6,7 +6,6 @@ r, r + S, r + 2S, ... of the input are read by the same taps, at neighbouring po
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from .layout import Margins, extent
@@ -46,9 +45,7 @@ def _along_axis(
 
 def reach(stage: Weighted) -> Margins:
     """The zeros that the gather of the input's gradient reads around g."""
-    if math.prod(extent(stage.sums)) == 1 and stage.frame.kernel == extent(stage.inputs):
-        return Margins()
-    return reach_of_phases(stage)
+    return Margins() if stage.sees_all else reach_of_phases(stage)
 
 
 def reach_of_phases(stage: Weighted) -> Margins:

@@ -91,6 +91,12 @@ class Weighted:
         return (self.source,)
 
     @property
+    def sees_all(self) -> bool:
+        """Whether its one window is the whole volume it reads, as that of FC is."""
+        frame, single = self.frame, self.groups == 1 and self.sums.positions == 1
+        return single and frame.kernel == extent(self.inputs) and frame.padding == (0, 0)
+
+    @property
     def bias(self) -> bool:
         """Whether the layer has a bias."""
         return bool(getattr(self.node.layer, "bias", False))

@@ -169,7 +169,7 @@ class WeightedPart(Part):
     def _inputs(self) -> None:
         """The gradient for what was read, into the sink of the stage that made it."""
         stage = self.weighted
-        if math.prod(extent(stage.sums)) == 1 and stage.frame.kernel == extent(stage.inputs) and stage.groups == 1:
+        if stage.sees_all:
             self._inputs_of_whole_volume()
             return
         for group, region in enumerate(self.weights):

@@ -74,6 +74,8 @@ def far(found, expected):
         "INPUT[8x8x4] -> CONV3-8(G=2) -> RELU -> CONV3-8(G=4, D=2) -> POOL2 -> FC4",
         "INPUT[9x7x2] -> CONV1x3-4(S=1x2, P=0x1, FLIP=yes) -> RELU -> CONV3x1-20(D=2x1) -> FLATTEN -> FC4",
         "fit=floor INPUT[7x7x2] -> CONV2-6(S=3, P=1) -> RELU -> CONV1-9(S=2) -> FC3",  # no window reads some inputs
+        "fit=floor INPUT[3x1] -> CONV1-3(S=2, P=0) -> CONV2-3(S=2, P=1, D=2) -> FC2",  # a window as large, not in place
+        "INPUT[4x3x2] -> CONV1-4 -> CONV4x3-6(G=2, P=0) -> FC3",
         "INPUT[40x3] -> CONV5-8 -> RELU -> POOL2 -> CONV3-16 -> RELU -> FC4",
         "INPUT[6x6x2] -> CONV3-40 -> RELU -> CONV3-33 -> RELU -> FC5",
         "INPUT[8x8x1] -> ID -> CONV8-12(P=0) -> RELU -> CONV1-6 -> FC3",
