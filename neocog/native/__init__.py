@@ -3,5 +3,5 @@
 `stages` finds what runs in one pass; `program` gives each stage memory and kernels (`gather`, `weight_gradient`,
 `passes`, with `endings` for what follows in the same kernel), sized by `tiles`; `steps` and `runtime` put them together
 for threads. Kinds of stages have their kernels and their `Part` in a file each, which `parts` lists; those that are one
-layer by itself begin with `single`. `engine` holds the compiled network, and `trainer` is what the training loop sees.
+layer by itself begin with `lone`. `engine` holds the compiled network, and `trainer` is what the training loop sees.
 """

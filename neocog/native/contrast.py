@@ -16,7 +16,7 @@ from .endings import Sink
 from .kernel import F32, Access, Function, Index, Type, Value, constant, largest, load, root, select, splat
 from .layout import Margins, Volume
 from .program import Program
-from .single import SinglePart
+from .lone import LonePart
 from .stages import Stage
 
 MAPS = ("a", "b", "e", "share", "s")
@@ -150,7 +150,7 @@ def contrast_back(name: str, known: Contrast, d: Volume, sink: Sink) -> Function
     return f
 
 
-class ContrastPart(SinglePart):
+class ContrastPart(LonePart):
     """Local contrast normalization in a program."""
 
     def __init__(self, program: Program, stage: Stage, margins: Margins, readers: int) -> None:

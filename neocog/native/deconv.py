@@ -18,7 +18,7 @@ from .kernel import F32, Access, Function, Index, Value, load, splat
 from .layout import Margins, Volume, extent
 from .phases import Phase, phases_of
 from .program import Program
-from .single import SinglePart
+from .lone import LonePart
 from .stages import Stage, transpose_of
 from .weight_gradient import LanesHoldChannels, WeightGradient, lanes_hold_images
 
@@ -57,7 +57,7 @@ def _ending(sink: Sink, stride: tuple[int, int], first: tuple[int, int]) -> Epil
     return ending
 
 
-class DeconvPart(SinglePart):
+class DeconvPart(LonePart):
     """A transposed convolution in a program."""
 
     def __init__(self, program: Program, stage: Stage, margins: Margins, readers: int) -> None:

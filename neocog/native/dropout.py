@@ -9,7 +9,7 @@ from ..layers.dropout import Dropout
 from .endings import Plain, Sink
 from .kernel import I32, Access, Function, Index, Type, Value, constant, convert, load, number, select, splat
 from .layout import Volume, rows_of
-from .single import SinglePart
+from .lone import LonePart
 
 
 def mixed(f: Function, x: Value) -> Value:
@@ -67,7 +67,7 @@ def copied(name: str, lanes: int, x: Volume, y: Volume) -> Function:
     return f
 
 
-class DropoutPart(SinglePart):
+class DropoutPart(LonePart):
     """Dropout in a program."""
 
     @property

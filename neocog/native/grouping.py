@@ -14,7 +14,7 @@ from .endings import Sink
 from .kernel import F32, Access, Function, Index, Type, Value, constant, load, root, splat
 from .layout import COLUMNS, Margins, Volume, rows_of
 from .program import Program
-from .single import SinglePart
+from .lone import LonePart
 from .stages import Stage
 
 
@@ -121,7 +121,7 @@ def _sums(f: Function, groups: Groups, d: Volume, c: Index, mean: Value) -> tupl
     return sum_.value, product.value
 
 
-class GroupNormPart(SinglePart):
+class GroupNormPart(LonePart):
     """Group normalization in a program."""
 
     def __init__(self, program: Program, stage: Stage, margins: Margins, readers: int) -> None:

@@ -17,7 +17,7 @@ from .kernel import F32, Access, Function, Index, Type, constant, fma, load, spl
 from .layout import Margins, Volume, along
 from .pooling import Piece, pieces
 from .program import Program
-from .single import SinglePart
+from .lone import LonePart
 from .stages import Frame, Stage
 
 TILE = 8
@@ -127,7 +127,7 @@ def local_inputs(name: str, known: Local, d: Volume) -> Function:
     return f
 
 
-class LocalPart(SinglePart):
+class LocalPart(LonePart):
     """A locally connected layer in a program."""
 
     def __init__(self, program: Program, stage: Stage, margins: Margins, readers: int) -> None:

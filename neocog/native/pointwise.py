@@ -11,7 +11,7 @@ from .endings import Sink
 from .kernel import F32, Function, Index, Type, Value, constant, fma, largest, load, select, splat
 from .layout import Margins, Volume, rows_of
 from .program import Program
-from .single import SinglePart
+from .lone import LonePart
 from .stages import Stage
 
 
@@ -75,7 +75,7 @@ def curve_back(name: str, lanes: int, of: Curve, x: Volume, d: Volume, sink: Sin
     return f
 
 
-class CurvePart(SinglePart):
+class CurvePart(LonePart):
     """A function of each value in a program."""
 
     def forwards(self) -> None:
@@ -121,7 +121,7 @@ def prelu_back(name: str, lanes: int, x: Volume, d: Volume, sink: Sink) -> Funct
     return f
 
 
-class PReLUPart(SinglePart):
+class PReLUPart(LonePart):
     """A rectifier with trained slopes in a program."""
 
     def __init__(self, program: Program, stage: Stage, margins: Margins, readers: int) -> None:
@@ -172,7 +172,7 @@ def softmax_back(name: str, lanes: int, y: Volume, d: Volume, sink: Sink) -> Fun
     return f
 
 
-class SoftmaxPart(SinglePart):
+class SoftmaxPart(LonePart):
     """Softmax over channels in a program."""
 
     def forwards(self) -> None:

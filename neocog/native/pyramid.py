@@ -11,7 +11,7 @@ from ..layers.spp import SpatialPyramid
 from .kernel import Function, Index, Type, constant, load, number, select, splat
 from .layout import Margins, Volume
 from .program import Program
-from .single import SinglePart
+from .lone import LonePart
 from .stages import Stage
 
 
@@ -84,7 +84,7 @@ def spread_to_bins(name: str, lanes: int, pyramid: Pyramid, d: Volume, dx: Volum
     return f
 
 
-class PyramidPart(SinglePart):
+class PyramidPart(LonePart):
     """Spatial pyramid pooling in a program."""
 
     def __init__(self, program: Program, stage: Stage, margins: Margins, readers: int) -> None:

@@ -14,7 +14,7 @@ from .endings import Sink
 from .kernel import Function, Type, Value, constant, fma, load
 from .layout import Margins, Volume
 from .program import Program
-from .single import SinglePart
+from .lone import LonePart
 from .stages import Stage
 
 
@@ -64,7 +64,7 @@ def respond_back(name: str, lanes: int, layer: LocalResponseNorm, volumes: tuple
     return f
 
 
-class ResponsePart(SinglePart):
+class ResponsePart(LonePart):
     """Local response normalization in a program."""
 
     def __init__(self, program: Program, stage: Stage, margins: Margins, readers: int) -> None:

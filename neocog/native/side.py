@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from ..layers.auxiliary import Auxiliary
-from .single import SinglePart
+from .lone import LonePart
 
 
-class SidePart(SinglePart):
+class SidePart(LonePart):
     """The end of a side branch in a program."""
 
     def forwards(self) -> None:

@@ -13,7 +13,7 @@ from . import passes
 from .kernel import Function, Index, Type, Value, constant, load
 from .layout import Margins, Volume
 from .program import Program
-from .single import SinglePart
+from .lone import LonePart
 from .stages import Stage
 
 
@@ -86,7 +86,7 @@ def gathered(name: str, lanes: int, stretch: Stretch) -> Function:
     return f
 
 
-class UpsamplePart(SinglePart):
+class UpsamplePart(LonePart):
     """Upsampling in a program: rows first, into a volume between, then columns."""
 
     def __init__(self, program: Program, stage: Stage, margins: Margins, readers: int) -> None:

@@ -11,7 +11,7 @@ from .program import Call, Part, Program, Region
 from .stages import Single, Stage
 
 
-class SinglePart(Part):
+class LonePart(Part):
     """A layer with its source and its parameters."""
 
     def __init__(self, program: Program, stage: Stage, margins: Margins, readers: int) -> None:
