@@ -80,20 +80,20 @@ class Deconv(Layer):
         """Padding left out means that of a convolution which keeps the size, where there is one."""
         return padding_left_out(self.kernel_size, self.dilation) if name == "padding" else declared
 
-    def _kernel(self, rank: int) -> Window:
+    def kernel(self, rank: int) -> Window:
         """The kernel at this rank, as it lies on the output."""
         return window_at(rank, self, self.kernel_size, self.stride, self.padding, self.dilation)
 
     def window(self, *inputs: Shape) -> Window:
         """The turned kernel, over an input spread out S times."""
-        kernel = self._kernel(inputs[0].rank)
+        kernel = self.kernel(inputs[0].rank)
         around = tuple(e - 1 - p for e, p in zip(kernel.extent, kernel.padding, strict=True))
         return Window(kernel.kernel, (1,) * len(around), around, kernel.dilation, upsampling=kernel.stride)
 
     def output_shape(self, *inputs: Shape) -> Shape:
         """(H-1)S - 2P + D(F-1) + 1 on each axis, K channels."""
         (x,) = inputs
-        window = self._kernel(x.rank)
+        window = self.kernel(x.rank)
         axes = list(zip(x.spatial, window.stride, window.padding, window.extent, strict=True))
         spatial = tuple((n - 1) * s - 2 * p + e for n, s, p, e in axes)
         if min(spatial) < 1:
@@ -110,7 +110,7 @@ class Deconv(Layer):
         """F*F*K weights meet each input value; what falls on the part that is cut off is counted."""
         (x,) = inputs
         outputs = self.output_shape(x)
-        weights = x.channels * self.out_channels * math.prod(self._kernel(x.rank).kernel)
+        weights = x.channels * self.out_channels * math.prod(self.kernel(x.rank).kernel)
         return Cost(
             parameters=weights + (self.out_channels if self.bias else 0),
             connections=weights * x.positions + (outputs.elements if self.bias else 0),
@@ -121,12 +121,12 @@ class Deconv(Layer):
     def unrolled(self, *inputs: Shape) -> int:
         """F*F*K rows and one column for each input position, before they are added up."""
         (x,) = inputs
-        return math.prod(self._kernel(x.rank).kernel) * self.out_channels * x.positions
+        return math.prod(self.kernel(x.rank).kernel) * self.out_channels * x.positions
 
     def parameters(self, *inputs: Shape) -> dict[str, Parameter]:
         """`weight` (C, K, *F) and `bias` (K,). About 1/S of the kernel meets any one output along an axis."""
         (x,) = inputs
-        window = self._kernel(x.rank)
+        window = self.kernel(x.rank)
         taps = math.prod(window.kernel)
         fan = (max(1, taps * x.channels // math.prod(window.stride)), taps * self.out_channels)
         found = {"weight": Parameter((x.channels, self.out_channels, *window.kernel), fan=fan)}
@@ -138,7 +138,7 @@ class Deconv(Layer):
         """x (N, C, *size) -> y (N, K, *size'): the turned kernel slides over x with gaps of S - 1 zeros."""
         (x,) = xs
         rank = x.ndim - 2
-        kernel = self._kernel(rank)
+        kernel = self.kernel(rank)
         spread = np.zeros((*x.shape[:2], *((n - 1) * s + 1 for n, s in zip(x.shape[2:], kernel.stride, strict=True))))
         spread[_every(kernel.stride)] = x
         around = tuple(e - 1 for e in kernel.extent)
@@ -184,7 +184,7 @@ class Deconv(Layer):
         from torch import nn
 
         (x,) = inputs
-        w = self._kernel(x.rank)
+        w = self.kernel(x.rank)
         transposed = nn.ConvTranspose1d if x.rank == 1 else nn.ConvTranspose2d
         return transposed(
             x.channels,

@@ -80,8 +80,7 @@ def step_calls(program: Program, optimizer: str) -> StepCalls:
     return StepCalls(
         pack=program.packs,
         segments=[
-            Segment(calls, [maker.meeting(meeting) for meeting in meetings])
-            for calls, meetings in segments([*program.forward, *program.backward])
+            Segment(calls, [maker.meeting(meeting) for meeting in meetings]) for calls, meetings in segments(program)
         ],
         clear=maker.clear(),
         sums=[maker.sum(region, region.sums) for region in program.regions if region.sums is not None],

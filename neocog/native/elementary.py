@@ -1,6 +1,7 @@
 """exp, log and the activation functions as expressions of the kernel language: the same on every processor.
 
 Polynomials are those of Cephes (Moshier, 1992) for single precision; errors are of about one unit in the last place.
+The error function's are those of Eigen.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import NamedTuple
 from ..layer import Layer
 from ..layers.lrelu import LeakyReLU
 from ..layers.scaledtanh import AMPLITUDE, SLOPE
-from .kernel import Function, Type, Value, bits, constant, convert, floor, fma, largest, select, smallest
+from .kernel import Function, Type, Value, bits, constant, convert, floor, fma, largest, root, select, smallest
 
 LN2_HIGH, LN2_LOW = 0.693359375, -2.12194440e-4
 _EXP = (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1)
@@ -21,6 +22,14 @@ _LOG = (
     *(-1.6668057665e-1, 2.0000714765e-1, -2.4999993993e-1, 3.3333331174e-1),
 )
 _TANH = (-5.70498872745e-3, 2.06390887954e-2, -5.37397155531e-2, 1.33314422036e-1, -3.33332819422e-1)
+_ERF_OVER = (
+    *(-2.72614225801306e-10, 2.77068142495902e-08, -2.10102402082508e-06, -5.69250639462346e-05),
+    *(-7.34990630326855e-04, -2.95459980854025e-03, -1.60960333262415e-02),
+)
+_ERF_UNDER = (
+    *(-1.45660718464996e-05, -2.13374055278905e-04, -1.68282697438203e-03),
+    *(-7.37332916720468e-03, -1.42647390514189e-02),
+)
 BITS_OF_FRACTION = 1 << 23
 
 
@@ -78,6 +87,20 @@ def log1p(f: Function, x: Value) -> Value:
     return select(kept > _like(x, 0.0), log(f, sum_) * (x / kept), x)
 
 
+def power(f: Function, x: Value, exponent: float) -> Value:
+    """x^exponent of normal numbers above 0. Quarters from -1 to 0 are made of square roots."""
+    quarters = -4 * exponent
+    if quarters not in range(5):
+        return exp(f, log(f, x) * _like(x, exponent))
+    made = _like(x, 1.0)
+    if quarters == 4:
+        made = x
+    elif quarters:
+        half = f.let(root(x))
+        made = {1: root(half), 2: half, 3: half * root(half)}[int(quarters)]
+    return _like(x, 1.0) / made
+
+
 def absolute(x: Value) -> Value:
     """x without its sign."""
     return largest(x, _like(x, 0.0) - x)
@@ -97,6 +120,13 @@ def tanh(f: Function, x: Value) -> Value:
 def sigmoid(f: Function, x: Value) -> Value:
     """1 / (1 + e^-x)."""
     return _like(x, 1.0) / (_like(x, 1.0) + exp(f, _like(x, 0.0) - x))
+
+
+def erf(f: Function, x: Value) -> Value:
+    """The error function, an odd rational function up to 4, where it is 1 in single precision."""
+    x = f.let(largest(_like(x, -4.0), smallest(x, _like(x, 4.0))))
+    square = f.let(x * x)
+    return x * _polynomial(square, _ERF_OVER) / _polynomial(square, _ERF_UNDER)
 
 
 class ActivationCode(NamedTuple):

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..chance import words
 from ..layer import Layer, Shape
 from ..layers import Conv
 from ..network import Network
@@ -65,6 +66,8 @@ class NativeNetwork:
         self._keep("packed", max(1, p.packed))
         self._keep("coefficients", max(1, p.coefficients))
         self._keep("there", p.parameters if any(region.masked for region in p.regions) else 1)
+        self.words = self._keep("words", max(1, 2 * len(p.drawing))).view(np.uint32)
+        self._point("numbers", np.zeros(1, np.int32))
         self.arenas = 0
         for name, size in (("scratch", self.sizes.scratch), ("halved", self.sizes.halved)):
             self._keep(name, max(1, self.threads * size // 4))
@@ -89,9 +92,16 @@ class NativeNetwork:
     # -- running -----------------------------------------------------------------------------------------------
 
     def train(
-        self, x: Floats, labels: NDArray[np.int64], lr: float, momentum: float, decay: float
+        self,
+        x: Floats,
+        labels: NDArray[np.int64],
+        lr: float,
+        momentum: float,
+        decay: float,
+        seed: int = 0,
+        step: int = 0,
     ) -> tuple[float, int]:
-        """One update of the weights: mean loss and how many were right."""
+        """One update of the weights: mean loss and how many were right. Layers that draw do so by seed and step."""
         blocks = -(-len(x) // self.lanes)
         self._room(blocks if self.program.couples else self.threads)
         self._images(x, blocks)
@@ -99,6 +109,7 @@ class NativeNetwork:
         padded[:] = -1
         padded[: len(labels)] = labels
         self._point("labels", padded)
+        self._chance(seed, step, blocks)
         groups = min(blocks, GROUPS)
         self._point("starts", np.arange(groups + 1, dtype=np.int64) * blocks // groups)
         self._set("groups", groups)
@@ -147,6 +158,13 @@ class NativeNetwork:
             padded[: len(x)] = images
             images = padded
         self._point("images", images)
+
+    def _chance(self, seed: int, step: int, blocks: int) -> None:
+        if drawing := len(self.program.drawing):
+            self.words[:] = np.concatenate([words(seed, step, k) for k in range(drawing)])
+            numbers = aligned(blocks * self.lanes).view(np.int32)
+            numbers[:] = np.arange(len(numbers))
+            self._point("numbers", numbers)
 
     def _run(self, job: int) -> None:
         if not self._workers and self.threads > 1:

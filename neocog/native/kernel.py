@@ -90,6 +90,14 @@ class Value:
     def __truediv__(self, other: Value) -> Value:
         return Value(self.type, "div", (self, other))
 
+    def __xor__(self, other: Value) -> Value:
+        """Bit by bit whether they differ; of whole numbers."""
+        return Value(self.type, "xor", (self, other))
+
+    def __rshift__(self, places: int) -> Value:
+        """The bits moved down, zeros from above; of whole numbers."""
+        return Value(self.type, "lshr", (self, constant(self.type, places)))
+
     def __gt__(self, other: Value) -> Value:
         return Value(self.type.of("i1"), "gt", (self, other))
 
@@ -243,6 +251,11 @@ def load_from(type_: Type, buffer: str, at: Index) -> Value:
 def constant(type_: Type, number: float) -> Value:
     """The same number in every lane."""
     return Value(type_, "constant", (), number)
+
+
+def number(index: Index) -> Value:
+    """The lowest 32 bits of an index as a value."""
+    return Value(I32, "number", (), index)
 
 
 def splat(value: Value, lanes: int) -> Value:

@@ -14,6 +14,7 @@ from .kernel import Access, Bound, Call, Function, Index, Let, Loop, Statement, 
 KINDS = {"f32": "float", "i32": "i32", "i8": "i8", "i1": "i1"}
 BYTES = {"f32": 4, "i32": 4, "i8": 1}
 ARITHMETIC = {"add": "add", "sub": "sub", "mul": "mul", "div": "div"}
+BITWISE = ("and", "xor", "lshr")
 COMPARISONS = {"gt": ("ogt", "sgt"), "eq": ("oeq", "eq")}
 
 
@@ -168,6 +169,9 @@ class _Printer:
                 assert isinstance(value.detail, Access)  # noqa: S101
                 place, align = self._address(value.detail, value.type)
                 return self._line(f"load {written(value.type)}, ptr {place}, align {align}")
+            case "number":
+                assert isinstance(value.detail, Index)  # noqa: S101
+                return self._line(f"trunc i64 {self._index(value.detail)} to i32")
         args = [self._value(arg) for arg in value.args]
         return self._line(self._operation(value, args))
 
@@ -185,8 +189,8 @@ class _Printer:
             return f"select {_mask(type_)} {test}, {written(type_)} {args[0]}, {written(type_)} {args[1]}"
         if op == "select":
             return f"select {_mask(type_)} {args[0]}, {written(type_)} {args[1]}, {written(type_)} {args[2]}"
-        if op == "and":
-            return f"and {written(type_)} {args[0]}, {args[1]}"
+        if op in BITWISE:
+            return f"{op} {written(type_)} {args[0]}, {args[1]}"
         if op == "fma":
             return self._intrinsic("fma", type_, args)
         if op == "splat":

@@ -19,6 +19,9 @@ from .jit import Machine
 from .kernel import F32, Function, Index, Type, Value, both, constant, convert, largest, load, select, splat
 from .layout import Volume
 
+Side = float | None
+"""The weight of a side output's loss; None for the network's own scores."""
+
 
 class _Best(NamedTuple):
     """Of each image: the largest score, its class, and the score of the right class."""
@@ -43,14 +46,16 @@ class _Block:
     `falling` scores are penalties: their signs are turned as they are read, so that the largest is the best again.
     """
 
-    def __init__(self, name: str, machine: Machine, y: Volume, sink: Sink, falling: bool = False) -> None:
+    def __init__(self, name: str, machine: Machine, y: Volume, sink: Sink, side: Side, falling: bool = False) -> None:
         self.f = Function(name, ("y", "labels", "scale", "result", *(b for b in sink.buffers if b != "y")))
-        self.y, self.sink, self.falling = y, sink, falling
+        self.y, self.sink, self.side, self.falling = y, sink, side, falling
         self.vector, self.whole = Type("f32", machine.lanes), Type("i32", machine.lanes)
         self.zero, self.one = constant(self.vector, 0.0), constant(self.vector, 1.0)
         self.label = self.f.let(load(self.whole, "labels", Index()))
         self.there = self.f.let(self.label > constant(self.whole, -1))
         scale = splat(load(F32, "scale", Index()), machine.lanes)
+        if side:
+            scale = scale * constant(self.vector, side)
         self.share = self.f.let(select(self.there, scale, self.zero))
 
     def score(self, c: Index) -> Value:
@@ -79,9 +84,11 @@ class _Block:
         return _Best(best.value, place.value, right.value)
 
     def add(self, loss: Value, place: Value) -> None:
-        """Losses, and the classes that are thought right, into the results."""
+        """Losses, and the classes that are thought right, into the results; of a side output only losses, by weight."""
+        if self.side:
+            loss = loss * constant(self.vector, self.side)
         hit = both(self.there, place.equals(self.label))
-        for k, (mask, value) in enumerate(((self.there, loss), (hit, self.one))):
+        for k, (mask, value) in enumerate(((self.there, loss), (hit, self.one))[: 1 if self.side else 2]):
             self.f.store("result", Index(k), load(self.vector, "result", Index(k)) + select(mask, value, self.zero))
 
     def put(self, c: Index, slope: Value) -> None:
@@ -89,14 +96,14 @@ class _Block:
         self.sink.put(self.f, c, {(Index(), Index()): self.zero - slope if self.falling else slope})
 
 
-def cross_entropy(name: str, machine: Machine, y: Volume, sink: Sink) -> Function:
+def cross_entropy(name: str, machine: Machine, y: Volume, sink: Sink, side: Side = None) -> Function:
     """Softmax cross-entropy."""
-    return _softmax(_Block(name, machine, y, sink), None)
+    return _softmax(_Block(name, machine, y, sink, side), None)
 
 
-def maximum_a_posteriori(name: str, machine: Machine, y: Volume, sink: Sink) -> Function:
+def maximum_a_posteriori(name: str, machine: Machine, y: Volume, sink: Sink, side: Side = None) -> Function:
     """The loss `map` of penalties: cross-entropy of -y, with one class of rubbish more, whose penalty is j."""
-    return _softmax(_Block(name, machine, y, sink, falling=True), -Map.j)
+    return _softmax(_Block(name, machine, y, sink, side, falling=True), -Map.j)
 
 
 def _softmax(block: _Block, rubbish: float | None) -> Function:
@@ -116,12 +123,12 @@ def _softmax(block: _Block, rubbish: float | None) -> Function:
     return f
 
 
-def sigmoid(name: str, machine: Machine, y: Volume, sink: Sink) -> Function:
+def sigmoid(name: str, machine: Machine, y: Volume, sink: Sink, side: Side = None) -> Function:
     """Sigmoid cross-entropy: log(1 + e^z) of each output, with z = -y for the right one and z = y for the others.
 
     So nothing is lost to rounding, however sure the outputs are. A single output is that of class 1, as against 0.
     """
-    block = _Block(name, machine, y, sink)
+    block = _Block(name, machine, y, sink, side)
     f, single = block.f, y.channels == 1
     place = block.best().place
     if single:
@@ -139,9 +146,9 @@ def sigmoid(name: str, machine: Machine, y: Volume, sink: Sink) -> Function:
     return f
 
 
-def squared(name: str, machine: Machine, y: Volume, sink: Sink) -> Function:
+def squared(name: str, machine: Machine, y: Volume, sink: Sink, side: Side = None) -> Function:
     """Half the squared distance from the label's one-hot code; the label itself where there is one output."""
-    block = _Block(name, machine, y, sink)
+    block = _Block(name, machine, y, sink, side)
     f, place, loss = block.f, block.best().place, block.f.variable(block.zero)
     with block.classes() as k:
         target = convert(block.label, "f32") if y.channels == 1 else select(k.is_right, block.one, block.zero)
@@ -152,9 +159,9 @@ def squared(name: str, machine: Machine, y: Volume, sink: Sink) -> Function:
     return f
 
 
-def hinge(name: str, machine: Machine, y: Volume, sink: Sink) -> Function:
+def hinge(name: str, machine: Machine, y: Volume, sink: Sink, side: Side = None) -> Function:
     """By how much the right score's lead over each other one falls short of 1."""
-    block = _Block(name, machine, y, sink)
+    block = _Block(name, machine, y, sink, side)
     f, best = block.f, block.best()
     loss, broken = f.variable(block.zero), f.variable(block.zero)
 
@@ -172,9 +179,9 @@ def hinge(name: str, machine: Machine, y: Volume, sink: Sink) -> Function:
     return f
 
 
-def negative_log_likelihood(name: str, machine: Machine, y: Volume, sink: Sink) -> Function:
+def negative_log_likelihood(name: str, machine: Machine, y: Volume, sink: Sink, side: Side = None) -> Function:
     """Minus the logarithm of the right output, a probability; one that has rounded to nothing has no gradient."""
-    block = _Block(name, machine, y, sink)
+    block = _Block(name, machine, y, sink, side)
     f, best, smallest = block.f, block.best(), constant(block.vector, SMALLEST)
     held = f.let(largest(smallest, best.right))
     block.add(block.zero - log(f, held), best.place)
@@ -184,7 +191,7 @@ def negative_log_likelihood(name: str, machine: Machine, y: Volume, sink: Sink) 
     return f
 
 
-KERNELS: dict[str, Callable[[str, Machine, Volume, Sink], Function]] = {
+KERNELS: dict[str, Callable[[str, Machine, Volume, Sink, Side], Function]] = {
     "cross-entropy": cross_entropy,
     "sigmoid": sigmoid,
     "squared": squared,
@@ -192,4 +199,4 @@ KERNELS: dict[str, Callable[[str, Machine, Volume, Sink], Function]] = {
     "map": maximum_a_posteriori,
     "nll": negative_log_likelihood,
 }
-"""By the names of `neocog.losses.LOSSES`: from name, machine, scores and sink to the kernel."""
+"""By the names of `neocog.losses.LOSSES`: from name, machine, scores, sink and weight to the kernel."""

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from . import passes
 from .blending import BlendPart
+from .contrast import ContrastPart
+from .deconv import DeconvPart
+from .dropout import DropoutPart
+from .grouping import GroupNormPart
 from .kernel import Access, Index
 from .layout import Margins
+from .local import LocalPart
+from .pointwise import CurvePart, PReLUPart, SoftmaxPart
 from .pooling import PoolPart
 from .program import Call, Part, Program
+from .pyramid import PyramidPart
 from .radial import DistancePart
-from .stages import Blend, Distances, Input, Pool, Stage, Weighted
+from .response import ResponsePart
+from .side import SidePart
+from .stages import Blend, Input, Pool, Single, Stage, Weighted
+from .stochastic import StochasticPart
+from .upsampling import UpsamplePart
 from .weighted import WeightedPart
 
 
@@ -32,11 +43,35 @@ PARTS: dict[type, type[Part]] = {
     Input: InputPart,
     Weighted: WeightedPart,
     Blend: BlendPart,
-    Pool: PoolPart,
-    Distances: DistancePart,
 }
+
+SINGLES: dict[str, type[Part]] = {
+    "RBF": DistancePart,
+    "DROPOUT": DropoutPart,
+    "GELU": CurvePart,
+    "SILU": CurvePart,
+    "PRELU": PReLUPart,
+    "SOFTMAX": SoftmaxPart,
+    "LRN": ResponsePart,
+    "DECONV": DeconvPart,
+    "LOCAL": LocalPart,
+    "UPSAMPLE": UpsamplePart,
+    "SPP": PyramidPart,
+    "LCN": ContrastPart,
+    "GROUPNORM": GroupNormPart,
+    "AUX": SidePart,
+}
+"""Those of stages that are a layer by itself, by its word."""
+POOLINGS = {"STOPOOL": StochasticPart}
+"""Those of pooling that is not like the rest."""
 
 
 def part_of(program: Program, stage: Stage, margins: Margins, readers: int) -> Part:
     """The part for a stage."""
-    return PARTS[type(stage)](program, stage, margins, readers)
+    if isinstance(stage, Single):
+        kind = SINGLES[stage.node.layer.op]
+    elif isinstance(stage, Pool):
+        kind = POOLINGS.get(stage.node.layer.op, PoolPart)
+    else:
+        kind = PARTS[type(stage)]
+    return kind(program, stage, margins, readers)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from ..layer import Shape
 from .endings import Sink
 from .jit import Machine
@@ -53,12 +55,21 @@ def pack(
     per_output, per_input, per_tap = steps
     for first, count in along(f, outputs, tile):
         with f.loop(inputs) as c:
-            for k, tap in enumerate(taps):
+            for k, tap in _numbered(f, taps):
                 with f.loop(count) as o:
                     at = (first + o) * per_output + c * per_input + tap * per_tap
                     place = (first // tile) * (inputs * len(taps) * tile) + c * (len(taps) * tile) + k * tile + o
                     f.store("packed", place, load(F32, "w", at))
     return f
+
+
+def _numbered(f: Function, taps: tuple[int, ...]) -> Iterator[tuple[Index, Index]]:
+    """Taps with their numbers; a loop where they are neighbours, for there may be as many as an image has positions."""
+    if taps == tuple(range(len(taps))):
+        with f.loop(len(taps)) as k:
+            yield k, k
+    else:
+        yield from ((Index(k), Index(tap)) for k, tap in enumerate(taps))
 
 
 def clear(name: str, machine: Machine, vectors: int) -> Function:

@@ -6,7 +6,6 @@ r, r + S, r + 2S, ... of the input are read by the same taps, at neighbouring po
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from .layout import Margins, extent
@@ -46,10 +45,13 @@ def _along_axis(
 
 def reach(stage: Weighted) -> Margins:
     """The zeros that the gather of the input's gradient reads around g."""
+    return Margins() if stage.sees_all else reach_of_phases(stage)
+
+
+def reach_of_phases(stage: Weighted) -> Margins:
+    """The same where no other kernel takes the place of those of the phases."""
     height, width = extent(stage.sums)
     margins = Margins()
-    if math.prod((height, width)) == 1 and stage.frame.kernel == extent(stage.inputs):
-        return margins
     for phase in phases_of(stage):
         low = [max(0, *(-offset for offset, _ in taps), 0) for taps in (phase.rows, phase.columns)]
         high = [

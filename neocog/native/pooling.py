@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 from ..layers.avgpool import AvgPool
 from .endings import Nowhere, Sink
-from .kernel import F32, Access, Function, Index, Type, Value, constant, convert, load, root, select, splat
+from .kernel import F32, Access, Function, Index, Type, Value, constant, convert, fma, load, root, select, splat
 from .layout import Margins, Volume, extent
 from .program import Call, Part, Program, Region
-from .stages import LARGEST_WINDOW, Pool, Stage
+from .stages import LARGEST_WINDOW, LIMITED, Pool, Stage
 
 UNROLLED = 16
 """Positions of a window that are written out one by one; more are a loop."""
@@ -114,13 +114,16 @@ class Pooling(ABC):
     def __init__(self, windows: Windows, lanes: int) -> None:
         self.windows, self.lanes, self.vector = windows, lanes, Type("f32", lanes)
 
+    def begin(self, f: Function) -> None:  # noqa: B027  # most have nothing to do
+        """What is done once before all outputs."""
+
     @abstractmethod
     def forward(self, f: Function, place: Place) -> Value:
         """The output."""
 
-    @abstractmethod
     def share(self, f: Function, place: Place, dy: Value) -> Callable[[Index, Index], Value]:
         """What each position of the window gets of the gradient."""
+        raise NotImplementedError  # training never asks those of prediction
 
     def total(self, f: Function, place: Place, of: Callable[[Value], Value]) -> Value:
         """The sum over a window of what is made of each value."""
@@ -134,7 +137,7 @@ class Pooling(ABC):
 class Largest(Pooling):
     """The first of the largest values; its number in the window is kept in `which`."""
 
-    buffers = ("which",)
+    buffers: tuple[str, ...] = ("which",)
     unrolled = LARGEST_WINDOW
 
     def forward(self, f: Function, place: Place) -> Value:
@@ -149,17 +152,18 @@ class Largest(Pooling):
             at = f.let(select(larger, number, at)) if larger else number
             best = f.let(select(larger, value, best)) if larger and best else value
         assert best is not None  # noqa: S101  # no window lies wholly on padding
-        f.store("which", self._number(place), convert(at, "i8"))
+        f.store("which", self.number(place), convert(at, "i8"))
         return best
 
-    def _number(self, place: Place) -> Index:
+    def number(self, place: Place) -> Index:
+        """Where an output lies among all."""
         y = self.windows.y
         return place.channel * y.positions + place.y * y.width + place.x
 
     def share(self, f: Function, place: Place, dy: Value) -> Callable[[Index, Index], Value]:
         """All of it to the largest."""
         whole, width = Type("i32", self.lanes), self.windows.pool.frame.kernel[1]
-        at = f.let(convert(load(Type("i8", self.lanes), "which", self._number(place)), "i32"))
+        at = f.let(convert(load(Type("i8", self.lanes), "which", self.number(place)), "i32"))
 
         def of(row: Index, column: Index) -> Value:
             number = constant(whole, row.constant * width + column.constant)
@@ -233,18 +237,42 @@ class Trained(Pooling):
         return lambda row, column: each
 
 
+class Filtered(Pooling):
+    """The sum by fixed weights, whose rows stand side by side in `kernel`, `row` numbers apart."""
+
+    buffers = ("kernel",)
+
+    def _weight(self, row: Index, column: Index) -> Value:
+        padded = self.windows.pool.frame.kernel[0] + -self.windows.pool.frame.kernel[0] % self.lanes
+        return splat(load(F32, "kernel", column * padded + row), self.lanes)
+
+    def forward(self, f: Function, place: Place) -> Value:
+        """Every position by its weight."""
+        sum_ = f.variable(constant(self.vector, 0.0))
+        for row, column in self.windows.each(f, place, self.unrolled):
+            value = load(self.vector, "x", self.windows.read(place, row, column))
+            f.set(sum_, fma(value, self._weight(row, column), sum_.value))
+        return sum_.value
+
+    def share(self, f: Function, place: Place, dy: Value) -> Callable[[Index, Index], Value]:
+        """The same weights."""
+        return lambda row, column: dy * self._weight(row, column)
+
+
 POOLINGS: dict[str, type[Pooling]] = {
     "POOL": Largest,
     "AVGPOOL": Mean,
     "GAP": Mean,
     "L2POOL": Norm,
     "SUBSAMPLE": Trained,
+    "FILTER": Filtered,
 }
 
 
 def pool_forward(name: str, pooling: Pooling) -> Function:
     """Buffers `x`, `y` and the pooling's own."""
     f = Function(name, ("x", "y", *pooling.buffers))
+    pooling.begin(f)
     for place in pooling.windows(f):
         f.store("y", pooling.windows.y.at(place.channel, place.y, place.x), pooling.forward(f, place))
     return f
@@ -272,13 +300,15 @@ def pool_backward(name: str, pooling: Pooling, d: Volume, sink: Sink | Volume) -
 class PoolPart(Part):
     """Pooling in a program."""
 
+    kinds = POOLINGS
+
     def __init__(self, program: Program, stage: Stage, margins: Margins, readers: int) -> None:
         super().__init__(program, stage, margins, readers)
         assert isinstance(stage, Pool)  # noqa: S101
         self.pool, self.source = stage, program.parts[stage.source]
         op = stage.node.layer.op
-        self.pooling = POOLINGS[op](Windows(stage, self.source.y, self.y), self.lanes)
-        self.which = program.arena.take(-(-stage.output.elements // 4)) if op == "POOL" else 0
+        self.pooling = self.kinds[op](Windows(stage, self.source.y, self.y), self.lanes)
+        self.which = program.arena.take(-(-stage.output.elements // 4)) if op in LIMITED else 0
         self.owned: dict[str, Region] = {}
         if op == "SUBSAMPLE":
             self.owned = {
@@ -286,6 +316,9 @@ class PoolPart(Part):
                 for name in ("weight", "bias")
             }
             self.wants = True
+        if op == "FILTER":
+            rows, columns = stage.frame.kernel
+            self.owned = {"kernel": program.region(stage.node, "kernel", columns, rows, trainable=False, met=True)}
 
     @property
     def _places(self) -> dict[str, Access]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..network import Network, Node
 from . import passes
@@ -19,7 +19,8 @@ from .jit import Machine
 from .kernel import Access, Function, Index
 from .layout import Arena, Margins, Volume, extent
 from .losses import KERNELS
-from .stages import Stage, Weighted, stages_of
+from .phases import reach_of_phases
+from .stages import DRAWING, Single, Stage, Weighted, scored, stages_of, transpose_of
 
 GROUPS = 8
 """The most parts that a step's blocks are shared out in; the number of threads does not matter to the result."""
@@ -58,6 +59,8 @@ class Call:
     buffers: dict[str, Access]
     training: bool = False
     """Whether prediction leaves it out."""
+    predicting: bool = False
+    """Whether training leaves it out."""
 
 
 @dataclass(frozen=True)
@@ -151,11 +154,13 @@ class Program:
         self.prepared: list[Call] = []
         """What prediction does once before its blocks."""
         self.parameters = self.packed = self.sums = self.scratch = self.halved = self.coefficients = 0
+        self.drawing = [node for node in network.nodes if node.layer.op in DRAWING]
         self.parts: list[Part] = []
         self._make_parts(stages_of(network))
-        for part in self.parts:
-            part.forwards()
-        self._loss()
+        self.last = self.parts[scored(network)]
+        self.last.readers += 1  # the loss
+        self._forwards(scored(network))
+        self.learn_from(self.last)
         for part in reversed(self.parts):
             if part.wants:
                 part.backwards()
@@ -171,16 +176,27 @@ class Program:
 
         for k, stage in enumerate(stages):
             readers = [other for other in stages for source in other.sources if source == k]
-            self.parts.append(part_of(self, stage, _margins(readers), len(readers)))
+            self.parts.append(part_of(self, stage, _margins(self.network, readers), len(readers)))
 
-    def _loss(self) -> None:
-        last = self.parts[-1]
-        last.readers = 1
-        sink, sink_places = last.sink()
-        function = self.add("loss", lambda name: KERNELS[self.loss](name, self.machine, last.y, sink))
+    def _forwards(self, last: int) -> None:
+        """All parts' calls; prediction leaves out what the last one does not need: side branches."""
+        needed = {last}
+        for k in reversed(range(last + 1)):
+            needed.update(self.parts[k].stage.sources if k in needed else ())
+        for k, part in enumerate(self.parts):
+            before = len(self.forward)
+            part.forwards()
+            if k not in needed:
+                made = self.forward[before:]
+                self.forward[before:] = [replace(c, training=True) if isinstance(c, Call) else c for c in made]
+
+    def learn_from(self, part: Part, side: float | None = None) -> None:
+        """Add the loss of a part's scores; of a side output by its weight."""
+        sink, sink_places = part.sink()
+        function = self.add("loss", lambda name: KERNELS[self.loss](name, self.machine, part.y, sink, side))
         places = {name: Access(name, Index()) for name in ("labels", "scale", "result")}
-        self.backward.append(Call(function, places | sink_places | {"y": self.at(last.y)}))
-        last.done()
+        self.backward.append(Call(function, places | sink_places | {"y": self.at(part.y)}))
+        part.done()
 
     # -- what parts ask for ------------------------------------------------------------------------------------
 
@@ -223,6 +239,11 @@ class Program:
         self.coefficients += rows * padded
         return [Access("coefficients", Index(start + k * padded)) for k in range(rows)]
 
+    def chance(self, node: Node) -> dict[str, Access]:
+        """What a layer draws with: the words of layers that draw lie in their order, two for each."""
+        place = self.drawing.index(node)
+        return {"words": Access("words", Index(2 * place)), "numbers": Access("numbers", Index())}
+
     def add(self, kind: str, build: Callable[[str], Function]) -> Function:
         """The function, or an equal one that is there already: layers of equal sizes share their code."""
         made = build(kind)
@@ -262,10 +283,12 @@ class Program:
         return Access("halved", Index(volume.before * per_place))
 
 
-def _margins(readers: list[Stage]) -> Margins:
+def _margins(network: Network, readers: list[Stage]) -> Margins:
     """The zeros around a volume that its readers need: products read padding as if it were there."""
     margins = Margins()
     for reader in readers:
         if isinstance(reader, Weighted):
             margins = margins.with_(reader.frame.margins(extent(reader.inputs), extent(reader.sums)))
+        elif isinstance(reader, Single) and reader.node.layer.op == "DECONV":
+            margins = margins.with_(reach_of_phases(transpose_of(network, reader.node)))
     return margins

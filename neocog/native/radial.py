@@ -6,7 +6,7 @@ from .endings import Sink
 from .kernel import F32, Access, Function, Index, Type, Value, constant, load, splat
 from .layout import Margins, Volume
 from .program import Call, Part, Program
-from .stages import Distances, Stage
+from .stages import Single, Stage
 
 
 def distances(name: str, lanes: int, x: Volume, y: Volume, row: int) -> Function:
@@ -42,7 +42,7 @@ class DistancePart(Part):
 
     def __init__(self, program: Program, stage: Stage, margins: Margins, readers: int) -> None:
         super().__init__(program, stage, margins, readers)
-        assert isinstance(stage, Distances)  # noqa: S101
+        assert isinstance(stage, Single)  # noqa: S101
         self.source = program.parts[stage.source]
         self.codes = program.region(
             stage.node, "codes", stage.inputs.channels, stage.output.channels, trainable=False, met=True

@@ -18,7 +18,7 @@ SLOTS = ("generation", "job", "arrived", "turn", "threads", "groups", "blocks")
 """Whole numbers that threads share, 64 bits each, a cache line apart."""
 POINTERS = (
     *("arena", "weights", "velocity", "packed", "group", "scratch", "images", "labels", "settings", "scale", "scores"),
-    *("starts", "coefficients", "there", "squares", "halved"),
+    *("starts", "coefficients", "there", "squares", "halved", "words", "numbers"),
 )
 LINE = 8
 TRAIN, SCORE, QUIT = 1, 2, 0

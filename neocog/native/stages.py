@@ -13,16 +13,25 @@ from dataclasses import dataclass
 
 from ..layer import Shape, Window
 from ..layers import Conv
+from ..layers.deconv import Deconv
 from ..network import Network, Node
 from .elementary import ActivationCode, activation
 from .endings import Ending
 from .layout import Margins, extent
 
 PASSED_ON = ("INPUT", "FLATTEN", "ID")
-POOLING = ("POOL", "AVGPOOL", "L2POOL", "GAP", "SUBSAMPLE")
+POOLING = ("POOL", "AVGPOOL", "L2POOL", "GAP", "SUBSAMPLE", "FILTER", "STOPOOL")
+LIMITED = {"POOL": "max", "STOPOOL": "stochastic"}
+"""Pooling that keeps the number of a position, and what it is called."""
+SINGLE = (
+    *("RBF", "LOCAL", "DECONV", "UPSAMPLE", "SPP", "PRELU", "GELU", "SILU", "SOFTMAX"),
+    *("DROPOUT", "LRN", "LCN", "GROUPNORM", "AUX"),
+)
+DRAWING = ("DROPOUT", "STOPOOL")
+"""Layers that draw random numbers in training."""
 BLENDING = ("BN", "ADD", "CONCAT", "SHORTCUT")
 LARGEST_WINDOW = 49
-"""Positions in a window of max pooling, whose code is written out one by one."""
+"""Positions in a window of those, whose code is written out one by one."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +89,12 @@ class Weighted:
     def sources(self) -> tuple[int, ...]:
         """The one stage it reads."""
         return (self.source,)
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether its one window is the whole volume it reads, as that of FC is."""
+        frame, single = self.frame, self.groups == 1 and self.sums.positions == 1
+        return single and frame.kernel == extent(self.inputs) and frame.padding == (0, 0)
 
     @property
     def bias(self) -> bool:
@@ -143,8 +158,8 @@ class Pool:
 
 
 @dataclass(frozen=True)
-class Distances:
-    """Squared distances to fixed codes: RBF."""
+class Single:
+    """A layer that is a stage by itself; its word says which part runs it."""
 
     node: Node
     source: int
@@ -157,7 +172,7 @@ class Distances:
         return (self.source,)
 
 
-Stage = Input | Weighted | Blend | Pool | Distances
+Stage = Input | Weighted | Blend | Pool | Single
 
 
 def uncovered(network: Network) -> str:
@@ -172,12 +187,15 @@ def uncovered(network: Network) -> str:
 
 def _reason(network: Network, node: Node) -> str:
     layer = node.layer
-    if layer.op in ("CONV", "FC", "RBF", *PASSED_ON, *BLENDING) or activation(layer):
+    if layer.op == "AUX" and network.input_shapes(node)[0].positions != 1:
+        return "no loss for a side output that is a map"
+    if layer.op in ("CONV", "FC", *PASSED_ON, *BLENDING, *SINGLE) or activation(layer):
         return ""
     if layer.op in POOLING:
         window = Frame.of(_window(node, network.input_shapes(node)[0])).kernel
-        too_large = layer.op == "POOL" and window[0] * window[1] > LARGEST_WINDOW
-        return f"no kernel for max pooling over more than {LARGEST_WINDOW} positions" if too_large else ""
+        if layer.op in LIMITED and window[0] * window[1] > LARGEST_WINDOW:
+            return f"no kernel for {LIMITED[layer.op]} pooling over more than {LARGEST_WINDOW} positions"
+        return ""
     return f"no kernel for {layer.op}"
 
 
@@ -197,6 +215,11 @@ def _behind_flatten(network: Network, node: Node) -> str:
 def stages_of(network: Network) -> list[Stage]:
     """The stages of a network that is covered, in running order."""
     return _Reader(network).stages
+
+
+def scored(network: Network) -> int:
+    """The stage that gives the network's scores."""
+    return _Reader(network).source(len(network.nodes) - 1)
 
 
 class _Reader:
@@ -231,8 +254,8 @@ class _Reader:
             made: Stage = self._weighted(first, last)
         elif op in POOLING:
             made = self._pool(first)
-        elif op == "RBF":
-            made = self._distances(first)
+        elif op in SINGLE:
+            made = self._single(first)
         else:
             made = self._blend(first, last)
         self.stages.append(made)
@@ -242,9 +265,9 @@ class _Reader:
     def _shape(self, k: int) -> Shape:
         return self.network.shapes[k]
 
-    def _source(self, k: int) -> int:
+    def source(self, k: int) -> int:
         """The stage whose volume node k hands on."""
-        return self.stage_of[k] if k in self.stage_of else self._source(self.network.nodes[k].inputs[0])
+        return self.stage_of[k] if k in self.stage_of else self.source(self.network.nodes[k].inputs[0])
 
     def _last(self, first: int) -> int:
         """The last node that a stage takes in: of activation and tiling pooling what it can have, in either order."""
@@ -276,7 +299,7 @@ class _Reader:
     def _weighted(self, first: int, last: int) -> Weighted:
         """FC reads the volume as the source gives it, whether or not FLATTEN stands between."""
         node = self.network.nodes[first]
-        source = self._source(node.inputs[0])
+        source = self.source(node.inputs[0])
         inputs = self.stages[source].output
         members = [n.layer for n in self.network.nodes[first + 1 : last + 1]]
         function = next((found for layer in members if (found := activation(layer))), None)
@@ -288,12 +311,12 @@ class _Reader:
     def _pool(self, k: int) -> Pool:
         node = self.network.nodes[k]
         (inputs,) = self.network.input_shapes(node)
-        return Pool(node, self._source(node.inputs[0]), inputs, self._shape(k), Frame.of(_window(node, inputs)))
+        return Pool(node, self.source(node.inputs[0]), inputs, self._shape(k), Frame.of(_window(node, inputs)))
 
-    def _distances(self, k: int) -> Distances:
+    def _single(self, k: int) -> Single:
         node = self.network.nodes[k]
         (inputs,) = self.network.input_shapes(node)
-        return Distances(node, self._source(node.inputs[0]), inputs, self._shape(k))
+        return Single(node, self.source(node.inputs[0]), inputs, self._shape(k))
 
     def _blend(self, first: int, last: int) -> Blend:
         node = self.network.nodes[first]
@@ -308,7 +331,7 @@ class _Reader:
             if i in self.taken and node.layer.op == "ADD":
                 found.append(self._term(i))
             else:
-                found.append(Term(self._source(i), self._shape(i).channels, channel))
+                found.append(Term(self.source(i), self._shape(i).channels, channel))
             if node.layer.op == "CONCAT":
                 channel += self._shape(i).channels
         return found
@@ -316,7 +339,7 @@ class _Reader:
     def _term(self, k: int) -> Term:
         """What a normalization, a shortcut or an activation function reads."""
         node = self.network.nodes[k]
-        source = self._source(node.inputs[0])
+        source = self.source(node.inputs[0])
         channels = self.stages[source].output.channels
         if node.layer.op == "BN":
             return Term(source, channels, norm=node)
@@ -324,6 +347,14 @@ class _Reader:
             (inputs,) = self.network.input_shapes(node)
             return Term(source, channels, stride=Frame.of(_window(node, inputs)).stride)
         return Term(source, channels)
+
+
+def transpose_of(network: Network, node: Node) -> Weighted:
+    """The convolution that a DECONV is the transpose of: it reads what that gives."""
+    assert isinstance(node.layer, Deconv)  # noqa: S101
+    (given,), made = network.input_shapes(node), network.shapes[network.nodes.index(node)]
+    frame = Frame.of(node.layer.kernel(given.rank))
+    return Weighted(node, 0, made, given, given, frame, Ending(None))
 
 
 def _side_by_side(frame: Frame, size: tuple[int, int], outputs: tuple[int, int]) -> bool:

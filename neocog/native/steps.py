@@ -58,7 +58,7 @@ class Steps:
         body.barrier()
         shared, threads, groups = self._pointers(body), body.shared("threads"), body.shared("groups")
         first = shared | self._group(body, shared["group"])
-        for k, (calls, meetings) in enumerate(segments([*self.program.forward, *self.program.backward])):
+        for k, (calls, meetings) in enumerate(segments(self.program)):
             self._blocks(body, calls, shared, (threads, groups), begins=k == 0)
             body.barrier()
             self._meet(body, meetings, first, threads)
@@ -83,7 +83,7 @@ class Steps:
         for call in self.program.forward:
             if isinstance(call, Call) and not call.training:
                 body.call(call, places)
-        last, machine = self.program.parts[-1].y, self.program.machine
+        last, machine = self.program.last.y, self.program.machine
         store = self.program.add("scores", lambda name: passes.store_scores(name, machine, last))
         at = Access("arena", Index(last.offset * self.lanes))
         body.call(Call(store, {"y": at, "scores": Access("scores", HERE)}), places)
@@ -120,7 +120,8 @@ class Steps:
         after = body.line(f"getelementptr i64, ptr {at}, i64 1")
         b, done_blocks = body.loop(first, body.line(f"load i64, ptr {after}, align 8"), "1")
         places["images"] = body.step(shared["images"], b, self.sizes.images)
-        places["labels"] = body.step(shared["labels"], b, self.sizes.labels)
+        for name in ("labels", "numbers"):
+            places[name] = body.step(shared[name], b, self.sizes.labels)
         if self.program.couples:
             places["arena"] = body.step(shared["arena"], b, self.sizes.arena)
         for call in calls:
@@ -197,6 +198,8 @@ class Steps:
             "labels",
             "coefficients",
             "there",
+            "words",
+            "numbers",
         )
         return {name: body.pointer(name) for name in (*names, "settings", "scale", "scores", "starts")}
 
@@ -207,16 +210,16 @@ class Steps:
         return {"result": start, "gradients": gradients, "sums": sums}
 
 
-def segments(steps: Sequence[Call | Meeting]) -> list[tuple[list[Call], list[Meeting]]]:
-    """Calls up to each place where threads meet, and what they do there."""
+def segments(program: Program) -> list[tuple[list[Call], list[Meeting]]]:
+    """A training step's calls up to each place where threads meet, and what they do there."""
     found: list[tuple[list[Call], list[Meeting]]] = [([], [])]
-    for step in steps:
+    for step in (*program.forward, *program.backward):
         if isinstance(step, Meeting):
             found[-1][1].append(step)
-            continue
-        if found[-1][1]:
-            found.append(([], []))
-        found[-1][0].append(step)
+        elif not step.predicting:
+            if found[-1][1]:
+                found.append(([], []))
+            found[-1][0].append(step)
     return found
 
 

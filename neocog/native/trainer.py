@@ -40,6 +40,7 @@ def _cores() -> int:
 class NativeTrainer:
     """A network, its weights and an optimizer as machine code, changed one mini-batch at a time.
 
+    Chance inside the network (DROPOUT) is drawn anew for each step from (seed, step): `chance.Draws` has the numbers.
     Two trainers given the same arguments end with the same bits, whatever the number of threads. With `dtype` bfloat16
     products round what they multiply; weights, volumes and sums stay float32.
     """
@@ -65,6 +66,7 @@ class NativeTrainer:
         small = network.plan().totals["macs"] * batch_size < SMALL_STEP_MACS
         self.threads = threads or (1 if small else _cores())
         self.network, self.momentum, self.weight_decay = network, momentum, weight_decay
+        self.seed, self.steps = seed, 0
         self._network = NativeNetwork(network, self.threads, optimizer, loss, dtype)
         self._network.write_weights(weights)
 
@@ -73,7 +75,10 @@ class NativeTrainer:
 
         When the loss is not finite the weights are left as they are.
         """
-        loss, right = self._network.train(x, labels, lr, self.momentum, self.weight_decay)
+        self.steps += 1
+        loss, right = self._network.train(
+            x, labels, lr, self.momentum, self.weight_decay, seed=self.seed, step=self.steps
+        )
         return loss, right if math.isfinite(loss) else 0
 
     def scores(self, x: NDArray[np.float32]) -> NDArray[np.float32]:

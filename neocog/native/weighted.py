@@ -186,7 +186,7 @@ class WeightedPart(Part):
         self.paired_back = self.pairs and self.channels_out >= WORTH_PAIRING
         if self.paired_back:
             self.read_back = self.program.halve(self._sums_gradient(), pair_channels, training=True)
-        if math.prod(extent(stage.sums)) == 1 and stage.frame.kernel == extent(stage.inputs) and stage.groups == 1:
+        if stage.sees_all:
             self._inputs_of_whole_volume()
             return
         for group, region in enumerate(self.weights):

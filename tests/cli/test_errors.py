@@ -229,8 +229,10 @@ def test_a_setting_that_makes_no_sense_ends_before_anything_is_written(options, 
 
 
 def test_a_layer_that_the_native_engine_lacks_is_named(neocog, folder):
-    asked = ("train", "INPUT[28x28x1] -> LCN5 -> FC10", folder, "--engine", "native")
-    refused(neocog(*asked), "the native engine cannot train this", "no kernel for LCN (lcn1)", "try: engine=torch")
+    asked = ("train", "INPUT[28x28x1] -> POOL14 -> FC10", folder, "--engine", "native")
+    refused(
+        neocog(*asked), "the native engine cannot train this", "more than 49 positions (pool1)", "try: engine=torch"
+    )
 
 
 def test_a_gpu_that_is_not_there_is_refused(neocog, folder, monkeypatch):

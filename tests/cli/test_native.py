@@ -114,8 +114,8 @@ def test_variables_of_a_pattern_are_set(neocog):
     ("net", "says"),
     [
         ("INPUT[8x8x2] -> CONV3-2", "no loss for a network that ends in a map (conv1)"),
-        ("INPUT[8x8x2] -> CONV3-4 -> GROUPNORM(G=1) -> FC3", "no kernel for GROUPNORM (groupnorm1)"),
-        ("INPUT[8x8x2] -> LCN3 -> FC3", "no kernel for LCN (lcn1)"),
+        ("INPUT[8x8x2] -> CONV3-4 -> POOL8 -> FC3", "more than 49 positions (pool1)"),
+        ("INPUT[8x8x2] -> FLATTEN -> CONV1-3", "no kernel for CONV behind FLATTEN (conv1)"),
     ],
 )
 def test_a_network_without_kernels_is_refused_with_the_layer(net, says, neocog):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -25,6 +27,7 @@ from neocog.native.kernel import (
     largest,
     load,
     load_from,
+    number,
     root,
     select,
     shuffle,
@@ -153,6 +156,20 @@ def test_lanes_are_spread_picked_and_added_up():
     np.testing.assert_allclose(y[3 * LANES], x[:LANES].sum(), rtol=1e-5)
 
 
+def test_whole_numbers_are_moved_compared_bit_by_bit_and_made_of_loop_counters():
+    W = Type("i32", LANES)
+    f = Function("bits", ["x", "y"])
+    x = RNG.integers(-(2**31), 2**31, 3 * LANES).astype(np.int32)
+    with f.loop(3) as i:
+        mixed = load(W, "x", i) ^ splat(number(i * 5 + 7), LANES)
+        f.store("y", i, (mixed >> 3) * constant(W, 3))
+    held, y = aligned(3 * LANES).view(np.int32), aligned(3 * LANES).view(np.uint32)
+    held[:] = x
+    run([f], "bits", [held, y])
+    numbers = np.repeat(np.arange(3, dtype=np.uint32) * 5 + 7, LANES)
+    np.testing.assert_array_equal(y, ((x.view(np.uint32) ^ numbers) >> 3) * np.uint32(3))
+
+
 def test_a_square_of_vectors_is_transposed():
     x, y = vectors(LANES), aligned(LANES * LANES)
     f = Function("transpose", ["x", "y"])
@@ -173,6 +190,11 @@ def test_a_square_of_vectors_is_transposed():
         (elementary.log1p, np.log1p, np.linspace(0, 1, 1000)),
         (elementary.tanh, np.tanh, np.linspace(-10, 10, 1000)),
         (elementary.tanh, np.tanh, np.linspace(-0.7, 0.7, 1001)),
+        (elementary.erf, np.vectorize(math.erf), np.linspace(-6, 6, 1001)),
+        *(
+            (partial(elementary.power, exponent=p), lambda x, p=p: x**p, np.exp(np.linspace(-4, 4, 1000)))
+            for p in (-1, -0.75, -0.5, -0.25, 0, 0.3, -0.6)
+        ),
         (elementary.sigmoid, lambda x: 1 / (1 + np.exp(-x)), np.linspace(-30, 30, 1000)),
     ],
 )

@@ -6,6 +6,7 @@ import pytest
 from neocog import Network
 from neocog.initialise import initialise
 from neocog.losses import LOSSES
+from neocog.native.program import Call
 from neocog.native.trainer import NativeTrainer, not_covered
 from neocog.torch_engine.trainer import OPTIMIZERS, TorchTrainer
 
@@ -35,6 +36,33 @@ def test_steps_are_those_of_torch(loss, optimizer):
     for name, array in torch.weights().items():
         np.testing.assert_allclose(native.weights()[name], array, rtol=1e-4, atol=1e-6, err_msg=name)
     np.testing.assert_allclose(native.scores(X), torch.scores(X), rtol=1e-4, atol=1e-5)
+
+
+SIDES = Network.parse("INPUT[6x6x1] -> CONV3-3 -> TANH -> AUX(0.4)[ POOL2 -> FC4 ] -> BN -> AUX(2)[FC4] -> FC4")
+
+
+@pytest.mark.parametrize("loss", ["cross-entropy", "sigmoid", "squared", "hinge"])
+def test_steps_with_side_outputs_are_those_of_torch(loss):
+    weights = initialise(SIDES, 1)
+    native, torch = (
+        made(SIDES, weights, loss=loss, device="cpu", weight_decay=0.05) for made in (NativeTrainer, TorchTrainer)
+    )
+    for _ in range(3):
+        (value, right), (expected, as_many) = (made.step(X, LABELS, lr=0.02) for made in (native, torch))
+        np.testing.assert_allclose(value, expected, rtol=1e-5)
+        assert right == as_many
+    for name, array in torch.weights().items():
+        np.testing.assert_allclose(native.weights()[name], array, rtol=1e-4, atol=2e-6, err_msg=name)
+    np.testing.assert_allclose(native.scores(X), torch.scores(X), rtol=1e-4, atol=1e-5)
+
+
+def test_prediction_leaves_side_branches_out():
+    program = NativeTrainer(SIDES, initialise(SIDES, 1), loss="hinge")._network.program
+    calls = [call for call in program.forward if isinstance(call, Call)]
+    ran = [call.function.name.partition("_")[0] for call in calls if not call.training]
+    left_out = [call.function.name.partition("_")[0] for call in calls if call.training]
+    assert ran == ["load", "sums", "blend", "sums"]
+    assert left_out == ["pool", "sums", "moments", "sums"]
 
 
 def test_a_loss_that_is_not_finite_changes_nothing():

@@ -201,9 +201,9 @@ DIGIT = "INPUT[28x28x1]"
         (f"{DIGIT} -> FC84 -> RBF10", {"loss": "hinge"}, ["received: loss=hinge", "try: loss=map, or FC in place"]),
         (f"{DIGIT} -> CONV3-10(S=2, P=0) -> GAP", {}, ["do not tile"]),
         (
-            f"{DIGIT} -> LRN -> FC10",
+            f"{DIGIT} -> POOL14 -> FC10",
             {"engine": "native"},
-            ["the native engine cannot train this", "no kernel for LRN", "try: engine=torch"],
+            ["the native engine cannot train this", "no kernel for max pooling over more than 49", "try: engine=torch"],
         ),
         (f"{DIGIT} -> FC10", {"engine": "keras"}, ["engine is one of auto, torch, native"]),
         (f"{DIGIT} -> FC10", {"device": "gpu"}, ["this device is unknown"]),
@@ -244,7 +244,7 @@ def test_the_engine_is_chosen_with_a_reason(small):
     assert choose_engine("auto", covered, "cpu")[1] == "native: machine code for this network"
     assert choose_engine("auto", covered, "cpu", "hinge", "adamw")[0].name == "native"
     for text, why in (
-        ("INPUT[8x8x1] -> LRN -> FC3", "native has no kernel for LRN"),
+        ("INPUT[8x8x1] -> POOL8 -> FC3", "native has no kernel for max pooling over more than 49"),
         ("INPUT[100x100x1] -> FC300 -> FC3", "native has too many weights to hold, 3,001,203"),
     ):
         engine, reason = choose_engine("auto", Network.parse(text), "cpu")
