@@ -17,7 +17,7 @@ import numpy as np
 from .c_helpers import Helpers, c_type, vector_from
 from .kernel import F32, Access, Bound, Call, Function, Index, Let, Loop, Statement, Store, Type, Value
 
-SIGNS = {"add": "+", "sub": "-", "mul": "*", "div": "/", "gt": ">", "eq": "==", "and": "&"}
+SIGNS = {"add": "+", "sub": "-", "mul": "*", "div": "/", "gt": ">", "eq": "==", "and": "&", "xor": "^"}
 LINE = 110
 NO_BREAK = "\u00a0"  # a space where a line is not broken
 LONGEST_PART = 48
@@ -162,6 +162,9 @@ class _Printer:
                 return str(value.detail)
             case "constant":
                 return self._constant(value)
+            case "number":
+                assert isinstance(value.detail, Index)  # noqa: S101
+                return f"(int32_t)({affine(value.detail)})"
             case "load":
                 assert isinstance(value.detail, Access)  # noqa: S101
                 return self._place(value.detail, value.type)

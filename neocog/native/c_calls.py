@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from ..layers import BY_OP
 from . import passes
 from .kernel import Access, Function, Index
 from .optimizers import OPTIMIZERS
@@ -33,6 +34,8 @@ PURPOSES = {
     "spread": "A gradient for what was normalised, handed on to the layer before",
     "unpool": "A gradient for pooled values, shared out to the windows",
     "radial": "The gradient for what distances were measured of",
+    "draw": "Stochastic pooling in training: one value of each window, drawn by its size",
+    "expect": "Stochastic pooling in prediction: the mean of each window, weighted by size",
     "pack": "Weights in the order in which a kernel reads them",
     "clear": "Zeros",
     "lanes": "Sums of lanes and groups, added up into gradients",
@@ -42,6 +45,15 @@ PURPOSES = {
     "scores": "A block's scores without gaps",
 }
 """What functions are for, by their kind."""
+
+
+def purpose(function: Function) -> str:
+    """What a function is for; layers that run by themselves have kernels that are called after them."""
+    kind = function.name.rpartition("_")[0]
+    word = kind.removesuffix("_back")
+    if kind not in PURPOSES and word.upper() in BY_OP:
+        return f"{word.upper()}{', back from the gradient for what it gives' if word != kind else ''}"
+    return PURPOSES.get(kind, "")
 
 
 class Shared(NamedTuple):
@@ -139,7 +151,7 @@ class _Maker:
         return [Shared(call, region.size // self.lanes, "groups") for call in calls]
 
     def scores(self) -> Call:
-        last = self.program.parts[-1].y
+        last = self.program.last.y
         places = {"y": self.program.at(last), "scores": _at("scores")}
         return self._call("scores", lambda name: passes.store_scores(name, self.machine, last), **places)
 

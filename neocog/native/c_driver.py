@@ -25,6 +25,8 @@ struct net {
     int32_t *classes;                     // likewise; -1 where a block has no image
     float *images, *arena;                // of the block in hand
     int32_t *labels;
+    int32_t *words;                       // two for each layer that draws, of a step's own: see neocog/chance.py
+    int32_t *counted, *numbers;           // of the images of a batch, and of the block in hand
     int64_t room, updates;                // blocks that there is memory for, steps made
 };
 
@@ -48,6 +50,7 @@ static void use_block(struct net *n, int64_t block) {
     n->images = n->batch + block * LANES * IMAGE;
     n->labels = n->classes + block * LANES;
     n->arena = n->arenas + block * NEXT_ARENA;
+    n->numbers = n->counted + block * LANES;
 }
 
 // Which weights a table connects: a row for each input, in it a 1 for each output.
@@ -70,14 +73,15 @@ void net_open(struct net *n) {
         .weights = zeros(PARAMETERS), .velocity = zeros(PARAMETERS), .squares = zeros(PARAMETERS),
         .there = zeros(MASKS), .packed = zeros(PACKED), .coefficients = zeros(COEFFICIENTS),
         .settings = zeros(16), .scale = zeros(1), .scratch = zeros(SCRATCH), .halved = zeros(HALVED),
-        .scores = zeros(LANES * CLASSES), .groups = zeros((int64_t)GROUPS * GROUP),
+        .words = zeros(2 * DRAWING), .scores = zeros(LANES * CLASSES), .groups = zeros((int64_t)GROUPS * GROUP),
     };
     fill_masks(n);
 }
 
 void net_close(struct net *n) {
     void *all[] = {n->weights, n->velocity, n->squares, n->there, n->packed, n->coefficients, n->settings,
-                   n->scale, n->scratch, n->halved, n->scores, n->groups, n->batch, n->arenas, n->classes};
+                   n->scale, n->scratch, n->halved, n->scores, n->groups, n->batch, n->arenas, n->classes,
+                   n->words, n->counted};
     for (size_t k = 0; k < sizeof all / sizeof *all; k++)
         free(all[k]);
 }
@@ -89,15 +93,17 @@ static int64_t take_batch(struct net *n, const float *images, const int32_t *lab
         free(n->batch);
         free(n->classes);
         free(n->arenas);
+        free(n->counted);
         n->batch = zeros(blocks * LANES * IMAGE);
         n->classes = zeros(blocks * LANES);
+        n->counted = zeros(blocks * LANES);
         n->arenas = zeros((blocks - 1) * NEXT_ARENA + ARENA);
         n->room = blocks;
     }
     memset(n->batch, 0, sizeof(float) * blocks * LANES * IMAGE);
     memcpy(n->batch, images, sizeof(float) * count * IMAGE);
     for (int64_t k = 0; k < blocks * LANES; k++)
-        n->classes[k] = labels && k < count ? labels[k] : -1;
+        n->classes[k] = labels && k < count ? labels[k] : -1, n->counted[k] = (int32_t)k;
     return blocks;
 }
 

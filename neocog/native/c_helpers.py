@@ -26,7 +26,7 @@ BOUNDS = {
     "max_i64": "INLINE int64_t max_i64(int64_t a, int64_t b) { return a > b ? a : b; }",
     "min_i64": "INLINE int64_t min_i64(int64_t a, int64_t b) { return a < b ? a : b; }",
 }
-WRAPPING = {"add": "+", "sub": "-", "mul": "*"}
+WRAPPING = {"add": "+", "sub": "-", "mul": "*", "lshr": ">>"}
 PAIRS = ("pair", "neighbours", "dot")
 HALVES = {
     "halves": """// An int32_t may hold two numbers rounded to bfloat16, the first one in its low half.
@@ -146,7 +146,7 @@ class Helpers:
         yield "}"
 
     def _wrapping(self, op: str, name: str, type_: Type) -> Iterator[str]:
-        """Whole numbers go round where they overflow, which signed ones of C do not."""
+        """Whole numbers go round where they overflow, and zeros are shifted in: signed ones of C do neither."""
         t, sign = c_type(type_), WRAPPING[op]
         u = UNSIGNED[type_.kind] if type_.lanes == 1 else f"u{t[1:]}"
         if type_.lanes > 1:

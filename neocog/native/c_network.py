@@ -15,7 +15,7 @@ import numpy as np
 
 from ..layers import Conv
 from .c import LINE, c_function
-from .c_calls import PURPOSES, Segment, Shared, StepCalls, step_calls
+from .c_calls import Segment, Shared, StepCalls, purpose, step_calls
 from .c_driver import MEMORY, RATES, STEP
 from .c_helpers import Helpers
 from .kernel import Function
@@ -47,10 +47,9 @@ def c_program(program: Program, optimizer: str = "nesterov") -> str:
 
 
 def _about(function: Function) -> str:
-    purpose = PURPOSES.get(function.name.rpartition("_")[0], "")
     tile = " x ".join(map(str, function.tile.values()))
     at_once = f"{tile} at once ({', '.join(function.tile)})" if tile else ""
-    return "; ".join(filter(None, [purpose, function.form, at_once]))
+    return "; ".join(filter(None, [purpose(function), function.form, at_once]))
 
 
 def _about_network(program: Program) -> str:
@@ -76,7 +75,8 @@ def _sizes(program: Program) -> str:
     counts = {
         "LANES": (program.machine.lanes, "images side by side: a block"),
         "IMAGE": (network.input_shape.elements, "numbers of an image"),
-        "CLASSES": (network.shapes[-1].channels, "scores of an image"),
+        "CLASSES": (program.last.stage.output.channels, "scores of an image"),
+        "DRAWING": (len(program.drawing), "layers that draw random numbers"),
         "PARAMETERS": (program.parameters, "with what pads rows to whole vectors"),
         "MASKS": (program.parameters if masked else 0, "numbers that say which parameters are there"),
         "PACKED": (program.packed, "numbers of weights in the order of reading"),

@@ -114,7 +114,7 @@ def test_variables_of_a_pattern_are_set(neocog):
     ("net", "says"),
     [
         ("INPUT[8x8x2] -> CONV3-2", "no loss for a network that ends in a map (conv1)"),
-        ("INPUT[8x8x2] -> CONV3-4 -> POOL8 -> FC3", "more than 49 positions (pool1)"),
+        ("INPUT[8x8x2] -> CONV3-4 -> POOL8 -> FC3", "no kernel for max pooling over more than 49 positions (pool1)"),
         ("INPUT[8x8x2] -> FLATTEN -> CONV1-3", "no kernel for CONV behind FLATTEN (conv1)"),
     ],
 )
