@@ -411,7 +411,8 @@ def test_rows_name_every_node_and_every_check() -> None:
     rows = check_network(network)
     per_node = [*(check.name for check in layer_checks), "network-values", "network-gradients"]
     expected = [(node.name, check) for node in network.nodes for check in per_node]
-    assert [(row.node, row.check) for row in rows] == [*expected, ("network", "network-finite")]
+    whole = [("network", "network-finite"), ("network", "native")]
+    assert [(row.node, row.check) for row in rows] == [*expected, *whole]
     assert {row.token for row in rows if row.node == "conv1"} == {"CONV3-4"}
     training = [row for row in rows if row.check == "network-gradients" and row.node == "conv1"]
     assert "inference" in training[0].detail  # dropout draws other masks in torch, so training cannot be compared
@@ -440,7 +441,7 @@ def test_wrong_wiring_is_caught_though_every_layer_is_right(monkeypatch: pytest.
 
     monkeypatch.setattr(reference, "backward", doubled)
     found = failures(Network.parse("INPUT[6x6x2] -> CONV3-4 -> RELU -> ADD[CONV3-4 | ID] -> FC3"))
-    assert found == {("conv1", "network-gradients"), ("network", "network-finite")}
+    assert found == {("conv1", "network-gradients"), ("network", "network-finite"), ("network", "native")}
 
 
 def test_a_side_output_whose_gradient_is_lost_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -448,6 +449,7 @@ def test_a_side_output_whose_gradient_is_lost_is_caught(monkeypatch: pytest.Monk
     monkeypatch.setattr(reference, "backward", lambda trace, dy, dsides: right(trace, dy))
     found = failures(Network.parse("INPUT[6x6x2] -> CONV3-4 -> AUX[FC3] -> RELU -> FC3"))
     assert {("fc1", "network-gradients"), ("conv1", "network-gradients"), ("network", "network-finite")} <= found
+    assert ("network", "native") in found
 
 
 def replace_layer(network: Network, name: str, layer: Layer) -> Network:
