@@ -429,7 +429,8 @@ def test_training_is_compared_where_nothing_is_random() -> None:
 def test_a_wrong_layer_is_named_where_it_stands() -> None:
     network = Network.parse("INPUT[6x6x2] -> CONV3-4 -> RELU -> CONV3-4 -> FC3")
     found = failures(replace_layer(network, "conv2", AveragesBiasGradient(**CONV)))
-    assert found == {("conv2", c) for c in (*GRADIENTS, "network-gradients")} | {("network", "network-finite")}
+    whole = {("network", "network-finite"), ("network", "native")}
+    assert found == {("conv2", c) for c in (*GRADIENTS, "network-gradients")} | whole
 
 
 def test_wrong_wiring_is_caught_though_every_layer_is_right(monkeypatch: pytest.MonkeyPatch) -> None:

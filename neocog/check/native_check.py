@@ -22,7 +22,7 @@ SINGLE = 1e-5
 """Relative error allowed for single precision where a network does not magnify it."""
 MAGNIFIED, TORCH_ERRORS = 30.0, 2.0
 """Else so many times what changes where weights and images move by what single precision rounds off once, or so many
-times the largest error that torch makes in single precision, where nothing is drawn at random."""
+times as torch's gradients in single precision are from those in double, where nothing is drawn at random."""
 SMALL = 1e-2
 """What share of the largest gradient the others are measured by at least: one that is zero by mathematics, as a bias
 before BN, is what rounding leaves of large terms."""
@@ -87,8 +87,8 @@ def _comparisons(case: _Case, rng: np.random.Generator) -> Iterator[Comparison]:
     yield Comparison("loss", abs(value - loss) / size, _allowed(abs(near_loss - loss) / size))
     floor = SMALL * max((float(np.abs(g).max(initial=0.0)) for g in gradients.values()), default=0.0)
     changes = (difference(others[name], gradient, floor) for name, gradient in gradients.items())
-    theirs = _by_torch(case) if not compiled.program.drawing else {}
-    errors = (difference(gradient, gradients[name], floor) for name, gradient in theirs.items())
+    single, double = ({} if compiled.program.drawing else _by_torch(case, dtype) for dtype in ("float", "double"))
+    errors = (difference(gradient, double[name], floor) for name, gradient in single.items())
     allowed = max(_allowed(max(changes, default=0.0)), TORCH_ERRORS * max(errors, default=0.0))
     for name, gradient in gradients.items():
         yield Comparison(f"d{name}", difference(mine[name].astype(float), gradient, floor), allowed)
@@ -98,15 +98,16 @@ def _allowed(change: float) -> float:
     return max(SINGLE, MAGNIFIED * change)
 
 
-def _by_torch(case: _Case) -> dict[str, Array]:
-    """The gradients of torch in single precision."""
+def _by_torch(case: _Case, dtype: str) -> dict[str, Array]:
+    """The gradients of torch in that precision."""
     import torch
 
     from ..torch_engine import NetworkModule, write_weights
 
-    module = NetworkModule(case.network).train()
+    module = NetworkModule(case.network).train().to(getattr(torch, dtype))
     write_weights(module, case.weights)
-    outputs, labels = module.outputs(torch.from_numpy(case.x).float()), torch.from_numpy(case.labels)
+    x, labels = torch.from_numpy(case.x).to(getattr(torch, dtype)), torch.from_numpy(case.labels)
+    outputs = module.outputs(x)
     loss = case.loss.torch_value(outputs[case.network.nodes[-1].name], labels)
     for name, weight in case.network.side_outputs.items():
         loss = loss + weight * case.loss.torch_value(outputs[name], labels)
