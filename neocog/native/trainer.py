@@ -15,6 +15,7 @@ from ..network import Network
 from .engine import NativeNetwork
 from .losses import KERNELS
 from .optimizers import OPTIMIZERS
+from .program import GROUPS
 from .stages import uncovered
 
 SMALL_STEP_MACS = 5_000_000
@@ -30,7 +31,14 @@ def not_covered(network: Network, loss: str, optimizer: str) -> str:
     return "" if optimizer in OPTIMIZERS else f"no kernel for the optimizer {optimizer}"
 
 
-def _cores() -> int:
+def busy_lanes(batch_size: int, threads: int, lanes: int) -> float:
+    """How many threads' worth of lanes a mini-batch keeps busy: blocks are shared out whole, in groups."""
+    blocks = -(-batch_size // lanes)
+    turns = -(-blocks // min(threads, blocks, GROUPS))
+    return batch_size / (lanes * turns)
+
+
+def cores() -> int:
     """The processor cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):  # Linux
         return len(os.sched_getaffinity(0))
@@ -64,7 +72,7 @@ class NativeTrainer:
         threads: int | None = None,
     ) -> None:
         small = network.plan().totals["macs"] * batch_size < SMALL_STEP_MACS
-        self.threads = threads or (1 if small else _cores())
+        self.threads = threads or (1 if small else cores())
         self.network, self.momentum, self.weight_decay = network, momentum, weight_decay
         self.seed, self.steps = seed, 0
         self._network = NativeNetwork(network, self.threads, optimizer, loss, dtype)

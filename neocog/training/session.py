@@ -101,7 +101,9 @@ class Session:
         self.network, self.data, self.settings = network, data, settings
         self.learned_from, self.measured_on = _split(data, settings.validation)
         self.preprocessing = Preprocessing.learn(self.learned_from, network.input_shape)
-        make, self.reason = choose_engine(engine, network, device, settings.loss, settings.optimizer)
+        make, self.reason = choose_engine(
+            engine, network, device, settings.loss, settings.optimizer, settings.batch_size
+        )
         self.engine: Engine = make(
             network,
             initialise(network, settings.seed, settings.init),

@@ -12,6 +12,8 @@ import yaml
 
 from neocog import DataError, NeocogError, Network, RunError, load, train
 from neocog.data import Dataset, Splits
+from neocog.native.jit import Machine
+from neocog.training import engine as engine_room
 from neocog.training.engine import choose_engine
 from neocog.training.metrics import Epoch, Meter
 from neocog.training.progress import Bar, Silence, choose_progress
@@ -250,6 +252,20 @@ def test_the_engine_is_chosen_with_a_reason(small):
         engine, reason = choose_engine("auto", Network.parse(text), "cpu")
         assert engine.name == "torch"
         assert why in reason
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "threads", "chosen"),
+    [(64, 2, "native"), (16, 2, "torch"), (4, 1, "torch"), (64, 4, "native"), (64, 64, "torch"), (1024, 8, "native")],
+)
+def test_the_native_engine_is_chosen_where_its_lanes_are_busy(batch_size, threads, chosen, monkeypatch):
+    monkeypatch.setattr(engine_room, "cores", lambda: threads)
+    monkeypatch.setattr(engine_room, "machine", lambda: Machine(lanes=16, registers=32))
+    large = Network.parse("INPUT[64x64x16] -> [CONV3-32 -> RELU]*3 -> GAP -> FC3")
+    engine, reason = choose_engine("auto", large, "cpu", batch_size=batch_size)
+    assert engine.name == chosen
+    assert (chosen == "native") or "few lanes to fill" in reason
+    assert choose_engine("native", large, "cpu", batch_size=batch_size)[0].name == "native"
 
 
 def test_lines_tell_of_every_epoch_on_stderr(small, digits, tmp_path, capsys):
