@@ -107,6 +107,15 @@ static int64_t take_batch(struct net *n, const float *images, const int32_t *lab
     return blocks;
 }
 
+// How many groups blocks are in: a power of two, and each is worth its memory.
+static int64_t groups_of(int64_t blocks) {
+    int64_t least = blocks < 2 ? blocks : 2, most = blocks / GROUP_BLOCKS, groups = 1;
+    most = most < least ? least : most < GROUPS ? most : GROUPS;
+    while (2 * groups <= most)
+        groups *= 2;
+    return groups;
+}
+
 static void each_block(struct net *n, int64_t blocks, int64_t groups, void (*part)(struct net *)) {
     for (int64_t g = 0; g < groups; g++) {
         use_group(n, g);
@@ -129,7 +138,7 @@ STEP = Template("""static void set_rates(struct net *n, int64_t place, double ra
 // One update from images [count][IMAGE]: the sum of their losses. Hits are in settings[$hits].
 float train(struct net *n, const float *images, const int32_t *labels, int64_t count,
             double rate, double momentum, double decay) {
-    int64_t blocks = take_batch(n, images, labels, count), groups = blocks < GROUPS ? blocks : GROUPS;
+    int64_t blocks = take_batch(n, images, labels, count), groups = groups_of(blocks);
     set_rates(n, 0, rate, momentum, decay);
     set_rates(n, $not_decaying, rate, momentum, 0);
     n->scale[0] = (float)(1.0 / (double)count);

@@ -86,6 +86,7 @@ def _sizes(program: Program) -> str:
         "SCRATCH": (sizes.scratch // 4, "numbers of gradients, transposed"),
         "HALVED": (sizes.halved // 4, "numbers for pairs of bfloat16"),
         "GROUP": (sizes.group // 4, "numbers of a group: 2 LANES of losses and hits, PARAMETERS, sums of lanes"),
+        "GROUP_BLOCKS": (program.group_blocks, "blocks of a group at least, if there are enough for two"),
         "GROUPS": (GROUPS, "the most groups that the blocks of a step are in"),
     }
     entries = [f"    {name} = {count},  // {what}" for name, (count, what) in counts.items()]

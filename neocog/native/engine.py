@@ -110,7 +110,7 @@ class NativeNetwork:
         padded[: len(labels)] = labels
         self._point("labels", padded)
         self._chance(seed, step, blocks)
-        groups = min(blocks, GROUPS)
+        groups = self.program.groups(blocks)
         self._point("starts", np.arange(groups + 1, dtype=np.int64) * blocks // groups)
         self._set("groups", groups)
         self._set("blocks", blocks)

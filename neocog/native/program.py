@@ -10,6 +10,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from ..network import Network, Node
 from . import passes
@@ -24,6 +25,9 @@ from .stages import DRAWING, Single, Stage, Weighted, scored, stages_of, transpo
 
 GROUPS = 8
 """The most parts that a step's blocks are shared out in; the number of threads does not matter to the result."""
+GROUP_BYTE = 50
+"""Multiplications of a forward pass that make it worth while to clear, fill and add up a byte of one more group: what
+moves it three times takes a tenth of their time then, at 10 GB/s and 100 GFLOP/s."""
 
 
 @dataclass(frozen=True)
@@ -197,6 +201,22 @@ class Program:
         places = {name: Access(name, Index()) for name in ("labels", "scale", "result")}
         self.backward.append(Call(function, places | sink_places | {"y": self.at(part.y)}))
         part.done()
+
+    @property
+    def group_numbers(self) -> int:
+        """What a group of blocks has for itself: results, gradients, and vectors of sums."""
+        return (2 + self.sums) * self.machine.lanes + self.parameters
+
+    @cached_property
+    def group_blocks(self) -> int:
+        """How many blocks a group has at least, if there are several for each of two groups."""
+        macs = self.network.plan().totals["macs"] * self.machine.lanes
+        return max(1, -(-GROUP_BYTE * 4 * self.group_numbers // max(1, macs)))
+
+    def groups(self, blocks: int) -> int:
+        """How many groups so many blocks are in, a power of two: threads share them out, and share evenly."""
+        most = min(max(min(blocks, 2), blocks // self.group_blocks), GROUPS)
+        return 1 << (most.bit_length() - 1)
 
     # -- what parts ask for ------------------------------------------------------------------------------------
 

@@ -36,7 +36,7 @@ class Sizes(NamedTuple):
             arena=program.arena.size * block,
             scratch=program.scratch * block,
             halved=program.halved * 4,
-            group=(2 + program.sums) * block + program.parameters * 4,
+            group=program.group_numbers * 4,
             images=network.input_shape.elements * block,
             labels=block,
             scores=network.shapes[-1].channels * block,

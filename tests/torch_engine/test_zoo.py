@@ -37,10 +37,10 @@ def test_every_zoo_network_builds_and_runs_as_planned(name):
     parameters = sum(p.numel() for p in module.parameters() if p.requires_grad)
     assert parameters == plan.totals["parameters"]
     torch.manual_seed(0)
-    image = torch.randn(1, network.input_shape.channels, *network.input_shape.spatial)
+    images = torch.randn(2, network.input_shape.channels, *network.input_shape.spatial)  # BN needs two values
     with torch.no_grad():
-        volumes = module.run(image)
-    planned = [(1, row.output.channels, *row.output.spatial) for row in plan.rows]
+        volumes = module.run(images)
+    planned = [(2, row.output.channels, *row.output.spatial) for row in plan.rows]
     assert [tuple(volume.shape) for volume in volumes] == planned
     assert torch.isfinite(volumes[-1]).all()
 
