@@ -14,9 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..chance import words
+from ..errors import RunError
 from ..layer import Layer, Shape
 from ..layers import Conv
 from ..network import Network
+from ..torch_engine.allocator import available_memory
 from .jit import Compiled, Machine, machine
 from .layout import aligned
 from .optimizers import OPTIMIZERS
@@ -138,8 +140,19 @@ class NativeNetwork:
         return scores.reshape(blocks, classes, self.lanes).transpose(0, 2, 1).reshape(-1, classes)[: len(x)].copy()
 
     def _room(self, arenas: int) -> None:
-        """Memory for so many blocks at a time; it starts as zeros, which margins stay."""
+        """Memory for so many blocks at a time; it starts as zeros, which margins stay.
+
+        Raises RunError where there is not so much.
+        """
         if arenas > self.arenas:
+            needed, free = arenas * self.sizes.arena, available_memory()
+            if free is not None and needed > free:
+                asked = f"{needed / 2**30:.1f} GiB for {arenas} blocks of {self.lanes}"
+                raise RunError(
+                    "the native engine keeps the volumes of so many blocks of images at a time, which do not fit",
+                    received=f"{asked}; {free / 2**30:.1f} are free",
+                    hint="engine=torch, or smaller mini-batches",
+                )
             self.arenas = arenas
             self._keep("arena", arenas * self.sizes.arena // 4)
 

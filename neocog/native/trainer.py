@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import platform
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,6 +25,8 @@ SMALL_STEP_MACS = 5_000_000
 
 def not_covered(network: Network, loss: str, optimizer: str) -> str:
     """Why this engine cannot train a network, naming the layer; empty where it can."""
+    if platform.system() == "Windows":
+        return "threads that wait as POSIX has it, and this is Windows"
     if reason := uncovered(network):
         return reason
     if loss not in KERNELS:

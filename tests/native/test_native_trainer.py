@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from neocog import Network
+from neocog import Network, RunError
 from neocog.initialise import initialise
 from neocog.losses import LOSSES
 from neocog.native.program import Call
@@ -91,3 +91,14 @@ def test_losses_and_optimizers_without_kernels_are_named():
 
 def test_there_is_a_kernel_for_every_loss_and_optimizer_of_training():
     assert {not_covered(NET, loss, optimizer) for loss in LOSSES for optimizer in OPTIMIZERS} == {""}
+
+
+def test_volumes_that_do_not_fit_are_refused_with_what_is_free(monkeypatch):
+    network = Network.parse("INPUT[64x64x3] -> CONV3-16 -> BN -> RELU -> GAP -> FC3")
+    trainer = NativeTrainer(network, initialise(network), loss="cross-entropy", threads=1)
+    monkeypatch.setattr("neocog.native.engine.available_memory", lambda: 2**20)
+    x, labels = np.zeros((64, 3, 64, 64), np.float32), np.zeros(64, np.int64)
+    with pytest.raises(RunError) as caught:
+        trainer.step(x, labels, 0.1)
+    assert "0.0 are free" in caught.value.text()
+    assert "engine=torch" in caught.value.text()
