@@ -107,9 +107,10 @@ class Findings:
         out = console(stderr=stderr)
         for step in self.steps:
             low, high = step.interval
+            what = f"{step.mode} by torch, batch {step.batch}, {self.made.dtype}"
             print_wrapped(
                 out,
-                f"{step.mode}, batch {step.batch}, {self.made.dtype}: {duration(step.seconds)} a step expected "
+                f"{what}: {duration(step.seconds)} a step expected "
                 f"({duration(low)} to {duration(high)} in four of five), {step.images_per_second:,.1f} images/s",
             )
         for comparison in self.comparisons:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from ..errors import NeocogError
 from ..initialise import initialise
 from ..losses import default_loss
 from ..network import Network
@@ -80,23 +81,41 @@ def rehearse(
 
 def time_steps(plan: Plan, device: torch.device) -> dict[str, float]:
     """Typical seconds of the engine's own step in each mode."""
-    trainer = TorchTrainer(
+    trainer = trainer_for(plan, "training", str(device))
+    return {mode: typical(repeated(step_of(trainer, plan, mode), device, SECONDS)) for mode in MODES}
+
+
+def trainer_for(plan: Plan, mode: str, device: str) -> TorchTrainer:
+    """The engine with the plan's network, batch, optimizer and dtype.
+
+    Raises NeocogError for training of a network whose output is no vector.
+    """
+    if mode == "training" and plan.rows[-1].output.positions > 1:
+        raise NeocogError(
+            "training is measured on class numbers, one for each image",
+            received=f"an output of {plan.rows[-1].output}",
+            hint="mode=inference",
+        )
+    return TorchTrainer(
         plan.network,
         initialise(plan.network),
         loss=default_loss(plan.network).name,
         optimizer=plan.optimizer,
         batch_size=plan.batch,
-        device=str(device),
+        device=device,
         dtype=plan.dtype,
     )
+
+
+def step_of(trainer: TorchTrainer, plan: Plan, mode: str) -> Callable[[], object]:
+    """One step on random images of the plan's batch."""
     shape = plan.rows[0].output
-    x = np.random.default_rng(0).standard_normal((plan.batch, shape.channels, *shape.spatial), dtype=np.float32)
-    labels = np.zeros(plan.batch, np.int64)
-    runs: dict[str, Callable[[], object]] = {
-        "inference": lambda: trainer.scores(x),
-        "training": lambda: trainer.step(x, labels, 0.0),
-    }
-    return {mode: typical(repeated(run, device, SECONDS)) for mode, run in runs.items()}
+    draw = np.random.default_rng(0)
+    x = draw.standard_normal((plan.batch, shape.channels, *shape.spatial), dtype=np.float32)
+    labels = draw.integers(0, max(2, plan.rows[-1].output.channels), plan.batch)
+    if mode == "inference":
+        return lambda: trainer.scores(x)
+    return lambda: trainer.step(x, labels, 0.0)  # a rate of 0: the weights stay finite however often it runs
 
 
 def fit(rows: Vector) -> tuple[Together, float]:

@@ -9,12 +9,8 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
-import numpy as np
 import torch
 
-from ..errors import NeocogError
-from ..initialise import initialise
-from ..losses import default_loss
 from ..plan.calibration import Calibration
 from ..plan.plan import Plan
 from ..plan.tables import duration
@@ -22,6 +18,7 @@ from ..plan.time import StepTime, step_time
 from ..torch_engine.trainer import TorchTrainer, pick_threads
 from .calibration import Report, calibration
 from .clock import BUSY, repeated, settle_memory, synchronise, typical, watched
+from .rehearsal import step_of, trainer_for
 
 REST, UPDATE = -1, -2
 """What is marked as no layer's time."""
@@ -75,7 +72,7 @@ class Comparison:
         low, high = self.predicted.interval
         batch, off = self.plan.batch, self.predicted.seconds / self.measured.seconds - 1
         lines = [
-            f"{self.predicted.mode}, batch {batch}, {self.plan.dtype}: "
+            f"{self.predicted.mode} by torch, batch {batch}, {self.plan.dtype}: "
             f"predicted {duration(self.predicted.seconds)} a step ({duration(low)} to {duration(high)}), "
             f"{self.predicted.images_per_second:,.1f} images/s",
             f"measured {duration(self.measured.seconds)}, {batch / self.measured.seconds:,.1f} images/s: "
@@ -119,43 +116,15 @@ def compare(
 def measure(plan: Plan, mode: str = "training", device: str = "auto", *, seconds: float = 2.0) -> Measured:
     """Run the engine's own step on random images, whole and then with a look at the clock between layers."""
     settle_memory()
-    trainer = _trainer(plan, mode, device)
+    trainer = trainer_for(plan, mode, device)
     place = torch.device(trainer.device)
-    run = _step(trainer, plan, mode)
+    run = step_of(trainer, plan, mode)
     with watched() as load:
         whole = typical(repeated(run, place, seconds))
         with _marked(trainer) as marks:
             spent = _by_layer(run, marks, place, seconds)
     layers = {row.name: (spent[k, False], spent[k, True]) for k, row in enumerate(plan.rows)}
     return Measured(whole, layers, spent[UPDATE, False], load.others)
-
-
-def _trainer(plan: Plan, mode: str, device: str) -> TorchTrainer:
-    if mode == "training" and plan.rows[-1].output.positions > 1:
-        raise NeocogError(
-            "training is measured on class numbers, one for each image",
-            received=f"an output of {plan.rows[-1].output}",
-            hint="mode=inference",
-        )
-    return TorchTrainer(
-        plan.network,
-        initialise(plan.network),
-        loss=default_loss(plan.network).name,
-        optimizer=plan.optimizer,
-        batch_size=plan.batch,
-        device=device,
-        dtype=plan.dtype,
-    )
-
-
-def _step(trainer: TorchTrainer, plan: Plan, mode: str) -> Callable[[], object]:
-    shape = plan.rows[0].output
-    draw = np.random.default_rng(0)
-    x = draw.standard_normal((plan.batch, shape.channels, *shape.spatial), dtype=np.float32)
-    labels = draw.integers(0, max(2, plan.rows[-1].output.channels), plan.batch)
-    if mode == "inference":
-        return lambda: trainer.scores(x)
-    return lambda: trainer.step(x, labels, 0.0)  # a rate of 0: the weights stay finite however often it runs
 
 
 Place = tuple[int, bool]

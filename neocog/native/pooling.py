@@ -100,15 +100,11 @@ class Windows:
                 yield r + place.rows.start, q + place.columns.start
 
 
-class Pooling(ABC):
-    """What is made of a window, and how a gradient is shared out to its positions."""
+class Summary(ABC):
+    """What is made of a window."""
 
     buffers: tuple[str, ...] = ()
     """Beyond x and y, those that both passes have."""
-    sums: tuple[str, ...] = ()
-    """Vectors of a channel's sums that the way back adds to."""
-    reads_x = reads_y = False
-    """Whether the way back does."""
     unrolled = UNROLLED
 
     def __init__(self, windows: Windows, lanes: int) -> None:
@@ -121,10 +117,6 @@ class Pooling(ABC):
     def forward(self, f: Function, place: Place) -> Value:
         """The output."""
 
-    def share(self, f: Function, place: Place, dy: Value) -> Callable[[Index, Index], Value]:
-        """What each position of the window gets of the gradient."""
-        raise NotImplementedError  # training never asks those of prediction
-
     def total(self, f: Function, place: Place, of: Callable[[Value], Value]) -> Value:
         """The sum over a window of what is made of each value."""
         sum_ = f.variable(constant(self.vector, 0.0))
@@ -132,6 +124,19 @@ class Pooling(ABC):
             value = f.let(load(self.vector, "x", self.windows.read(place, row, column)))
             f.set(sum_, sum_.value + of(value))
         return sum_.value
+
+
+class Pooling(Summary):
+    """A summary that is trained through: how a gradient is shared out to a window's positions."""
+
+    sums: tuple[str, ...] = ()
+    """Vectors of a channel's sums that the way back adds to."""
+    reads_x = reads_y = False
+    """Whether the way back does."""
+
+    @abstractmethod
+    def share(self, f: Function, place: Place, dy: Value) -> Callable[[Index, Index], Value]:
+        """What each position of the window gets of the gradient."""
 
 
 class Largest(Pooling):
@@ -269,7 +274,7 @@ POOLINGS: dict[str, type[Pooling]] = {
 }
 
 
-def pool_forward(name: str, pooling: Pooling) -> Function:
+def pool_forward(name: str, pooling: Summary) -> Function:
     """Buffers `x`, `y` and the pooling's own."""
     f = Function(name, ("x", "y", *pooling.buffers))
     pooling.begin(f)

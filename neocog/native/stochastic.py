@@ -6,7 +6,7 @@ from functools import partial
 
 from .dropout import Chance
 from .kernel import Access, Function, Type, Value, both, constant, convert, largest, load, number, select, splat
-from .pooling import Largest, Place, Pooling, PoolPart, Windows, pool_forward
+from .pooling import Largest, Place, PoolPart, Summary, Windows, pool_forward
 from .program import Call
 
 
@@ -39,7 +39,7 @@ class Drawn(Largest):
         return y.value
 
 
-class Expected(Pooling):
+class Expected(Summary):
     """The sum of squares over the sum, of what is positive."""
 
     def forward(self, f: Function, place: Place) -> Value:

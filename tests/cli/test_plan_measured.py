@@ -22,8 +22,8 @@ def test_times_are_predicted_for_training_and_inference(neocog):
     code, out, _ = neocog("plan", NET, "--time")
     assert code == 0
     training, inference = out.splitlines()[-2:]
-    assert training.startswith("training, batch 1, float32: ")
-    assert inference.startswith("inference, batch 1, float32: ")
+    assert training.startswith("training by torch, batch 1, float32: ")
+    assert inference.startswith("inference by torch, batch 1, float32: ")
     assert "in four of five), " in inference
     document = json.loads(neocog("plan", NET, "--time", "--json").out)
     assert [step["mode"] for step in document["time"]] == ["training", "inference"]

@@ -61,7 +61,7 @@ def test_the_share_of_the_roofline_is_of_what_was_measured_and_the_words_say_how
     quiet = Comparison(plan, predicted, Measured(2 * predicted.seconds, layers, 0.0, None))
     assert [row.share for row in quiet.rows] == [1.0, 0.25]
     assert quiet.summary() == [
-        "inference, batch 2, float32: predicted 6.14 us a step (3.18 us to 11.9 us), 325,520.8 images/s",
+        "inference by torch, batch 2, float32: predicted 6.14 us a step (3.18 us to 11.9 us), 325,520.8 images/s",
         "measured 12.3 us, 162,760.4 images/s: the prediction is 50% too low",
     ]
     busy = Comparison(plan, predicted, Measured(predicted.seconds, layers, 0.0, 1.25))

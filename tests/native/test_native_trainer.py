@@ -22,20 +22,24 @@ def both(loss="cross-entropy", **settings):
     return [made(network, weights, loss=loss, device="cpu", **settings) for made in (NativeTrainer, TorchTrainer)]
 
 
-@pytest.mark.parametrize(
-    ("loss", "optimizer"),
-    [("cross-entropy", optimizer) for optimizer in OPTIMIZERS] + [(loss, "nesterov") for loss in LOSSES],
-)
-def test_steps_are_those_of_torch(loss, optimizer):
-    native, torch = both(loss=loss, optimizer=optimizer, momentum=0.8, weight_decay=0.05)
+def assert_same_steps(native, torch, atol):
+    """Losses, hits, weights and scores over steps of mini-batches that grow smaller."""
     for k in range(4):
         x, labels = X[: 21 - k], LABELS[: 21 - k]
         (value, right), (expected, as_many) = (made.step(x, labels, lr=0.02) for made in (native, torch))
         np.testing.assert_allclose(value, expected, rtol=1e-5)
         assert right == as_many
     for name, array in torch.weights().items():
-        np.testing.assert_allclose(native.weights()[name], array, rtol=1e-4, atol=1e-6, err_msg=name)
+        np.testing.assert_allclose(native.weights()[name], array, rtol=1e-4, atol=atol, err_msg=name)
     np.testing.assert_allclose(native.scores(X), torch.scores(X), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("loss", "optimizer"),
+    [("cross-entropy", optimizer) for optimizer in OPTIMIZERS] + [(loss, "nesterov") for loss in LOSSES],
+)
+def test_steps_are_those_of_torch(loss, optimizer):
+    assert_same_steps(*both(loss=loss, optimizer=optimizer, momentum=0.8, weight_decay=0.05), atol=1e-6)
 
 
 SIDES = Network.parse("INPUT[6x6x1] -> CONV3-3 -> TANH -> AUX(0.4)[ POOL2 -> FC4 ] -> BN -> AUX(2)[FC4] -> FC4")
@@ -47,13 +51,7 @@ def test_steps_with_side_outputs_are_those_of_torch(loss):
     native, torch = (
         made(SIDES, weights, loss=loss, device="cpu", weight_decay=0.05) for made in (NativeTrainer, TorchTrainer)
     )
-    for _ in range(3):
-        (value, right), (expected, as_many) = (made.step(X, LABELS, lr=0.02) for made in (native, torch))
-        np.testing.assert_allclose(value, expected, rtol=1e-5)
-        assert right == as_many
-    for name, array in torch.weights().items():
-        np.testing.assert_allclose(native.weights()[name], array, rtol=1e-4, atol=2e-6, err_msg=name)
-    np.testing.assert_allclose(native.scores(X), torch.scores(X), rtol=1e-4, atol=1e-5)
+    assert_same_steps(native, torch, atol=2e-6)
 
 
 def test_prediction_leaves_side_branches_out():
