@@ -31,7 +31,7 @@ import torch
 from neocog import Network, zoo
 from neocog.initialise import initialise
 from neocog.losses import default_loss
-from neocog.measure.calibration import machine_name
+from neocog.measure.kept import machine_name
 from neocog.native.engine import aligned
 from neocog.native.jit import Compiled, machine
 from neocog.native.kernel import Function, Index, Type, constant, fma, load

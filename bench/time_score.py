@@ -1,7 +1,7 @@
-"""How far off are predicted times? Predicts and measures networks of the zoo and writes docs/time.md's table.
+"""How far off are predicted times? Predicts and measures networks of the zoo and writes a table of docs/time.md.
 
-`make` has no target for it: python bench/time_score.py [--threads N] [--networks lenet5-relu,nin] [--write]. It takes
-some minutes on a machine that does nothing else; elsewhere the figures mean little, and the table says so.
+`make` has no target for it: python bench/time_score.py [--engine native] [--dtype bfloat16] [--write]. It takes some
+minutes on a machine that does nothing else; elsewhere the figures mean little, and the table says so.
 """
 
 from __future__ import annotations
@@ -15,13 +15,16 @@ from statistics import median
 import torch
 
 from neocog import zoo
-from neocog.measure.calibration import machine_name
+from neocog.measure.kept import machine_name
+from neocog.measure.native_time import compare as native_compare
+from neocog.measure.pace import pace_for
 from neocog.measure.time import Comparison, calibration_for, compare
+from neocog.plan import Plan
 from neocog.plan.tables import duration
 
 PAGE = Path(__file__).parents[1] / "docs/time.md"
-BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
-BATCHES = {
+BEGIN, END = "<!-- {engine} {dtype}: begin -->", "<!-- {engine} {dtype}: end -->"
+TORCH = {
     "lenet5-relu": (64, 512),
     "convnetjs-cifar10": (32, 256),
     "nin": (8, 32),
@@ -39,19 +42,40 @@ BATCHES = {
     "resnet50": (1, 4),
     "inception-v3": (1, 3),
 }
+NATIVE = {
+    "lenet5": (64, 512),
+    "lenet5-relu": (64, 512),
+    "convnetjs-mnist": (64, 256),
+    "convnetjs-cifar10": (32, 256),
+    "nin": (16, 64),
+    "all-cnn-c": (16, 64),
+    "resnet20": (32, 128),
+    "resnet56": (32, 64),
+    "preact-resnet110": (32, 64),
+}
+BATCHES = {"torch": TORCH, "native": NATIVE}
 
 
-def score(names: list[str], seconds: float) -> list[tuple[str, Comparison]]:
+def score(engine: str, dtype: str, names: list[str], seconds: float) -> list[tuple[str, Comparison]]:
     found = []
     for name in names:
-        for batch in BATCHES[name]:
-            plan = zoo(name).plan(batch=batch, optimizer="nesterov")
-            calibration = calibration_for(plan, report=lambda text: print(text, file=sys.stderr))
+        for batch in BATCHES[engine][name]:
+            plan = zoo(name).plan(batch=batch, dtype=dtype, optimizer="nesterov")
             for mode in ("inference", "training"):
-                result = compare(plan, calibration, mode, seconds=seconds)
+                result = compared(engine, plan, mode, seconds)
                 found.append((name, result))
                 print(line(name, result), flush=True)
     return found
+
+
+def compared(engine: str, plan: Plan, mode: str, seconds: float) -> Comparison:
+    if engine == "native":
+        return native_compare(plan, pace_for(plan, report=tell), mode, seconds=seconds)
+    return compare(plan, calibration_for(plan, report=tell), mode, seconds=seconds)
+
+
+def tell(text: str) -> None:
+    print(text, file=sys.stderr)
 
 
 def error(result: Comparison) -> float:
@@ -75,7 +99,7 @@ def line(name: str, result: Comparison) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def table(results: list[tuple[str, Comparison]]) -> str:
+def table(dtype: str, results: list[tuple[str, Comparison]]) -> str:
     errors = [abs(error(result)) for _, result in results]
     inside = [r.predicted.interval[0] <= r.measured.seconds <= r.predicted.interval[1] for _, r in results]
     factors = [max(1 + error(r), 1 / (1 + error(r))) for _, r in results]
@@ -84,7 +108,7 @@ def table(results: list[tuple[str, Comparison]]) -> str:
     return "\n".join(
         [
             f"{machine_name(torch.device('cpu'))}, {torch.get_num_threads()} threads, {platform.system()}, "
-            f"Python {platform.python_version()}, torch {torch.__version__}, float32. "
+            f"Python {platform.python_version()}, torch {torch.__version__}, {dtype}. "
             f"Other programs used {busy:.1f} cores (median).",
             "",
             f"Median error **{median(errors):.1%}** over {len(results)} steps; the farthest is off by a factor of "
@@ -99,19 +123,20 @@ def table(results: list[tuple[str, Comparison]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, help="threads for torch, instead of as many as it likes")
-    parser.add_argument("--networks", default=",".join(BATCHES), help="names from the zoo, joined by commas")
+    parser.add_argument("--engine", choices=BATCHES, default="torch")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--networks", help="names from the zoo, joined by commas")
     parser.add_argument("--seconds", type=float, default=1.0, help="how long each step is repeated")
     parser.add_argument("--write", action="store_true", help="put the table into docs/time.md")
     args = parser.parse_args()
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    made = table(score(args.networks.split(","), args.seconds))
+    names = args.networks.split(",") if args.networks else list(BATCHES[args.engine])
+    made = table(args.dtype, score(args.engine, args.dtype, names, args.seconds))
     print(f"\n{made}")
     if args.write:
-        before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-        _, _, after = rest.partition(END)
-        PAGE.write_text(f"{before}{BEGIN}\n{made}\n{END}{after}", encoding="utf-8")
+        begin, end = (mark.format(engine=args.engine, dtype=args.dtype) for mark in (BEGIN, END))
+        before, _, rest = PAGE.read_text(encoding="utf-8").partition(begin)
+        _, _, after = rest.partition(end)
+        PAGE.write_text(f"{before}{begin}\n{made}\n{end}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from .output import print_error
 
 if TYPE_CHECKING:
     from ..plan.budgets import Budget
-    from ..plan.calibration import Calibration
+    from ..plan.time import StepTime
 
 COUNT_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
 BYTE_UNITS = {"": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
@@ -58,14 +58,14 @@ def _seconds(text: str) -> float:
     return value
 
 
-def set_budgets(made: Plan, args: argparse.Namespace, calibration: Calibration | None = None) -> tuple[Budget, ...]:
+def set_budgets(made: Plan, args: argparse.Namespace, step: StepTime | None = None) -> tuple[Budget, ...]:
     """The limits that were given, beside what the plan needs."""
     limits = {"params": args.max_params, "macs": args.max_macs, "memory": args.max_memory, "latency": args.max_latency}
     if limits == dict.fromkeys(limits):
         return ()
     from ..plan.budgets import budgets
 
-    return budgets(made, limits, calibration)
+    return budgets(made, limits, step)
 
 
 def fitting(made: Plan, limit: int) -> dict[str, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..plan import Plan
 from ..plan.tables import duration
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ..measure.field import EffectiveField
     from ..measure.memory import Measured
     from ..measure.time import Comparison
+    from ..native.pace import Pace
     from ..plan.calibration import Calibration
     from ..plan.time import StepTime
 
@@ -40,16 +41,47 @@ def needs_calibration(args: argparse.Namespace) -> bool:
     return bool(args.time or args.measure or args.max_latency)
 
 
-def calibrated(made: Plan) -> Calibration:
-    """The calibration of this machine for a plan; a terminal is shown what is measured, if it has to be."""
+class Known(NamedTuple):
+    """What is known of this machine: how fast torch is, and the native engine where it has kernels for the network."""
+
+    torch: Calibration
+    native: Pace | None
+
+    def times(self, made: Plan, mode: str) -> list[StepTime]:
+        """What a step is expected to take each engine."""
+        from ..native.pace import step_time as native_time
+        from ..plan.time import step_time
+
+        return [step_time(made, self.torch, mode), *([native_time(made, self.native, mode)] if self.native else [])]
+
+    def fastest(self, made: Plan) -> StepTime:
+        """Inference by the engine that is expected to take the least time."""
+        return min(self.times(made, "inference"), key=lambda step: step.seconds)
+
+    def comparisons(self, made: Plan, mode: str) -> list[Comparison]:
+        """The same beside what it took."""
+        from ..measure.native_time import compare as native_compare
+        from ..measure.time import compare
+
+        found = [compare(made, self.torch, mode)]
+        return [*found, native_compare(made, self.native, mode)] if self.native else found
+
+
+def calibrated(made: Plan) -> Known:
+    """What is known of this machine for a plan; a terminal is shown what is measured, if it has to be."""
+    from ..losses import default_loss
+    from ..measure.pace import pace_for
     from ..measure.time import calibration_for
+    from ..native.trainer import not_covered
 
     watched = sys.stderr.isatty()
 
     def tell(line: str) -> None:
         print(f"\r{line:<78.78}", end="", file=sys.stderr, flush=True)
 
-    found = calibration_for(made, report=tell if watched else None)
+    report = tell if watched else None
+    covered = not not_covered(made.network, default_loss(made.network).name, made.optimizer)
+    found = Known(calibration_for(made, report=report), pace_for(made, report=report) if covered else None)
     if watched:
         print(f"\r{'':<78}\r", end="", file=sys.stderr, flush=True)
     return found
@@ -58,28 +90,25 @@ def calibrated(made: Plan) -> Calibration:
 class Findings:
     """What the options asked for, measured once, to be printed or put into the JSON document."""
 
-    def __init__(self, made: Plan, args: argparse.Namespace, calibration: Calibration | None) -> None:
+    def __init__(self, made: Plan, args: argparse.Namespace, known: Known | None) -> None:
         self.made = made
         self.steps: list[StepTime] = []
         self.comparisons: list[Comparison] = []
         self.memory: dict[str, Measured] = {}
         self.fields: tuple[EffectiveField, ...] = ()
-        if args.measure and calibration:
-            self._measure(calibration)
-        elif args.time and calibration:
-            from ..plan.time import step_time
-
-            self.steps = [step_time(made, calibration, mode) for mode in _modes(made)]
+        if args.measure and known:
+            self._measure(known)
+        elif args.time and known:
+            self.steps = [step for mode in _modes(made) for step in known.times(made, mode)]
         if args.effective_field:
             self._look(args.effective_field, args.net)
 
-    def _measure(self, calibration: Calibration) -> None:
+    def _measure(self, known: Known) -> None:
         from ..measure.memory import measure
-        from ..measure.time import compare
 
         plan = self.made
         for mode in _modes(plan):
-            self.comparisons.append(compare(plan, calibration, mode))
+            self.comparisons += known.comparisons(plan, mode)
             self.memory[mode] = measure(
                 plan.network, batch=plan.batch, dtype=plan.dtype, optimizer=plan.optimizer, training=mode == "training"
             )
@@ -107,7 +136,7 @@ class Findings:
         out = console(stderr=stderr)
         for step in self.steps:
             low, high = step.interval
-            what = f"{step.mode} by torch, batch {step.batch}, {self.made.dtype}"
+            what = f"{step.mode} by {step.engine}, batch {step.batch}, {self.made.dtype}"
             print_wrapped(
                 out,
                 f"{what}: {duration(step.seconds)} a step expected "
@@ -123,7 +152,8 @@ class Findings:
             print_table(out, header, rows, text=("layer", "written"), optional=("written",))
             for line in comparison.summary():
                 print_wrapped(out, line)
-            print_wrapped(out, f"memory: {self.memory[comparison.predicted.mode]}")
+            if comparison.predicted.engine == "torch":
+                print_wrapped(out, f"memory: {self.memory[comparison.predicted.mode]}")
         if self.fields:
             from ..measure.field import HEADER, field_cells, summary
 

@@ -24,8 +24,8 @@ def run(args: argparse.Namespace) -> int:
     made = planned(read_network(args), args)
     if args.draw:
         _draw(made, args.draw, title=args.net)
-    calibration = calibrated(made) if needs_calibration(args) else None
-    budgets = set_budgets(made, args, calibration)
+    known = calibrated(made) if needs_calibration(args) else None
+    budgets = set_budgets(made, args, known.fastest(made) if known else None)
     extra: dict[str, Any] = {"budgets": [budget.as_dict() for budget in budgets]} if budgets else {}
     if args.memory_limit:
         extra["memory_limit"] = fitting(made, args.memory_limit)
@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
         extra["advice"] = _advice(made)
     if args.timeline:
         extra["timeline"] = [moment._asdict() for moment in made.training.moments]
-    findings = Findings(made, args, calibration)
+    findings = Findings(made, args, known)
     _print(made, args, extra | findings.as_dict())
     if not args.json:
         findings.show(stderr=args.format != "table")

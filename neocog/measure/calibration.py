@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import platform
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 import torch
 
-from ..errors import RunError
-from ..files import write_atomically
 from ..initialise import initialise
 from ..network import Network
 from ..plan.calibration import Calibration, Sample
@@ -33,7 +27,8 @@ from ..torch_engine.trainer import (
     pick_threads,
     threads,
 )
-from .clock import BUSY, repeated, settle_memory, timed, typical, watched
+from .clock import repeated, settle_memory, timed, typical
+from .kept import Report, digest, kept, machine_name
 from .probes import Probe, probes, time_probe
 from .rehearsal import Rehearsal, rehearsals, rehearse
 
@@ -45,7 +40,6 @@ LIMIT = 60.0
 LARGE = 128 * 2**20
 """Bytes of an array that is sure to get new pages, and that no cache holds."""
 
-Report = Callable[[str], None]
 Times = dict[str, float]
 
 
@@ -78,64 +72,15 @@ def calibration(
         "torch": torch.__version__,
         "threads": count,
         "dtype": dtype,
-        "layers": _digest([str(probe) for probe in layers]),
-        "networks": _digest([(str(step.network), step.batch) for step in steps]),
+        "layers": digest([str(probe) for probe in layers]),
+        "networks": digest([(str(step.network), step.batch) for step in steps]),
     }
-    path = _cache_folder(folder) / f"calibration-{_digest(key)}.json"
-    found = _read(path, key)
-    if found is None:
-        tell = report or (lambda text: None)
-        with watched() as load:
-            found = calibrate(dtype, count, place, chosen=layers, rehearsed=steps, report=tell)
-        _keep(path, json.dumps({"key": key, "calibration": found.as_dict()}, indent=1), tell)
-        if (load.others or 0.0) > BUSY:
-            tell(f"other programs used {load.others:.1f} cores meanwhile: to measure again, remove that file")
-    return found
+    tell = report or (lambda text: None)
 
+    def measure() -> Calibration:
+        return calibrate(dtype, count, place, chosen=layers, rehearsed=steps, report=tell)
 
-def _keep(path: Path, content: str, tell: Report) -> None:
-    """Write the file; where that cannot be done, what was measured is still good for this time."""
-    try:
-        write_atomically(path, content.encode())
-        tell(f"kept in {path}")
-    except RunError as error:
-        tell(str(error))
-
-
-def _cache_folder(folder: str | Path | None) -> Path:
-    from platformdirs import user_cache_path
-
-    given = folder or os.environ.get("NEOCOG_CACHE")
-    return Path(given) if given else user_cache_path("neocog")
-
-
-def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def _read(path: Path, key: Mapping[str, Any]) -> Calibration | None:
-    """What the file holds, if that is a calibration under this key."""
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        return Calibration.from_dict(document["calibration"]) if document["key"] == key else None
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
-        return None
-
-
-def machine_name(device: torch.device) -> str:
-    """The model of the processor that does the work."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    about = dict(line.split(":", 1) for line in lines if ":" in line)  # the last core's; all are alike
-    named = {name.strip(): value.strip() for name, value in about.items()}
-    if "model name" not in named:
-        return platform.processor() or platform.machine()
-    family = "/".join(named.get(part, "?") for part in ("cpu family", "model", "stepping"))
-    return f"{named['model name']} ({family})"
+    return kept("calibration", key, Calibration, measure, folder, tell)
 
 
 def calibrate(

@@ -12,10 +12,12 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ..errors import NeocogError
 from ..initialise import initialise
 from ..losses import default_loss
+from ..native.trainer import NativeTrainer
 from ..network import Network
 from ..plan.calibration import Calibration, Together, Vector
 from ..plan.plan import Plan
@@ -39,6 +41,7 @@ NETWORKS = """
 16  INPUT[6x6x128] -> [FC4096 -> RELU]*2 -> FC1000
 2   INPUT[96x96x3] -> CONV7-64(S=2, fit=floor) -> BN -> RELU -> POOL2 -> [CONV3-64 -> BN -> RELU]*2 -> POOL2
     -> CONV3-128 -> BN -> RELU -> CONV1-256 -> BN -> RELU -> CONV1-128 -> BN -> RELU -> CONV3-256 -> GAP -> FC100
+64  INPUT[60x32] -> CONV5-48 -> TANH -> AVGPOOL2 -> CONV3-40 -> SIGMOID -> FC64 -> TANH -> FC10
 12  INPUT[96x96x3] -> CONV7-64(S=2, fit=floor) -> BN -> RELU -> POOL2 -> [CONV3-64 -> BN -> RELU]*2 -> POOL2
     -> CONV3-128 -> BN -> RELU -> CONV1-256 -> BN -> RELU -> CONV1-128 -> BN -> RELU -> CONV3-256 -> GAP -> FC100
 """
@@ -90,12 +93,7 @@ def trainer_for(plan: Plan, mode: str, device: str) -> TorchTrainer:
 
     Raises NeocogError for training of a network whose output is no vector.
     """
-    if mode == "training" and plan.rows[-1].output.positions > 1:
-        raise NeocogError(
-            "training is measured on class numbers, one for each image",
-            received=f"an output of {plan.rows[-1].output}",
-            hint="mode=inference",
-        )
+    check_training(plan, mode)
     return TorchTrainer(
         plan.network,
         initialise(plan.network),
@@ -107,28 +105,44 @@ def trainer_for(plan: Plan, mode: str, device: str) -> TorchTrainer:
     )
 
 
-def step_of(trainer: TorchTrainer, plan: Plan, mode: str) -> Callable[[], object]:
-    """One step on random images of the plan's batch."""
+def check_training(plan: Plan, mode: str) -> None:
+    """Raises NeocogError for training of a network whose output is no vector."""
+    if mode == "training" and plan.rows[-1].output.positions > 1:
+        raise NeocogError(
+            "training is measured on class numbers, one for each image",
+            received=f"an output of {plan.rows[-1].output}",
+            hint="mode=inference",
+        )
+
+
+def images_for(plan: Plan) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Random images of the plan's batch, and classes for them."""
     shape = plan.rows[0].output
     draw = np.random.default_rng(0)
     x = draw.standard_normal((plan.batch, shape.channels, *shape.spatial), dtype=np.float32)
-    labels = draw.integers(0, max(2, plan.rows[-1].output.channels), plan.batch)
+    return x, draw.integers(0, max(2, plan.rows[-1].output.channels), plan.batch)
+
+
+def step_of(trainer: TorchTrainer | NativeTrainer, plan: Plan, mode: str) -> Callable[[], object]:
+    """One step on random images of the plan's batch."""
+    x, labels = images_for(plan)
     if mode == "inference":
         return lambda: trainer.scores(x)
     return lambda: trainer.step(x, labels, 0.0)  # a rate of 0: the weights stay finite however often it runs
 
 
-def fit(rows: Vector) -> tuple[Together, float]:
+def fit(rows: Vector, likely: Together = LIKELY) -> tuple[Together, float]:
     """The likeliest weights for rows of (what is weighted, what it should come to), and the spread around them.
 
-    Ridge regression, drawn towards (1, 0, 0) by `LIKELY`; memory that is far away never makes a layer faster.
+    Ridge regression, drawn towards (1, 0, 0), from which `likely` are the deviations to expect; memory that is far away
+    never makes a layer faster.
     """
     before = np.array([1.0, 0.0, 0.0])
     a, off = rows[:, :3], rows[:, 3] - rows[:, :3] @ before
     free = [0, 1, 2]
     change = np.zeros(3)
     for _ in range(2):
-        scale = np.array(LIKELY)[free]
+        scale = np.array(likely)[free]
         padded = np.vstack([a[:, free] * scale / UNEXPLAINED, np.eye(len(free))])
         wanted = np.append(off / UNEXPLAINED, np.zeros(len(free)))
         change[free] = np.linalg.lstsq(padded, wanted, rcond=None)[0] * scale

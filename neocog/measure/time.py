@@ -16,8 +16,9 @@ from ..plan.plan import Plan
 from ..plan.tables import duration
 from ..plan.time import StepTime, step_time
 from ..torch_engine.trainer import TorchTrainer, pick_threads
-from .calibration import Report, calibration
+from .calibration import calibration
 from .clock import BUSY, repeated, settle_memory, synchronise, typical, watched
+from .kept import Report
 from .rehearsal import step_of, trainer_for
 
 REST, UPDATE = -1, -2
@@ -72,7 +73,7 @@ class Comparison:
         low, high = self.predicted.interval
         batch, off = self.plan.batch, self.predicted.seconds / self.measured.seconds - 1
         lines = [
-            f"{self.predicted.mode} by torch, batch {batch}, {self.plan.dtype}: "
+            f"{self.predicted.mode} by {self.predicted.engine}, batch {batch}, {self.plan.dtype}: "
             f"predicted {duration(self.predicted.seconds)} a step ({duration(low)} to {duration(high)}), "
             f"{self.predicted.images_per_second:,.1f} images/s",
             f"measured {duration(self.measured.seconds)}, {batch / self.measured.seconds:,.1f} images/s: "

@@ -184,6 +184,22 @@ class NativeNetwork:
             self._start_workers()
         self._start(self.shared.ctypes.data, job)
 
+    def addresses(self, block: int) -> dict[str, int]:
+        """Where each buffer of a call begins for the first thread and its group, at a block of the last step."""
+        found = {name: array.ctypes.data for name, array in self._kept.items()}
+        for name, size in (
+            ("images", self.sizes.images),
+            ("labels", self.sizes.labels),
+            ("numbers", self.sizes.labels),
+        ):
+            found[name] += block * size
+        if self.program.couples:
+            found["arena"] += block * self.sizes.arena
+        found["result"] = found["group"]
+        found["gradients"] = found["result"] + 2 * self.lanes * 4
+        found["sums"] = found["gradients"] + self.program.parameters * 4
+        return found
+
     def _start_workers(self) -> None:
         seen = int(self.shared[slot("generation")])
         for k in range(1, self.threads):

@@ -48,6 +48,12 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+def pick_threads(network: Network, batch_size: int) -> int:
+    """How many threads a step of so many images gets: all, unless it is too small to be shared out."""
+    small = network.plan().totals["macs"] * batch_size < SMALL_STEP_MACS
+    return 1 if small else cores()
+
+
 class NativeTrainer:
     """A network, its weights and an optimizer as machine code, changed one mini-batch at a time.
 
@@ -74,8 +80,7 @@ class NativeTrainer:
         dtype: str = "float32",
         threads: int | None = None,
     ) -> None:
-        small = network.plan().totals["macs"] * batch_size < SMALL_STEP_MACS
-        self.threads = threads or (1 if small else cores())
+        self.threads = threads or pick_threads(network, batch_size)
         self.network, self.momentum, self.weight_decay = network, momentum, weight_decay
         self.seed, self.steps = seed, 0
         self._network = NativeNetwork(network, self.threads, optimizer, loss, dtype)

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import NeocogError, RunError
-from .calibration import Calibration
 from .memory import copies_of, run_of
 from .plan import Plan
 from .tables import duration, size
-from .time import step_time
+from .time import StepTime
 from .timeline import training
 
 
@@ -72,27 +71,24 @@ class Budget:
         return units[self.name]
 
 
-def budgets(
-    plan: Plan, limits: Mapping[str, float | None], calibration: Calibration | None = None
-) -> tuple[Budget, ...]:
+def budgets(plan: Plan, limits: Mapping[str, float | None], step: StepTime | None = None) -> tuple[Budget, ...]:
     """One Budget for each limit that is given, by `params`, `macs`, `memory` (bytes of training) and `latency`.
 
-    `latency` is seconds of one inference step of `plan.batch` images; it needs the machine's calibration.
+    `latency` is seconds of one inference step of `plan.batch` images; it needs that `step` as it is expected.
     """
     parts: dict[str, Callable[[], dict[str, float]]] = {
         "params": lambda: {row.name: row.cost.parameters for row in plan.rows},
         "macs": lambda: {row.name: row.cost.macs for row in plan.rows},
         "memory": lambda: dict(plan.training.parts),
-        "latency": lambda: _latencies(plan, calibration),
+        "latency": lambda: _latencies(plan, step),
     }
     return tuple(Budget(name, limit, parts[name]()) for name, limit in limits.items() if limit is not None)
 
 
-def _latencies(plan: Plan, calibration: Calibration | None) -> dict[str, float]:
+def _latencies(plan: Plan, step: StepTime | None) -> dict[str, float]:
     """Each layer's part of an inference step; what belongs to no layer is INPUT's."""
-    if calibration is None:
-        raise NeocogError("a limit on latency needs the calibration of a machine")
-    step = step_time(plan, calibration, "inference")
+    if step is None:
+        raise NeocogError("a limit on latency needs the time of a step")
     found = {layer.name: layer.seconds for layer in step.layers}
     found[plan.rows[0].name] += step.overhead
     return found

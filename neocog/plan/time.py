@@ -56,7 +56,8 @@ class LayerTime:
 class StepTime:
     """Seconds of one step, by layer; `update` is the optimizer's part, `overhead` what belongs to no layer.
 
-    `spread` is the standard deviation of the logarithm of `seconds`; 0 for a time that was measured.
+    `spread` is the standard deviation of the logarithm of `seconds`; 0 for a time that was measured. `engine` is the
+    one that runs it.
     """
 
     mode: str
@@ -65,6 +66,7 @@ class StepTime:
     update: float
     overhead: float
     spread: float = 0.0
+    engine: str = "torch"
 
     @property
     def seconds(self) -> float:
@@ -90,6 +92,7 @@ class StepTime:
             for t in self.layers
         ]
         return {
+            "engine": self.engine,
             "mode": self.mode,
             "batch": self.batch,
             "seconds": self.seconds,
@@ -103,18 +106,11 @@ class StepTime:
 
 
 def step_time(plan: Plan, calibration: Calibration, mode: str = "training") -> StepTime:
-    """What one step of `plan.batch` images is expected to take.
+    """What one step of `plan.batch` images is expected to take the torch engine.
 
     Raises NeocogError for an unknown mode, or for a dtype that was not calibrated.
     """
-    if mode not in MODES:
-        raise NeocogError(f"mode is one of {', '.join(MODES)}", received=f"mode={mode}")
-    if plan.dtype != calibration.dtype:
-        raise NeocogError(
-            f"this calibration is for {calibration.dtype}",
-            received=f"a plan for {plan.dtype}",
-            hint=f"dtype={calibration.dtype}, or a calibration for {plan.dtype}",
-        )
+    check_step(plan, calibration.dtype, mode)
     tasks = _tasks(plan, mode)
     seconds, spread = _predicted([task for task, _, _ in tasks], plan, calibration)
     seconds = _together(seconds, plan, calibration, mode)
@@ -130,6 +126,26 @@ def step_time(plan: Plan, calibration: Calibration, mode: str = "training") -> S
     )
     update = _update(plan, calibration) if mode == "training" else 0.0
     return StepTime(mode, plan.batch, layers, update, calibration.step[mode], spread)
+
+
+def check_step(plan: Plan, dtype: str, mode: str) -> None:
+    """Raises NeocogError for an unknown mode, or where what is known of a machine is not of the plan's dtype."""
+    if mode not in MODES:
+        raise NeocogError(f"mode is one of {', '.join(MODES)}", received=f"mode={mode}")
+    if plan.dtype != dtype:
+        raise NeocogError(
+            f"this calibration is for {dtype}",
+            received=f"a plan for {plan.dtype}",
+            hint=f"dtype={dtype}, or a calibration for {plan.dtype}",
+        )
+
+
+def operations(plan: Plan, mode: str) -> Vector:
+    """Multiplications and additions of each row in one step: what no engine can leave out."""
+    found = np.zeros(len(plan.rows))
+    for task, row, _ in _tasks(plan, mode):
+        found[row] += task.work(plan.batch, plan.dtype).flops
+    return found
 
 
 def alone(plan: Plan, calibration: Calibration, mode: str) -> Vector:

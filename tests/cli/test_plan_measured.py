@@ -5,36 +5,40 @@ from __future__ import annotations
 import json
 
 import pytest
-from made_up import MACHINE
-
-from neocog.cli import plan_measured
+from made_up import MACHINE, PACE
 
 NET = "INPUT[6x6x2] -> CONV3-4 -> RELU -> POOL2 -> FC3"
+STEPS = [(mode, engine) for mode in ("training", "inference") for engine in ("torch", "native")]
 
 
 @pytest.fixture(autouse=True)
 def calibrated(monkeypatch):
-    monkeypatch.setattr(plan_measured, "calibrated", lambda made: MACHINE)
-    monkeypatch.setattr("neocog.cli.plan_one.calibrated", lambda made: MACHINE)
+    monkeypatch.setattr("neocog.measure.time.calibration_for", lambda plan, **_: MACHINE)
+    monkeypatch.setattr("neocog.measure.pace.pace_for", lambda plan, **_: PACE)
 
 
 def test_times_are_predicted_for_training_and_inference(neocog):
     code, out, _ = neocog("plan", NET, "--time")
     assert code == 0
-    training, inference = out.splitlines()[-2:]
-    assert training.startswith("training by torch, batch 1, float32: ")
-    assert inference.startswith("inference by torch, batch 1, float32: ")
-    assert "in four of five), " in inference
+    for line, (mode, engine) in zip(out.splitlines()[-4:], STEPS, strict=True):
+        assert line.startswith(f"{mode} by {engine}, batch 1, float32: ")
+        assert "in four of five), " in line
     document = json.loads(neocog("plan", NET, "--time", "--json").out)
-    assert [step["mode"] for step in document["time"]] == ["training", "inference"]
+    assert [(step["mode"], step["engine"]) for step in document["time"]] == STEPS
     assert all(step["low"] <= step["seconds"] <= step["high"] for step in document["time"])
+
+
+def test_what_the_native_engine_does_not_cover_is_predicted_for_torch_alone(neocog):
+    out = neocog("plan", "INPUT[16x16x1] -> POOL9(S=1) -> FC3", "--time").out
+    assert "by torch" in out
+    assert "by native" not in out
 
 
 def test_measuring_puts_what_was_predicted_beside_what_happened(neocog):
     code, out, _ = neocog("plan", NET, "--batch", 4, "--measure", "--json")
     document = json.loads(out)
     assert code == 0
-    assert len(document["measured"]) == 2
+    assert [(one["predicted"]["mode"], one["predicted"]["engine"]) for one in document["measured"]] == STEPS
     for one in document["measured"]:
         assert [layer["name"] for layer in one["layers"]] == ["input", "conv1", "relu1", "pool1", "fc1"]
         assert one["measured"]["seconds"] > 0

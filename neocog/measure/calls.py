@@ -1,0 +1,67 @@
+"""The native engine's step, call by call on one thread, with a look at the clock before each."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from itertools import groupby
+from time import perf_counter
+
+import numpy as np
+
+from ..initialise import initialise
+from ..native.engine import NativeNetwork
+from ..native.pace import WAYS, Course, Task
+from ..plan.calibration import Vector
+from .rehearsal import images_for
+
+Timed = Callable[[], float]
+
+
+class Stepper:
+    """A native network whose steps run as a course says, in the order of the engine, one block after the other."""
+
+    def __init__(self, course: Course) -> None:
+        plan = course.plan
+        self.course = course
+        self.network = NativeNetwork(plan.network, 1, plan.optimizer, course.program.loss, plan.dtype)
+        self.network.write_weights(initialise(plan.network))
+        x, labels = images_for(plan)
+        self.network.train(x, labels, 0.0, 0.0, 0.0)  # everything gets its memory
+        self.network.score(np.resize(x, (max(plan.batch, self.network.lanes), *x.shape[1:])))  # few have their own plan
+        self.calls = [self._calls(task) for task in course.tasks]
+
+    def _calls(self, task: Task) -> list[Timed]:
+        """One for each block; a single one for what threads share."""
+        blocks = self.course.blocks if task.where in WAYS and not task.numbers else 1
+        return [self._call(task, block) for block in range(blocks)]
+
+    def _call(self, task: Task, block: int) -> Timed:
+        function, buffers = task.call.function, task.call.buffers
+        kinds = [ctypes.c_void_p] * len(function.buffers) + [ctypes.c_int64] * len(task.numbers)
+        run, at = self.network.code.function(function.name, kinds), self.network.addresses(block)
+        places = [buffers[name] for name in function.buffers]
+        arguments = [*(at[place.buffer] + 4 * place.at.constant for place in places), *task.numbers]
+
+        def timed() -> float:
+            start = perf_counter()
+            run(*arguments)
+            return perf_counter() - start
+
+        return timed
+
+    def seconds(self, rounds: int) -> Vector:
+        """Of each task for one block, typically: (tasks,)."""
+        found = np.array([self._round() for _ in range(rounds)])
+        faster: Vector = np.median(np.sort(found, axis=0)[: (rounds + 1) // 2], axis=0)
+        return faster
+
+    def _round(self) -> list[float]:
+        """Calls of blocks follow each other block by block, as they do between two meetings."""
+        spent = [0.0] * len(self.calls)
+        for blocks, tasks in groupby(range(len(self.calls)), key=lambda k: len(self.calls[k])):
+            together = list(tasks)
+            for block in range(blocks):
+                for k in together:
+                    spent[k] += self.calls[k][block]()
+        return [total / len(calls) for total, calls in zip(spent, self.calls, strict=True)]

@@ -1,0 +1,103 @@
+"""What was measured of a machine, kept in the user's cache folder: it is measured once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol, Self, TypeVar
+
+import torch
+
+from ..errors import RunError
+from ..files import write_atomically
+from .clock import BUSY, watched
+
+Report = Callable[[str], None]
+
+
+class Keepable(Protocol):
+    """What can be written as JSON and read again."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """What `as_dict` wrote. Raises ValueError, TypeError or KeyError for anything else."""
+
+
+Kept = TypeVar("Kept", bound=Keepable)
+
+
+def kept(
+    name: str,
+    key: Mapping[str, Any],
+    kind: type[Kept],
+    measure: Callable[[], Kept],
+    folder: str | Path | None,
+    tell: Report,
+) -> Kept:
+    """What a file in the folder holds, if it is of that name and under this key; else what `measure` gives, then kept.
+
+    `folder` None is `$NEOCOG_CACHE`, or `neocog` in the user's cache folder.
+    """
+    path = _cache_folder(folder) / f"{name}-{digest(key)}.json"
+    found = _read(path, key, kind)
+    if found is None:
+        with watched() as load:
+            found = measure()
+        _keep(path, json.dumps({"key": key, name: found.as_dict()}, indent=1), tell)
+        if (load.others or 0.0) > BUSY:
+            tell(f"other programs used {load.others:.1f} cores meanwhile: to measure again, remove that file")
+    return found
+
+
+def _keep(path: Path, content: str, tell: Report) -> None:
+    """Write the file; where that cannot be done, what was measured is still good for this time."""
+    try:
+        write_atomically(path, content.encode())
+        tell(f"kept in {path}")
+    except RunError as error:
+        tell(str(error))
+
+
+def _cache_folder(folder: str | Path | None) -> Path:
+    from platformdirs import user_cache_path
+
+    given = folder or os.environ.get("NEOCOG_CACHE")
+    return Path(given) if given else user_cache_path("neocog")
+
+
+def digest(value: Any) -> str:
+    """A short name for JSON values."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _read(path: Path, key: Mapping[str, Any], kind: type[Kept]) -> Kept | None:
+    """What the file holds, if that is of this kind and under this key."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        name = path.name.partition("-")[0]
+        return kind.from_dict(document[name]) if document["key"] == key else None
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return None
+
+
+def machine_name(device: torch.device) -> str:
+    """The model of the processor that does the work."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    about = dict(line.split(":", 1) for line in lines if ":" in line)  # the last core's; all are alike
+    named = {name.strip(): value.strip() for name, value in about.items()}
+    if "model name" not in named:
+        return platform.processor() or platform.machine()
+    family = "/".join(named.get(part, "?") for part in ("cpu family", "model", "stepping"))
+    return f"{named['model name']} ({family})"

@@ -1,0 +1,101 @@
+"""The native engine's predicted step on a machine made up, whose numbers a person can work out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from neocog import NeocogError, Network, zoo
+from neocog.native.effort import Effort
+from neocog.native.jit import Machine
+from neocog.native.pace import BACKWARD, FORWARD, REST, UPDATE, Course, Pace, step_time
+from neocog.plan.time import MODES, operations
+
+NET = "INPUT[8x8x3] -> CONV3-4 -> BN -> ADD[ CONV3-4 -> BN | ID ] -> RELU -> POOL2 -> FC3"
+PLAIN = (1.0, 0.0, 0.0)
+PACE = Pace(
+    machine="one made up",
+    threads=1,
+    dtype="float32",
+    rate=1e9,
+    costs=dict.fromkeys(Effort._fields, 0.0) | {"products": 1e-9},
+    together=dict.fromkeys(MODES, PLAIN),
+    spread=dict.fromkeys(MODES, 0.0),
+)
+LANES = 16
+ON = Machine(LANES, 32)
+
+
+def course(batch: int, threads: int, mode: str = "training", text: str = NET) -> Course:
+    return Course(Network.parse(text).plan(batch=batch, optimizer="nesterov"), mode, threads, ON)
+
+
+@pytest.mark.parametrize(("batch", "threads", "turns"), [(16, 1, 1), (64, 1, 4), (64, 2, 2), (80, 2, 3), (1, 2, 1)])
+def test_the_busiest_thread_sets_how_often_a_block_is_run(batch, threads, turns):
+    for mode in MODES:
+        made = course(batch, threads, mode)
+        assert {task.times for task in made.tasks if task.where in (FORWARD, BACKWARD) and not task.numbers} == {turns}
+        assert {task.times for task in made.tasks if task.where == UPDATE} <= {1 / threads}
+
+
+def test_a_training_step_has_every_call_of_the_program():
+    made = course(32, 2)
+    called = {id(task.call) for task in made.tasks}
+    program = made.program
+    expected = [*program.packs, *(c for c in (*program.forward, *program.backward) if hasattr(c, "function"))]
+    assert {id(call) for call in expected if not call.predicting} <= called
+    assert {task.where for task in made.tasks} == {FORWARD, BACKWARD, UPDATE, REST}
+
+
+def test_layers_take_the_time_of_their_products_and_the_rest_is_counted_once():
+    plan = Network.parse("INPUT[6x6x16] -> FC32 -> FC8").plan(batch=16)
+    step = step_time(plan, PACE, "inference")
+    lanes = Course(plan, "inference", 1).program.machine.lanes
+    blocks = 16 // lanes
+    products = {layer.name: round(layer.forward / 1e-9) for layer in step.layers}
+    assert products == {"input": 0, "fc1": 576 * 32 * blocks, "fc2": 32 * 8 * blocks}
+    assert step.engine == "native"
+    assert step.seconds == pytest.approx(sum(layer.seconds for layer in step.layers) + step.overhead)
+
+
+def test_weights_of_a_whole_step_count():
+    plan = Network.parse(NET).plan(batch=64)
+    alone, bytes_ = (course(64, 1).alone(PACE)[k] for k in (0, 2))
+    if Course(plan, "training", 1).program.machine != ON:  # counted for another machine than this one
+        alone, bytes_ = (Course(plan, "training", 1).alone(PACE)[k] for k in (0, 2))
+    slower = replace(PACE, together=dict.fromkeys(MODES, (2.0, 1e-3, 1e-12)))
+    assert step_time(plan, slower).seconds == pytest.approx(2 * alone + 1e-3 + 1e-12 * bytes_)
+
+
+def test_the_least_time_is_that_of_the_operations_of_the_plan():
+    plan = zoo("lenet5-relu").plan(batch=2)
+    step = step_time(plan, PACE)
+    assert [layer.ideal for layer in step.layers] == pytest.approx((operations(plan, "training") / 1e9).tolist())
+    macs = {row.name: row.cost.macs for row in plan.rows}
+    found = dict(zip(macs, operations(plan, "training"), strict=True))
+    assert found["conv1"] == 2 * 2 * 2 * macs["conv1"]  # no gradient of the images
+    assert found["conv2"] == 3 * 2 * 2 * macs["conv2"]
+
+
+def test_what_is_off_widens_the_interval():
+    plan = Network.parse(NET).plan()
+    narrow, wide = step_time(plan, PACE), step_time(plan, replace(PACE, spread=dict.fromkeys(MODES, 0.5)))
+    assert narrow.interval[1] < wide.interval[1]
+
+
+def test_what_cannot_be_predicted_is_said():
+    with pytest.raises(NeocogError, match=r"for float32\n  received: a plan for bfloat16"):
+        step_time(Network.parse(NET).plan(dtype="bfloat16"), PACE)
+    with pytest.raises(NeocogError, match="mode is one of inference, training"):
+        step_time(Network.parse(NET).plan(), PACE, "sleeping")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [{"rate": 0.0}, {"rate": float("nan")}, {"costs": {}}, {"together": {"training": (1, 2)}}, {"spread": {"a": -1.0}}],
+)
+def test_a_damaged_pace_is_refused(damage):
+    assert Pace.from_dict(PACE.as_dict()) == PACE
+    with pytest.raises((ValueError, TypeError, KeyError)):
+        Pace.from_dict({**PACE.as_dict(), **damage})
