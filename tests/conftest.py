@@ -1,6 +1,18 @@
 """What holds for the whole suite."""
 
+from __future__ import annotations
+
 import pytest
+
+from neocog.native import cache
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory):
+    """Compiled code and what is known of the machine, for the tests alone: the user's cache decides nothing."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(cache.FOLDER, str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

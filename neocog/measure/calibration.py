@@ -28,7 +28,7 @@ from ..torch_engine.trainer import (
     threads,
 )
 from .clock import repeated, settle_memory, timed, typical
-from .kept import Report, digest, kept, machine_name
+from .kept import Question, Report, digest, machine_name
 from .probes import Probe, probes, time_probe
 from .rehearsal import Rehearsal, rehearsals, rehearse
 
@@ -59,6 +59,13 @@ def calibration(
     What is damaged, of another machine, of another version or of other layers than those `chosen` is measured again.
     Raises NeocogError for an unknown device or dtype.
     """
+    return calibration_question(dtype, threads, device, chosen).answer(folder, report)
+
+
+def calibration_question(
+    dtype: str, threads: int | None, device: str = "auto", chosen: Sequence[Probe] | None = None
+) -> Question[Calibration]:
+    """What `calibration` answers, for those who only want to know whether the answer is at hand."""
     check_dtype(dtype)
     place = pick_device(device)
     count = threads or torch.get_num_threads()
@@ -75,12 +82,11 @@ def calibration(
         "layers": digest([str(probe) for probe in layers]),
         "networks": digest([(str(step.network), step.batch) for step in steps]),
     }
-    tell = report or (lambda text: None)
 
-    def measure() -> Calibration:
-        return calibrate(dtype, count, place, chosen=layers, rehearsed=steps, report=tell)
+    def measure(report: Report) -> Calibration:
+        return calibrate(dtype, count, place, chosen=layers, rehearsed=steps, report=report)
 
-    return kept("calibration", key, Calibration, measure, folder, tell)
+    return Question("calibration", key, Calibration, measure)
 
 
 def calibrate(

@@ -7,8 +7,9 @@ import json
 import os
 import platform
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 import torch
 
@@ -33,27 +34,41 @@ class Keepable(Protocol):
 Kept = TypeVar("Kept", bound=Keepable)
 
 
-def kept(
-    name: str,
-    key: Mapping[str, Any],
-    kind: type[Kept],
-    measure: Callable[[], Kept],
-    folder: str | Path | None,
-    tell: Report,
-) -> Kept:
-    """What a file in the folder holds, if it is of that name and under this key; else what `measure` gives, then kept.
+@dataclass(frozen=True)
+class Question(Generic[Kept]):
+    """Something to be known of a machine: `key` holds all that the answer depends on, `measure` finds it."""
 
-    `folder` None is `$NEOCOG_CACHE`, or `neocog` in the user's cache folder.
-    """
-    path = _cache_folder(folder) / f"{name}-{digest(key)}.json"
-    found = _read(path, key, kind)
-    if found is None:
+    name: str
+    key: Mapping[str, Any]
+    kind: type[Kept]
+    measure: Callable[[Report], Kept]
+
+    def at_hand(self, folder: str | Path | None = None) -> Kept | None:
+        """The answer that a file in the folder holds; None where there is none, or one that is damaged.
+
+        `folder` None is `$NEOCOG_CACHE`, or `neocog` in the user's cache folder.
+        """
+        try:
+            document = json.loads(self._path(folder).read_text(encoding="utf-8"))
+            return self.kind.from_dict(document[self.name]) if document["key"] == self.key else None
+        except (OSError, ValueError, TypeError, KeyError, RecursionError):
+            return None
+
+    def answer(self, folder: str | Path | None = None, report: Report | None = None) -> Kept:
+        """The answer that is at hand, or else measured now and kept; `report` is told what is being done."""
+        found = self.at_hand(folder)
+        if found is not None:
+            return found
+        tell = report or (lambda text: None)
         with watched() as load:
-            found = measure()
-        _keep(path, json.dumps({"key": key, name: found.as_dict()}, indent=1), tell)
+            found = self.measure(tell)
+        _keep(self._path(folder), json.dumps({"key": self.key, self.name: found.as_dict()}, indent=1), tell)
         if (load.others or 0.0) > BUSY:
             tell(f"other programs used {load.others:.1f} cores meanwhile: to measure again, remove that file")
-    return found
+        return found
+
+    def _path(self, folder: str | Path | None) -> Path:
+        return _cache_folder(folder) / f"{self.name}-{digest(self.key)}.json"
 
 
 def _keep(path: Path, content: str, tell: Report) -> None:
@@ -75,16 +90,6 @@ def _cache_folder(folder: str | Path | None) -> Path:
 def digest(value: Any) -> str:
     """A short name for JSON values."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def _read(path: Path, key: Mapping[str, Any], kind: type[Kept]) -> Kept | None:
-    """What the file holds, if that is of this kind and under this key."""
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        name = path.name.partition("-")[0]
-        return kind.from_dict(document[name]) if document["key"] == key else None
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
-        return None
 
 
 def machine_name(device: torch.device) -> str:

@@ -29,7 +29,7 @@ from ..plan.plan import Plan
 from ..plan.time import MODES
 from .calls import Stepper
 from .clock import repeated, settle_memory, typical
-from .kept import Report, digest, kept, machine_name
+from .kept import Question, Report, digest, machine_name
 from .rehearsal import Rehearsal, fit, rehearsals, step_of
 
 FORMAT = 1
@@ -66,6 +66,11 @@ def pace(
     `report` is told what is being done. What is damaged, or of another machine, version or generator of code, is
     measured again.
     """
+    return pace_question(dtype, threads, chosen).answer(folder, report)
+
+
+def pace_question(dtype: str, threads: int | None, chosen: Sequence[Rehearsal] | None = None) -> Question[Pace]:
+    """What `pace` answers, for those who only want to know whether the answer is at hand."""
     count = threads or trainer.cores()
     networks = [r for r in rehearsals() if _fits(r)] if chosen is None else list(chosen)
     key = {
@@ -78,8 +83,7 @@ def pace(
         "dtype": dtype,
         "networks": digest([(str(step.network), step.batch) for step in networks]),
     }
-    tell = report or (lambda text: None)
-    return kept("pace", key, Pace, lambda: measure_pace(dtype, count, networks, tell), folder, tell)
+    return Question("pace", key, Pace, lambda report: measure_pace(dtype, count, networks, report))
 
 
 def pace_for(plan: Plan, *, report: Report | None = None) -> Pace:

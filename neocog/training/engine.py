@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import NeocogError
+from ..measure.calibration import calibration_question
+from ..measure.pace import pace_question
+from ..native import pace as native_pace
+from ..native import trainer as native
 from ..native.jit import machine
 from ..native.trainer import NativeTrainer, busy_lanes, cores, not_covered
 from ..network import Network
-from ..torch_engine.trainer import SMALL_STEP_MACS, TorchTrainer, pick_device
+from ..plan.tables import duration
+from ..plan.time import step_time
+from ..torch_engine import trainer as torch_engine
+from ..torch_engine.trainer import DTYPES, SMALL_STEP_MACS, TorchTrainer, check_dtype, pick_device
 
 ENGINES = ("auto", "torch", "native")
+AUTO = "auto"
 MOST_PARAMETERS = 2_000_000
 """Up to how many `auto` trusts the native engine: its gradients stand in memory once for each part of a batch."""
 ADVANTAGE = 1.3
@@ -43,6 +51,17 @@ class Engine(Protocol):
         """The name of the first layer whose output for x is not finite."""
 
 
+MAKERS: dict[str, type[TorchTrainer] | type[NativeTrainer]] = {"torch": TorchTrainer, "native": NativeTrainer}
+
+
+class Choice(NamedTuple):
+    """The engine for a network and the dtype of its products, and in words why they are these."""
+
+    make: type[TorchTrainer] | type[NativeTrainer]
+    dtype: str
+    reason: str
+
+
 def choose_engine(
     name: str,
     network: Network,
@@ -50,39 +69,75 @@ def choose_engine(
     loss: str = "cross-entropy",
     optimizer: str = "nesterov",
     batch_size: int = 64,
-) -> tuple[type[TorchTrainer] | type[NativeTrainer], str]:
-    """The engine for a network, its loss and its optimizer, and in words why it is that one.
+    dtype: str = "float32",
+) -> Choice:
+    """The engine that trains a network with its loss and its optimizer.
 
-    `auto` is torch on a GPU where there is one. On a CPU it is native where that has kernels for all that is asked, the
-    weights are few enough for each part of a batch to have gradients of its own, and the mini-batches keep enough lanes
-    and threads busy; else torch. A run never mixes engines.
-    Raises NeocogError for an engine or a device that is not there.
+    `auto` is torch on a GPU where there is one. On a CPU that has been calibrated (`neocog plan --time` does so once)
+    it is the engine that is expected to take less time for a step, and with `dtype` auto the faster of float32 and
+    bfloat16 too. Elsewhere it is native where that has kernels for all that is asked, the weights are few enough for
+    each part of a batch to have gradients of its own, and the mini-batches keep enough lanes and threads busy; else
+    torch; and `dtype` auto is float32. A run never mixes engines.
+    Raises NeocogError for an engine, a dtype or a device that is not there.
     """
     if name not in ENGINES:
         raise NeocogError(f"engine is one of {', '.join(ENGINES)}", received=f"engine={name}")
+    if dtype != AUTO:
+        check_dtype(dtype)
     place = pick_device(device)
-    if name == "torch":
-        return TorchTrainer, f"torch on {place}, as asked"
     missing = "kernels for CPUs only" if place.type == "cuda" else not_covered(network, loss, optimizer)
-    if name == "native":
-        if missing:
-            raise NeocogError(
-                "the native engine cannot train this", received=missing, hint="engine=torch or engine=auto"
-            )
-        return NativeTrainer, "native, as asked"
-    if place.type == "cuda":
-        return TorchTrainer, f"torch on {place}: {'a GPU is there' if device == 'auto' else 'as asked'}"
-    if missing := missing or _disadvantage(network, batch_size, cores()):
-        return TorchTrainer, f"torch on {place}: native has {missing}"
-    return NativeTrainer, "native: machine code for this network"
+    if name == "native" and missing:
+        raise NeocogError("the native engine cannot train this", received=missing, hint="engine=torch or engine=auto")
+    if name == "auto" and place.type == "cuda":
+        why = "a GPU is there" if device == "auto" else "as asked"
+        return Choice(TorchTrainer, _plain(dtype), f"torch on {place}: {why}")
+    if name == "auto":
+        missing = missing or _too_many(network)
+    engines = [one for one in ("native", "torch") if name in (one, "auto") and not (one == "native" and missing)]
+    pairs = [(one, d) for one in engines for d in (DTYPES if dtype == AUTO else (dtype,))]
+    if len(pairs) > 1 and place.type == "cpu" and (chosen := _fastest(pairs, network, optimizer, batch_size)):
+        return chosen
+    if name != "auto":
+        where = f" on {place}" if name == "torch" else ""
+        return Choice(MAKERS[name], _plain(dtype), f"{name}{where}, as asked")
+    if missing := missing or _idle(network, batch_size, cores()):
+        return Choice(TorchTrainer, _plain(dtype), f"torch on {place}: native has {missing}")
+    return Choice(NativeTrainer, _plain(dtype), "native: machine code for this network")
 
 
-def _disadvantage(network: Network, batch_size: int, threads: int) -> str:
-    """What makes torch the better choice for a network that both engines cover; empty where nothing does."""
-    totals = network.plan().totals
-    if totals["parameters"] > MOST_PARAMETERS:
-        return f"too many weights to hold, {totals['parameters']:,}"
-    for_torch = 1 if totals["macs"] * batch_size < SMALL_STEP_MACS else threads
+def _plain(dtype: str) -> str:
+    return "float32" if dtype == AUTO else dtype
+
+
+def _fastest(pairs: list[tuple[str, str]], network: Network, optimizer: str, batch_size: int) -> Choice | None:
+    """Of engines and dtypes by the expected time of a step; None unless it is known of all of them."""
+    found = [(_expected(*pair, network, optimizer, batch_size), *pair) for pair in pairs]
+    order = sorted((seconds, engine, dtype) for seconds, engine, dtype in found if seconds is not None)
+    if len(order) < len(pairs):
+        return None
+    (seconds, engine, dtype), *others = order
+    shown = "".join(f", {duration(more)} by {e} in {d}" for more, e, d in others)
+    return Choice(MAKERS[engine], dtype, f"{engine}: {duration(seconds)} a step expected in {dtype}{shown}")
+
+
+def _expected(engine: str, dtype: str, network: Network, optimizer: str, batch_size: int) -> float | None:
+    """Seconds of a training step on this CPU; None where it has not been calibrated for that."""
+    plan = network.plan(batch=batch_size, dtype=dtype, optimizer=optimizer)
+    if engine == "torch":
+        found = calibration_question(dtype, torch_engine.pick_threads(network, batch_size), "cpu").at_hand()
+        return step_time(plan, found).seconds if found else None
+    pace = pace_question(dtype, native.pick_threads(network, batch_size)).at_hand()
+    return native_pace.step_time(plan, pace).seconds if pace else None
+
+
+def _too_many(network: Network) -> str:
+    count = network.plan().totals["parameters"]
+    return f"too many weights to hold, {count:,}" if count > MOST_PARAMETERS else ""
+
+
+def _idle(network: Network, batch_size: int, threads: int) -> str:
+    """Whether mini-batches leave so much idle that torch is the better choice; empty where they do not."""
+    for_torch = 1 if network.plan().totals["macs"] * batch_size < SMALL_STEP_MACS else threads
     busy = busy_lanes(batch_size, threads, machine().lanes)
     if ADVANTAGE * busy < for_torch:
         return f"few lanes to fill, {busy:.1f} of {for_torch} threads' with mini-batches of {batch_size}"

@@ -61,7 +61,8 @@ def train(
     training image by up to that many pixels, anew in each epoch. `validation` holds that many training images out,
     and the accuracy after each epoch, at which `target_accuracy` (a fraction) may end the run, is measured on them;
     with 0 it is measured on the test images. With `dtype` bfloat16, products round what they multiply; weights stay
-    float32. `out` None makes `runs/<name>-N`, `name` being that of the data.
+    float32; auto is the faster of the two where this machine has been calibrated, else float32. `out` None makes
+    `runs/<name>-N`, `name` being that of the data.
     `progress` is auto, bar, lines, none, or an object of one's own.
 
     Raises DataError, NeocogError or ShapeError before anything is written when something does not fit,
@@ -101,10 +102,11 @@ class Session:
         self.network, self.data, self.settings = network, data, settings
         self.learned_from, self.measured_on = _split(data, settings.validation)
         self.preprocessing = Preprocessing.learn(self.learned_from, network.input_shape)
-        make, self.reason = choose_engine(
-            engine, network, device, settings.loss, settings.optimizer, settings.batch_size
+        choice = choose_engine(
+            engine, network, device, settings.loss, settings.optimizer, settings.batch_size, settings.dtype
         )
-        self.engine: Engine = make(
+        self.reason, self.settings = choice.reason, replace(settings, dtype=choice.dtype)
+        self.engine: Engine = choice.make(
             network,
             initialise(network, settings.seed, settings.init),
             loss=settings.loss,
@@ -114,7 +116,7 @@ class Session:
             batch_size=settings.batch_size,
             device=device,
             seed=settings.seed,
-            dtype=settings.dtype,
+            dtype=choice.dtype,
         )
         self.config = self._config()
 

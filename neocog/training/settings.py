@@ -17,7 +17,7 @@ LEARNING_RATES = {"sgd": 0.1, "momentum": 0.02, "nesterov": 0.02, "adamw": 0.004
 
 @dataclass(frozen=True)
 class Settings:
-    """The resolved settings of a run: no value is left to be decided. Raises NeocogError for an impossible one."""
+    """The settings of a run: none but `dtype` auto is left to be decided. Raises NeocogError for an impossible one."""
 
     epochs: int
     batch_size: int
@@ -39,7 +39,7 @@ class Settings:
             "optimizer": OPTIMIZERS,
             "schedule": SCHEDULES,
             "loss": LOSSES,
-            "dtype": DTYPES,
+            "dtype": (*DTYPES, "auto"),
         }
         for name, words in known.items():
             self._require(name, getattr(self, name) in words, f"one of {', '.join(words)}")

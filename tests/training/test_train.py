@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import yaml
+from made_up import MACHINE, PACE
 
 from neocog import DataError, NeocogError, Network, RunError, load, train
 from neocog.data import Dataset, Splits
@@ -237,19 +238,29 @@ def test_two_classes_may_share_one_output(digits, tmp_path):
     assert model.record["test_accuracy"] > 0.6
 
 
+class Answered:
+    """A question about the machine whose answer is at hand."""
+
+    def __init__(self, found):
+        self.found = found
+
+    def at_hand(self):
+        return self.found
+
+
 def test_the_engine_is_chosen_with_a_reason(small):
-    engine, reason = choose_engine("torch", small, "cpu")
+    engine, _, reason = choose_engine("torch", small, "cpu")
     assert engine.name == "torch"
     assert reason == "torch on cpu, as asked"
     covered = Network.parse("INPUT[8x8x1] -> CONV3-4 -> RELU -> FC3")
     assert choose_engine("native", covered, "cpu")[0].name == "native"
-    assert choose_engine("auto", covered, "cpu")[1] == "native: machine code for this network"
+    assert choose_engine("auto", covered, "cpu").reason == "native: machine code for this network"
     assert choose_engine("auto", covered, "cpu", "hinge", "adamw")[0].name == "native"
     for text, why in (
         ("INPUT[8x8x1] -> POOL8 -> FC3", "native has no kernel for max pooling over more than 49"),
         ("INPUT[100x100x1] -> FC300 -> FC3", "native has too many weights to hold, 3,001,203"),
     ):
-        engine, reason = choose_engine("auto", Network.parse(text), "cpu")
+        engine, _, reason = choose_engine("auto", Network.parse(text), "cpu")
         assert engine.name == "torch"
         assert why in reason
 
@@ -262,10 +273,42 @@ def test_the_native_engine_is_chosen_where_its_lanes_are_busy(batch_size, thread
     monkeypatch.setattr(engine_room, "cores", lambda: threads)
     monkeypatch.setattr(engine_room, "machine", lambda: Machine(lanes=16, registers=32))
     large = Network.parse("INPUT[64x64x16] -> [CONV3-32 -> RELU]*3 -> GAP -> FC3")
-    engine, reason = choose_engine("auto", large, "cpu", batch_size=batch_size)
+    engine, _, reason = choose_engine("auto", large, "cpu", batch_size=batch_size)
     assert engine.name == chosen
     assert (chosen == "native") or "few lanes to fill" in reason
     assert choose_engine("native", large, "cpu", batch_size=batch_size)[0].name == "native"
+
+
+@pytest.mark.parametrize(
+    ("native_cost", "dtype", "chosen"),
+    [(1e-12, "float32", "native float32"), (1e-3, "float32", "torch float32"), (1e-3, "auto", "torch bfloat16")],
+)
+def test_where_the_machine_has_been_calibrated_the_expected_time_decides(native_cost, dtype, chosen, monkeypatch):
+    def torch_known(dtype, threads, device):
+        return Answered(replace(MACHINE, dtype=dtype, flops=2e9 if dtype == "bfloat16" else 1e9))
+
+    def native_known(dtype, threads):
+        return Answered(replace(PACE, dtype=dtype, costs=dict.fromkeys(PACE.costs, native_cost)))
+
+    monkeypatch.setattr(engine_room, "calibration_question", torch_known)
+    monkeypatch.setattr(engine_room, "pace_question", native_known)
+    network = Network.parse("INPUT[8x8x16] -> CONV3-32 -> RELU -> FC3")
+    found = choose_engine("auto", network, "cpu", dtype=dtype)
+    assert f"{found.make.name} {found.dtype}" == chosen
+    assert found.reason.startswith(f"{found.make.name}: ")
+    assert f"a step expected in {found.dtype}" in found.reason
+    assert choose_engine("native", network, "cpu", dtype="float32").reason == "native, as asked"
+
+
+def test_without_a_calibration_auto_is_float32():
+    network = Network.parse("INPUT[8x8x16] -> CONV3-32 -> RELU -> FC3")
+    assert choose_engine("auto", network, "cpu", dtype="auto").dtype == "float32"
+    with pytest.raises(NeocogError, match="dtype is one of"):
+        choose_engine("auto", network, "cpu", dtype="float16")
+
+
+def test_a_run_says_which_dtype_auto_was(small, digits, tmp_path):
+    assert run(small, digits, tmp_path, dtype="auto").record["settings"]["dtype"] == "float32"
 
 
 def test_lines_tell_of_every_epoch_on_stderr(small, digits, tmp_path, capsys):
