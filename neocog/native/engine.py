@@ -21,6 +21,7 @@ from ..network import Network
 from ..torch_engine.allocator import available_memory
 from .jit import Compiled, Machine, machine
 from .layout import aligned
+from .one_image_tasks import covers
 from .optimizers import OPTIMIZERS
 from .program import GROUPS, Program, Region
 from .runtime import CONTEXT_WORDS, QUIT, SCORE, TRAIN, runtime, slot
@@ -54,6 +55,7 @@ class NativeNetwork:
         self._start = self.code.function("start", [ctypes.c_void_p, ctypes.c_int64])
         self._allocate()
         self._workers: list[threading.Thread] = []
+        self._packed = False  # whether the plan for few images has the weights as they are
 
     # -- memory ------------------------------------------------------------------------------------------------
 
@@ -120,6 +122,7 @@ class NativeNetwork:
         for place, part in ((DECAYING, decay), (NOT_DECAYING, 0.0)):
             self.settings[place : place + 3] = self.optimizer.rates(self.updates + 1, lr, momentum, part)
         self._run(TRAIN)
+        self._packed = False
         loss = float(self.settings[LOSS])
         if math.isfinite(loss):  # else the weights are as they were
             self.updates += 1
@@ -128,6 +131,9 @@ class NativeNetwork:
     def score(self, x: Floats) -> Floats:
         """Scores (N, K)."""
         if 0 < len(x) < self.lanes and self._single and len(x) <= self._single.most:
+            if not self._packed:
+                self._single.pack()
+                self._packed = True
             return self._single.score(x)
         blocks = -(-len(x) // self.lanes)
         self._room(self.threads)
@@ -159,7 +165,7 @@ class NativeNetwork:
     @cached_property
     def _single(self) -> SingleScorer | None:
         """The plan for few images, compiled when it is first needed; None where there is none."""
-        if not SinglePlan.covers(self.network):
+        if not covers(self.network):
             return None
         plan = SinglePlan(self.machine, self.network, self.program.regions)
         return SingleScorer(plan, self.weights) if plan.most else None
@@ -219,6 +225,7 @@ class NativeNetwork:
 
     def write_weights(self, weights: Mapping[str, NDArray[Any]]) -> None:
         """Set all weights, by `<node>.<parameter>`."""
+        self._packed = False
         for region in self.program.regions:
             array = np.asarray(weights[region.name], np.float32)
             self._rows(region)[:, : region.count] = self._as_rows(region, array)

@@ -6,6 +6,7 @@ code, those at the borders each their own, with the positions that are there.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -43,6 +44,18 @@ def pieces(outputs: int, size: int, kernel: int, stride: int, padding: int) -> l
         else:
             found.append(Piece(i, 1, start, stop))
     return found
+
+
+def averaged(pool: Pool, output: tuple[int, int], found: int) -> int:
+    """How many values a mean is of whose window has so many positions: the window of an output, or of a piece's first.
+
+    Where padding counts, what hangs beyond it does not.
+    """
+    layer, frame = pool.node.layer, pool.frame
+    if not (isinstance(layer, AvgPool) and layer.zeros):
+        return found
+    along = zip(output, frame.stride, frame.kernel, frame.padding, extent(pool.inputs), strict=True)
+    return math.prod(min(k, n + 2 * p - at * step) for at, step, k, p, n in along)
 
 
 class Place(NamedTuple):
@@ -181,17 +194,8 @@ class Mean(Pooling):
     """The mean: by how many is known for each piece of code."""
 
     def _share(self, place: Place) -> Value:
-        pool = self.windows.pool
-        layer, frame, size = pool.node.layer, pool.frame, extent(pool.inputs)
-        count = len(place.rows) * len(place.columns)
-        if isinstance(layer, AvgPool) and layer.zeros:  # padding counts, what hangs beyond it does not
-            count = 1
-            for at, step, k, p, n in zip(
-                (place.y, place.x), frame.stride, frame.kernel, frame.padding, size, strict=True
-            ):
-                first = at.constant * step - p
-                count *= min(k, n + p - first)
-        return constant(self.vector, 1 / count)
+        found = len(place.rows) * len(place.columns)
+        return constant(self.vector, 1 / averaged(self.windows.pool, (place.y.constant, place.x.constant), found))
 
     def forward(self, f: Function, place: Place) -> Value:
         """The sum times one over how many."""

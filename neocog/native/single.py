@@ -1,9 +1,9 @@
 """A second plan for a network: scores of one or a few images, one after the other, as soon as possible.
 
 The first plan needs as many images as a vector has lanes, and takes as long for one. Here the lanes are filled by one
-image (`one_image`). The first layers may hold positions in lanes, which suits few channels and long rows, and all
-behind them hold channels; where to change is chosen by what the cost model says of the whole. Weights are read where
-training keeps them, so scores are those of the weights as they are now.
+image (`one_image`). The first tasks may hold positions in lanes, which suits few channels and long rows, and all
+behind them hold channels; where to change is chosen by what the cost model says of the whole. Weights are packed in the
+order of reading when they have changed, a normalization behind a convolution multiplied into them.
 """
 
 from __future__ import annotations
@@ -22,16 +22,25 @@ from ..network import Network
 from .jit import Compiled, Machine
 from .kernel import Access, Function, Index, Type, load_from
 from .layout import Margins, aligned, extent
-from .one_image import Convolution, Field, OneImage
-from .one_image_forms import LanesHoldChannels, LanesHoldPositions
+from .one_image import Added, Ending, Field, LanesHoldChannels, LanesHoldPositions, Step
+from .one_image_sums import LARGE_BYTES, Convolution, Sums
+from .one_image_tasks import Task, tasks_of
+from .one_image_weights import Weights
+from .one_image_windows import WindowSums, carry, softmax, windows
 from .program import Call, Region
-from .stages import Input, Weighted, stages_of
+from .stages import Frame, Input, Pool, Single, Weighted
 from .tiles import Work, best_tile, cycles
 
 Floats = NDArray[np.float32]
 LINE = 16  # numbers in a cache line, where volumes begin
 CACHE_BYTES = 32 << 20  # of weights: more are loaded from memory for every image
 FETCHED, PACKED = 3.0, 10.0  # half cycles for a weight: to load it from memory, and to pack it as the first plan does
+CARRIED = 3.0  # half cycles for a number that is brought from one form into the other
+SURROUNDING = 3  # half cycles for a vector of outputs, beside its window
+ONE = Frame((1, 1), (1, 1), (0, 0), (1, 1))
+
+Held = tuple[int, bool]
+"""A task's volume, and whether positions lie side by side in it, else channels."""
 
 
 @dataclass(frozen=True)
@@ -52,136 +61,201 @@ def by_planes(shape: Shape, margins: Margins, lanes: int) -> Room:
     return Room(field, margins.top * row + margins.left, _whole(shape.channels * plane + lanes, LINE))
 
 
-def by_positions(shape: Shape, margins: Margins, numbers: int) -> Room:
-    """All channels of a position together, in so many numbers."""
+def by_positions(shape: Shape, margins: Margins, numbers: int, lanes: int) -> Room:
+    """All channels of a position together, in so many numbers. A vector may begin at the last one."""
     height, width = extent(shape)
     row = (margins.left + width + margins.right) * numbers
     field = Field(shape.channels, height, width, channel=1, row=row, position=numbers)
     first = margins.top * row + margins.left * numbers
-    return Room(field, first, _whole((margins.top + height + margins.bottom) * row, LINE))
+    return Room(field, first, _whole((margins.top + height + margins.bottom) * row + lanes, LINE))
 
 
 class SinglePlan:
     """The kernels of one image's scores. `most` is how many images are sooner done so than all at once."""
 
     def __init__(self, machine: Machine, network: Network, regions: Sequence[Region]) -> None:
-        self.machine, self.shape = machine, network.input_shape
-        self.stages = [stage for stage in stages_of(network) if isinstance(stage, Input | Weighted)]
+        self.machine, self.lanes, self.shape = machine, machine.lanes, network.input_shape
+        self.tasks = tasks_of(network)
+        self.last = len(self.tasks) - 1
         self.classes = network.shapes[-1].channels
-        self._regions = {(region.name, region.group): region for region in regions}
+        self.weights = Weights(regions, machine.lanes)
+        self._fetching = _fetching(regions)
         self.functions: dict[str, Function] = {}
-        self.rooms: list[Room] = []
-        self.starts: list[int] = []
         self.calls: list[Call] = []
-        self.size = self.sums = 0
+        self.size = 0
+        self.rooms: dict[Held, Room] = {}
+        self.starts: dict[Held, int] = {}
         self.positions, self.cycles = self._best_change()
         self.most = min(machine.lanes - 1, int(self._block_cycles() / self.cycles))
-        for k, stage in enumerate(self.stages):
-            self._place(k, stage)
-        self._add("scores", self._scores, {"y": self._at(len(self.stages) - 1), "scores": Access("scores", Index())})
+        for k, task in enumerate(self.tasks):
+            self._place(k, task)
+        self._add("scores", self._scores, {"y": self._at((self.last, False)), "scores": Access("scores", Index())})
 
-    @classmethod
-    def covers(cls, network: Network) -> bool:
-        """Whether all stages are weighted layers with what follows in the same kernel."""
-        return all(isinstance(stage, Input | Weighted) for stage in stages_of(network))
-
-    # -- layouts -----------------------------------------------------------------------------------------------
+    # -- forms -------------------------------------------------------------------------------------------------
 
     def _best_change(self) -> tuple[int, float]:
-        """How many stages hold positions in lanes, the input counted among them, and what all cost then."""
-        costs = [[self._cost(k, positions) for k in range(1, len(self.stages))] for positions in (False, True)]
-        changes = range(len(self.stages))
-        totals = [sum(costs[True][:change]) + sum(costs[False][change:]) for change in changes]
-        best = min(changes, key=totals.__getitem__)
-        return best + 1, totals[best] + self._fetching()
-
-    def _fetching(self) -> float:
-        """What it takes to load the weights, if no cache holds them."""
-        weights = sum(region.size for region in self._regions.values())
-        return FETCHED * weights if 4 * weights > CACHE_BYTES else 0.0
+        """How many tasks hold positions in lanes, the input counted among them, and what all cost then."""
+        channels, positions = ([self._cost(k, form) for k in range(self.last + 1)] for form in (False, True))
+        totals = []
+        for change in range(self.last + 1):
+            behind = self.tasks[change:]
+            carried = {k for task in behind for k in task.sources[task.multiplies :] if k < change}
+            moved = CARRIED * sum(self.tasks[k].output.elements for k in carried)
+            totals.append(sum(positions[:change]) + sum(channels[change:]) + moved)
+        best = min(range(len(totals)), key=totals.__getitem__)
+        return best, totals[best] + self._fetching
 
     def _block_cycles(self) -> float:
-        """What the first plan takes, by the same model."""
-        total = self._fetching()
-        for stage in self.stages[1:]:
-            assert isinstance(stage, Weighted)  # noqa: S101
-            inputs, outputs = stage.inputs.channels // stage.groups, stage.sums.channels // stage.groups
-            work = Work(*extent(stage.sums), outputs, inputs, math.prod(stage.frame.kernel))
-            one = cycles(work, best_tile(self.machine, work, stage.ending.pool))
-            total += stage.groups * (one + PACKED * inputs * outputs * work.taps)
+        """What the first plan takes, by the same model. Where no products are summed, each number takes a vector."""
+        total = self._fetching
+        for k, task in enumerate(self.tasks):
+            stage = task.stage
+            if isinstance(stage, Weighted):
+                inputs, outputs = stage.inputs.channels // stage.groups, stage.sums.channels // stage.groups
+                work = Work(*extent(stage.sums), outputs, inputs, math.prod(stage.frame.kernel))
+                one = cycles(work, best_tile(self.machine, work, stage.ending.pool))
+                total += stage.groups * (one + PACKED * inputs * outputs * work.taps)
+            else:
+                total += self._cost(k, False) * min(self.lanes, task.output.channels)
         return total
 
     def _cost(self, k: int, positions: bool) -> float:
-        """What stage k takes if the lanes hold positions, or else channels; infinite where they cannot."""
-        stage = self.stages[k]
-        assert isinstance(stage, Weighted)  # noqa: S101
-        if positions and (stage.frame.stride[1] > 1 or k == len(self.stages) - 1):
+        """What a task takes if the lanes hold positions, or else channels; infinite where they cannot."""
+        task, stage = self.tasks[k], self.tasks[k].stage
+        if isinstance(stage, Input):
+            return 0.0
+        if positions:
+            able = isinstance(stage, Weighted) and task.multiplies and stage.frame.stride[1] == 1
+            if not able or k == self.last:
+                return math.inf
+        if not task.multiplies:
+            taps = math.prod(stage.frame.kernel) if isinstance(stage, Weighted | Pool) else 1
+            return task.output.positions * -(-task.output.channels // self.lanes) * (taps + SURROUNDING)
+        x, y = self._room(task.terms[0].source, positions), self._room(k, positions)
+        if positions and 4 * x.size > LARGE_BYTES:  # so many planes at once are more than a processor looks ahead in
             return math.inf
-        room = self._room(k, positions)
-        return stage.groups * self._kernel(stage, room, room, positions).cycles
+        ending = Ending(tuple(follow.step or Added(y.field) for follow in task.follows), y.field)
+        return task.groups * self._sums(task, x, ending, positions).cycles
 
     def _room(self, k: int, positions: bool) -> Room:
-        """Memory for what stage k gives, with the margins that its readers need."""
-        made, margins = self.stages[k], Margins()
-        for stage in self.stages:
-            if isinstance(stage, Weighted) and stage.source == k:
-                margins = margins.with_(stage.frame.margins(extent(stage.inputs), extent(stage.sums)))
-        shape, lanes = made.output, self.machine.lanes
+        """Memory for what a task gives, with the margins that its readers need."""
+        task, margins = self.tasks[k], Margins()
+        for other in self.tasks:
+            if other.terms and other.terms[0].source == k:
+                margins = margins.with_(other.margins)
         if positions:
-            return by_planes(shape, margins, lanes)
-        # Each group is stored in whole vectors: what is too much of it before the next group is.
-        count = shape.channels // (made.groups if isinstance(made, Weighted) else 1)
-        return by_positions(shape, margins, shape.channels - count + _whole(count, lanes))
+            return by_planes(task.output, margins, self.lanes)
+        return by_positions(task.output, margins, task.numbers(self.lanes), self.lanes)
 
-    # -- kernels -----------------------------------------------------------------------------------------------
+    # -- memory ------------------------------------------------------------------------------------------------
 
-    def _place(self, k: int, stage: Input | Weighted) -> None:
-        positions = k < self.positions
-        room = self._room(k, positions)
-        self.rooms.append(room)
-        self.starts.append(self.size if k else 0)
-        if isinstance(stage, Input):
+    def _make_room(self, held: Held) -> Room:
+        room = self._room(*held)
+        self.rooms[held], self.starts[held] = room, self.size if held[0] else 0
+        self.size += room.size if held[0] else 0
+        return room
+
+    def _at(self, held: Held, further: int = 0) -> Access:
+        """Where a value of a task lies; images are in memory of their own."""
+        images = held == (0, self.positions > 0)
+        return Access("images" if images else "arena", Index(self.starts[held] + self.rooms[held].first + further))
+
+    def _held(self, k: int) -> Held:
+        """The volume of a task as it is made."""
+        return k, k < self.positions
+
+    def _channels(self, k: int) -> Held:
+        """The volume of a task with its channels side by side."""
+        held = k, False
+        if held not in self.rooms:
+            self._carry(self._held(k), held, self._make_room(held).field, (1, 1))
+        return held
+
+    # -- calls -------------------------------------------------------------------------------------------------
+
+    def _place(self, k: int, task: Task) -> None:
+        """Memory for a task, and its calls."""
+        room = self._make_room(self._held(k))
+        if isinstance(task.stage, Input):
             return
-        self.size += room.size
-        kernel = self._kernel(stage, self.rooms[stage.source], room, positions)
-        x, y = self.rooms[stage.source].field, room.field
-        channels_in, channels_out = kernel.work.channels_in, kernel.work.channels_out
-        self.sums = max(self.sums, kernel.size * self.machine.lanes)
-        for group in range(stage.groups):
-            places = {
-                "x": self._at(stage.source, group * channels_in * x.channel),
-                "w": Access("weights", Index(self._region(stage, "weight", group).start)),
-                "y": self._at(k, group * channels_out * y.channel),
-                "sums": Access("sums", Index()),
+        if task.multiplies:
+            self._multiply(k, task, room)
+        elif task.is_softmax:
+            x = self._channels(task.terms[0].source)
+            field = self.rooms[x].field
+            places = {"x": self._at(x), "y": self._at((k, False))}
+            self._add("softmax", lambda name: softmax(name, self.machine, field, room.field), places)
+        elif task.is_whole:
+            self._look(k, task, room)
+        else:
+            (term,) = task.terms
+            self._carry(self._held(term.source), (k, False), room.field, term.stride)
+
+    def _multiply(self, k: int, task: Task, y: Room) -> None:
+        """Sums of products, for each group of channels."""
+        stage, source, held = task.stage, self._held(task.terms[0].source), self._held(k)
+        assert isinstance(stage, Weighted | Single)  # noqa: S101
+        ending, places = self._ending(task, y, held[1])
+        kernel = self._sums(task, self.rooms[source], ending, held[1])
+        count, channels_in = kernel.work.channels_out, kernel.work.channels_in
+        bias = self.weights.bias(stage, task.norm) if isinstance(stage, Weighted) else 0
+        for group in range(task.groups):
+            first = group * count
+            own = {
+                "x": self._at(source, group * channels_in * self.rooms[source].field.channel),
+                "w": _packed(self.weights.products(stage, task.norm, kernel, group)),
+                "b": _packed(bias + first),
+                "y": self._at(held, first * y.field.channel),
             }
-            if stage.bias:
-                places["b"] = Access("weights", Index(self._region(stage, "bias").start + group * channels_out))
-            self._add("sums", kernel.build, places)
+            self._add("sums", kernel.build, own | _further(places, first))
 
-    def _region(self, stage: Weighted, parameter: str, group: int = 0) -> Region:
-        return self._regions[f"{stage.node.name}.{parameter}", group]
+    def _sums(self, task: Task, x: Room, ending: Ending, positions: bool) -> Sums:
+        form = (LanesHoldPositions if positions else LanesHoldChannels)(self.machine)
+        stage = task.stage
+        if isinstance(stage, Weighted):
+            inputs, outputs = stage.inputs.channels // stage.groups, stage.sums.channels // stage.groups
+            work = Convolution(x.field, extent(stage.sums), inputs, outputs, stage.frame, ending, task.biased)
+        else:
+            work = Convolution(x.field, (1, 1), x.field.channels, task.output.channels, ONE, ending, False, True)
+        return Sums(self.machine, form, work)
 
-    def _kernel(self, stage: Weighted, x: Room, y: Room, positions: bool) -> OneImage:
-        frame = stage.frame
-        work = Convolution(
-            x.field,
-            y.field,
-            extent(stage.sums),
-            stage.inputs.channels // stage.groups,
-            stage.sums.channels // stage.groups,
-            frame.kernel,
-            frame.stride,
-            frame.padding,
-            frame.dilation,
-            stage.ending,
-            stage.bias,
-            self._region(stage, "weight").padded,
-        )
-        return (LanesHoldPositions if positions else LanesHoldChannels)(self.machine, work)
+    def _look(self, k: int, task: Task, y: Room) -> None:
+        """Windows over each channel, or copies of the channels of each term."""
+        ending, places = self._ending(task, y, False)
+        stage = task.stage
+        for term in task.terms:
+            x = self._channels(term.source)
+            work = windows(task, term, self.rooms[x].field, ending)
+            own = {"x": self._at(x), "y": self._at((k, False), term.first)}
+            if isinstance(stage, Weighted | Pool) and work.summary == "weighted":
+                own["w"] = _packed(self.weights.windows(stage, task.norm, term.channels))
+            if isinstance(stage, Weighted):
+                own["b"] = _packed(self.weights.bias(stage, task.norm))
+            self._add("windows", WindowSums(self.machine, work).build, own | _further(places, term.first))
 
-    def _at(self, k: int, further: int = 0) -> Access:
-        """Where a value of stage k lies; images are in memory of their own."""
-        return Access("arena" if k else "images", Index(self.starts[k] + self.rooms[k].first + further))
+    def _carry(self, source: Held, to: Held, y: Field, stride: tuple[int, int]) -> None:
+        x = self.rooms[source].field
+        size = x.channels, -(-x.height // stride[0]), -(-x.width // stride[1])
+        places = {"x": self._at(source), "y": self._at(to)}
+        self._add("carry", lambda name: carry(name, x, y, size, stride), places)
+
+    def _ending(self, task: Task, y: Room, positions: bool) -> tuple[Ending, dict[str, tuple[Access, int]]]:
+        """What follows, and where its buffers lie, with the step from one channel to the next."""
+        steps: list[Step] = []
+        places: dict[str, tuple[Access, int]] = {}
+        for n, follow in enumerate(task.unfolded):
+            if follow.added is not None:
+                held = self._held(follow.added) if positions else self._channels(follow.added)
+                field = self.rooms[held].field
+                steps.append(Added(field))
+                places[f"other{n}"] = self._at(held), field.channel
+            elif follow.step:
+                steps.append(follow.step)
+                if follow.node:
+                    starts = self.weights.vectors(follow.node, task.output.channels)
+                    for word, start in zip(follow.step.words, starts, strict=True):
+                        places[f"{word}{n}"] = _packed(start), 1
+        return Ending(tuple(steps), y.field), places
 
     def _add(self, kind: str, build: Callable[[str], Function], places: dict[str, Access]) -> None:
         """Call the function, or an equal one that is there already."""
@@ -190,21 +264,21 @@ class SinglePlan:
         self.calls.append(Call(self.functions.setdefault(made.name, made), places))
 
     def _scores(self, name: str) -> Function:
-        """The last stage's output, to where scores of all images lie one after the other, in whole vectors."""
+        """The last task's output, to where scores of all images lie one after the other, in whole vectors."""
         f = Function(name, ("y", "scores"))
-        vector = Type("f32", self.machine.lanes)
+        vector = Type("f32", self.lanes)
         with f.loop(-(-self.classes // vector.lanes)) as k:
             f.store_to("scores", k * vector.lanes, load_from(vector, "y", k * vector.lanes))
         return f
 
     def function(self) -> Function:
         """All calls for each of `count` images; the scores of one begin where those of the one before end."""
-        f = Function("single", ("images", "arena", "weights", "sums", "scores"), ("count",))
+        f = Function("single", ("images", "arena", "packed", "scores"), ("count",))
+        steps = {"images": self.rooms[self._held(0)].size, "scores": self.classes}
         with f.loop(f.number("count")) as image:
-            steps = {"images": image * self.rooms[0].size, "scores": image * self.classes}
             for call in self.calls:
                 places = {
-                    name: access._replace(at=access.at + steps.get(access.buffer, 0))
+                    name: access._replace(at=access.at + image * steps.get(access.buffer, 0))
                     for name, access in call.buffers.items()
                 }
                 f.call(call.function, places)
@@ -212,19 +286,23 @@ class SinglePlan:
 
 
 class SingleScorer:
-    """A plan as machine code, with memory for its images, that reads the weights in the memory given."""
+    """A plan as machine code, with memory for its images, and the weights in the memory given."""
 
-    def __init__(self, plan: SinglePlan, weights: Floats) -> None:
-        self.most, room = plan.most, plan.rooms[0]
+    def __init__(self, plan: SinglePlan, kept: Floats) -> None:
+        self.most, self._plan, self._weights = plan.most, plan, kept
+        room = plan.rooms[0, plan.positions > 0]
         self._code = Compiled([*plan.functions.values(), plan.function()])
-        images = aligned(self.most * room.size)
-        arena, sums = aligned(plan.size), aligned(plan.sums)
-        scores = aligned(self.most * plan.classes + plan.machine.lanes)
+        images, self._packed = aligned(self.most * room.size), aligned(plan.weights.size)
+        scores = aligned(self.most * plan.classes + plan.lanes)
         self._images = _inside(images, room, plan.shape, self.most)
         self._scores = scores[: self.most * plan.classes].reshape(self.most, plan.classes)
-        self._kept = (images, arena, weights, sums, scores)
+        self._kept = (images, aligned(plan.size), self._packed, scores)
         self._run = self._code.function("single", [*[ctypes.c_void_p] * len(self._kept), ctypes.c_int64])
         self._arguments = [ctypes.c_void_p(array.ctypes.data) for array in self._kept]
+
+    def pack(self) -> None:
+        """Take the weights as they are now."""
+        self._plan.weights.pack(self._weights, self._packed)
 
     def score(self, x: Floats) -> Floats:
         """Scores (N, K) of at most `most` images (N, C, H, W)."""
@@ -244,6 +322,21 @@ def _inside(images: Floats, room: Room, shape: Shape, count: int) -> Floats:
         images[room.first :], [sizes[k] for k in kept], [steps[k] for k in kept]
     )
     return found
+
+
+def _fetching(regions: Sequence[Region]) -> float:
+    """What it takes to load the weights, if no cache holds them."""
+    count = sum(region.size for region in regions)
+    return FETCHED * count if 4 * count > CACHE_BYTES else 0.0
+
+
+def _packed(start: int) -> Access:
+    return Access("packed", Index(start))
+
+
+def _further(places: dict[str, tuple[Access, int]], channels: int) -> dict[str, Access]:
+    """The places so many channels further."""
+    return {name: access._replace(at=access.at + channels * step) for name, (access, step) in places.items()}
 
 
 def _whole(count: int, unit: int) -> int:

@@ -26,13 +26,17 @@ class Tile(NamedTuple):
 
 
 class Work(NamedTuple):
-    """What a kernel computes: outputs, and for each of them `inputs` channels times `taps`."""
+    """What a kernel computes: outputs, and for each of them `inputs` channels times `taps`.
+
+    `fetch` is what it takes at least, in half cycles, to bring one channel's weight from where all of them lie.
+    """
 
     rows: int
     columns: int
     channels: int
     inputs: int
     taps: int
+    fetch: float = 0.0
 
 
 def best_tile(machine: Machine, work: Work, unit: tuple[int, int] = (1, 1), split_columns: bool = False) -> Tile:
@@ -68,7 +72,7 @@ def cycles(work: Work, tile: Tile) -> float:
 def _one(work: Work, rows: int, columns: int, channels: int) -> float:
     positions = rows * columns
     loads = positions + channels
-    inner = max(positions * channels, loads, 2 * LATENCY) + 0.15 * loads
+    inner = max(positions * channels, loads, 2 * LATENCY, work.fetch * channels) + 0.15 * loads
     side = math.isqrt(work.taps)
     fresh = (rows + side - 1) * (columns + side - 1)  # values that the cache must bring
     return (inner * work.taps + fresh) * work.inputs + 2.5 * positions * channels + 15
