@@ -124,17 +124,16 @@ class Sums:
         """How many numbers packed weights are."""
         return self.outputs * self.form.channels * self.work.channels_in * math.prod(self.work.frame.kernel)
 
-    def pack(self, weights: Floats | Numbers) -> Floats:
-        """Weights (channels_in, kernel positions, channels_out) in the order of reading, tile after tile."""
+    def pack(self, weights: Floats | Numbers, packed: Floats) -> None:
+        """Bring weights (channels_in, kernel positions, channels_out) into the order of reading, tile after tile."""
         if not self._by_channel:
             weights = weights.swapaxes(0, 1)
-        rows, unit = weights.shape[0] * weights.shape[1], self.form.channels
-        padded = np.zeros((rows, self.outputs * unit), np.float32)
-        padded[:, : self.work.channels_out] = weights.reshape(rows, -1)
-        size, whole = self.tile.channels * unit, self.outputs // self.tile.channels
-        end = whole * size
-        tiles = padded[:, :end].reshape(rows, whole, size).swapaxes(0, 1)
-        return np.concatenate([tiles.ravel(), padded[:, end:].ravel()])
+        outer, inner, unit = *weights.shape[:2], self.form.channels
+        for first in range(0, self.outputs, self.tile.channels):
+            start, size = first * unit, min(self.tile.channels, self.outputs - first) * unit
+            part = weights[:, :, start : start + size]  # the rest of a vector stays zero
+            tile = packed[outer * inner * start :][: outer * inner * size].reshape(outer, inner, size)
+            tile[:, :, : part.shape[2]] = part
 
     # -- sums --------------------------------------------------------------------------------------------------
 

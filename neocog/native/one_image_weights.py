@@ -21,8 +21,10 @@ from .stages import Pool, Single, Weighted
 
 Floats = NDArray[np.float32]
 Numbers = NDArray[np.float64]
-VECTORS = {"SUBSAMPLE": ("weight", "bias"), "PRELU": ("weight",)}
-"""The parameters that a layer has for each channel, in the order of its step's words."""
+Fill = Callable[[Floats, Floats], None]
+"""Writes from the memory where training keeps weights."""
+VECTORS = {"BN": ("scale", "shift"), "SUBSAMPLE": ("weight", "bias"), "PRELU": ("weight",)}
+"""What a layer has for each channel, in the order of its step's words: parameters, or what is made of them."""
 
 
 class Weights:
@@ -33,12 +35,12 @@ class Weights:
         self._regions: dict[str, list[Region]] = {}
         for region in regions:
             self._regions.setdefault(region.name, []).append(region)
-        self._packs: list[tuple[int, int, Callable[[Floats], Floats | Numbers]]] = []
+        self._fills: list[tuple[int, int, Fill]] = []
 
     def pack(self, kept: Floats, packed: Floats) -> None:
-        """From the memory where training keeps them."""
-        for start, size, made in self._packs:
-            packed[start : start + size] = made(kept)
+        """From the memory where training keeps them, into what held zeros at first."""
+        for start, size, fill in self._fills:
+            fill(kept, packed[start : start + size])
 
     def products(self, stage: Weighted | Single, norm: Node | None, kernel: Sums, group: int) -> int:
         """Where the weights of a group's sums of products lie."""
@@ -46,21 +48,21 @@ class Weights:
         region = self._regions[f"{stage.node.name}.{name}"][group]
         first = group * region.count
 
-        def made(kept: Floats) -> Floats:
+        def fill(kept: Floats, packed: Floats) -> None:
             rows: Floats | Numbers = _rows(kept, region)[:, : region.count]
             if norm:
                 rows = rows * self._factors(norm, kept)[0][first : first + region.count]
-            return kernel.pack(rows.reshape(kernel.work.channels_in, -1, region.count))
+            kernel.pack(rows.reshape(kernel.work.channels_in, -1, region.count), packed)
 
-        return self._place(kernel.size, made)
+        return self._place(kernel.size, fill)
 
     def windows(self, stage: Weighted | Pool, norm: Node | None, channels: int) -> int:
         """Where those of windows over each channel lie: a row of channels for each position of the window."""
         units = -(-channels // self.lanes) * self.lanes
         taps = stage.frame.kernel[0] * stage.frame.kernel[1]
 
-        def made(kept: Floats) -> Numbers:
-            rows = np.zeros((taps, units))
+        def fill(kept: Floats, packed: Floats) -> None:
+            rows = packed.reshape(taps, units)
             if isinstance(stage, Pool):  # one filter for all
                 (region,) = self._regions[f"{stage.node.name}.kernel"]
                 rows[:] = _rows(kept, region)[:, : region.count].T.reshape(-1, 1)
@@ -69,42 +71,44 @@ class Weights:
                 rows[:, :channels] = np.stack([_rows(kept, region)[:, 0] for region in regions], axis=1)
                 if norm:
                     rows[:, :channels] *= self._factors(norm, kept)[0]
-            return rows.ravel()
 
-        return self._place(taps * units, made)
+        return self._place(taps * units, fill)
 
     def bias(self, stage: Weighted, norm: Node | None) -> int:
         """Where a weighted layer's bias lies."""
 
-        def made(kept: Floats) -> Numbers:
+        def fill(kept: Floats, packed: Floats) -> None:
             bias = self._vector(stage.node, "bias", kept) if stage.bias else np.zeros(stage.sums.channels)
             if norm:
                 scale, shift = self._factors(norm, kept)
                 bias = bias * scale + shift
-            return bias
+            packed[:] = bias
 
-        return self._place(stage.sums.channels, made)
+        return self._place(stage.sums.channels, fill)
 
     def vectors(self, node: Node, channels: int) -> list[int]:
         """Where the parameters lie that a step has for each channel."""
-        if isinstance(node.layer, BatchNorm):
-            return [self._place(channels, partial(self._factor, node, k)) for k in range(2)]
-        return [self._place(channels, partial(self._vector, node, name)) for name in VECTORS[node.layer.op]]
 
-    def _place(self, size: int, made: Callable[[Floats], Floats | Numbers]) -> int:
+        def fill(k: int, kept: Floats, packed: Floats) -> None:
+            if isinstance(node.layer, BatchNorm):
+                packed[:] = self._factors(node, kept)[k]
+            else:
+                packed[:] = self._vector(node, VECTORS[node.layer.op][k], kept)
+
+        count = len(VECTORS[node.layer.op])
+        return [self._place(channels, partial(fill, k)) for k in range(count)]
+
+    def _place(self, size: int, fill: Fill) -> int:
         """Room that ends in at least as many numbers as a vector that begins at the last one needs."""
         start = self.size
         self.size += (-(-size // self.lanes) + 1) * self.lanes
-        self._packs.append((start, size, made))
+        self._fills.append((start, size, fill))
         return start
 
     def _vector(self, node: Node, name: str, kept: Floats) -> Numbers:
         (region,) = self._regions[f"{node.name}.{name}"]
         found: Numbers = _rows(kept, region)[0, : region.count].astype(np.float64)
         return found
-
-    def _factor(self, node: Node, k: int, kept: Floats) -> Numbers:
-        return self._factors(node, kept)[k]
 
     def _factors(self, node: Node, kept: Floats) -> tuple[Numbers, Numbers]:
         """Scale and shift of a normalization."""

@@ -73,10 +73,11 @@ class WindowSums:
         more = ("w",) * (work.summary == "weighted") + ("b",) * work.bias
         f = Function(name, ("x", *more, *work.ending.buffers))
         most = min(TOGETHER, max(piece.outputs for piece in work.pieces[1]))
-        for o, units in along(f, self.units, max(1, min(self.units, TOGETHER // most))):
-            for rows, columns in product(*work.pieces):
-                with f.loop(rows.outputs) as i:
-                    for j, count in along(f, columns.outputs, most):
+        together = max(1, min(self.units, TOGETHER // most))
+        for rows, columns in product(*work.pieces):
+            with f.loop(rows.outputs) as i:
+                for j, count in along(f, columns.outputs, most):
+                    for o, units in along(f, self.units, together):
                         first = Place(o, i + rows.first, j + columns.first)
                         self._tile(f, first, units, count, (rows, columns))
         return f

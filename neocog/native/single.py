@@ -198,7 +198,7 @@ class SinglePlan:
         ending, places = self._ending(task, y, held[1])
         kernel = self._sums(task, self.rooms[source], ending, held[1])
         count, channels_in = kernel.work.channels_out, kernel.work.channels_in
-        bias = self.weights.bias(stage, task.norm) if isinstance(stage, Weighted) else 0
+        bias = self.weights.bias(stage, task.norm) if isinstance(stage, Weighted) and task.biased else 0
         for group in range(task.groups):
             first = group * count
             own = {
@@ -229,7 +229,7 @@ class SinglePlan:
             own = {"x": self._at(x), "y": self._at((k, False), term.first)}
             if isinstance(stage, Weighted | Pool) and work.summary == "weighted":
                 own["w"] = _packed(self.weights.windows(stage, task.norm, term.channels))
-            if isinstance(stage, Weighted):
+            if isinstance(stage, Weighted) and task.biased:
                 own["b"] = _packed(self.weights.bias(stage, task.norm))
             self._add("windows", WindowSums(self.machine, work).build, own | _further(places, term.first))
 
