@@ -84,11 +84,18 @@ class SinglePlan:
         self.calls: list[Call] = []
         self.size = 0
         self.rooms: dict[Held, Room] = {}
-        self.starts: dict[Held, int] = {}
+        self.places: dict[Held, Access] = {}
+        self._free: dict[Room, list[Access]] = {}
+        self._last_reader = {source: k for k, task in enumerate(self.tasks) for source in task.sources}
+        self._margins = [Margins()] * len(self.tasks)
+        for task in self.tasks[1:]:
+            source = task.terms[0].source
+            self._margins[source] = self._margins[source].with_(task.margins)
         self.positions, self.cycles = self._best_change()
         self.most = min(machine.lanes - 1, int(self._block_cycles() / self.cycles))
         for k, task in enumerate(self.tasks):
             self._place(k, task)
+            self._release(k)
         self._add("scores", self._scores, {"y": self._at((self.last, False)), "scores": Access("scores", Index())})
 
     # -- forms -------------------------------------------------------------------------------------------------
@@ -139,10 +146,7 @@ class SinglePlan:
 
     def _room(self, k: int, positions: bool) -> Room:
         """Memory for what a task gives, with the margins that its readers need."""
-        task, margins = self.tasks[k], Margins()
-        for other in self.tasks:
-            if other.terms and other.terms[0].source == k:
-                margins = margins.with_(other.margins)
+        task, margins = self.tasks[k], self._margins[k]
         if positions:
             return by_planes(task.output, margins, self.lanes)
         return by_positions(task.output, margins, task.numbers(self.lanes), self.lanes)
@@ -150,15 +154,30 @@ class SinglePlan:
     # -- memory ------------------------------------------------------------------------------------------------
 
     def _make_room(self, held: Held) -> Room:
+        """Memory of its own for images; else that of an equal volume which nobody reads any more, or new."""
         room = self._room(*held)
-        self.rooms[held], self.starts[held] = room, self.size if held[0] else 0
-        self.size += room.size if held[0] else 0
+        free = self._free.get(room, []) if self.tasks[held[0]].is_whole else []
+        if held == self._held(0):
+            place = Access("images", Index(room.first))
+        elif free:
+            place = free.pop()
+        else:
+            place = Access("arena", Index(self.size + room.first))
+            self.size += room.size
+        self.rooms[held], self.places[held] = room, place
         return room
 
+    def _release(self, k: int) -> None:
+        """Let others have the volumes that task k reads as the last one; what is not computed there must stay zero."""
+        last = [source for source in set(self.tasks[k].sources) if self._last_reader[source] == k]
+        for held in [(source, form) for source in last if self.tasks[source].is_whole for form in (False, True)]:
+            if held in self.rooms and held != self._held(0):
+                self._free.setdefault(self.rooms[held], []).append(self.places[held])
+
     def _at(self, held: Held, further: int = 0) -> Access:
-        """Where a value of a task lies; images are in memory of their own."""
-        images = held == (0, self.positions > 0)
-        return Access("images" if images else "arena", Index(self.starts[held] + self.rooms[held].first + further))
+        """Where a value of a task lies."""
+        place = self.places[held]
+        return place._replace(at=place.at + further)
 
     def _held(self, k: int) -> Held:
         """The volume of a task as it is made."""

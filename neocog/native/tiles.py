@@ -8,6 +8,7 @@ channels need P O + min(P, O) + 1 registers, and P O multiply-adds share P + O l
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import NamedTuple
 
 from .jit import Machine
@@ -39,6 +40,7 @@ class Work(NamedTuple):
     fetch: float = 0.0
 
 
+@cache
 def best_tile(machine: Machine, work: Work, unit: tuple[int, int] = (1, 1), split_columns: bool = False) -> Tile:
     """The tile that the cost model finds fastest. Rows and columns are multiples of `unit`.
 

@@ -48,6 +48,7 @@ WIDER = [
     # concatenation of parts that are no whole vectors
     "INPUT[7x7x3] -> CONV3-5 -> CONCAT[CONV1-3 -> BN | ID | CONV3-17 -> RELU | POOL3(S=1, P=1)] -> BN -> RELU -> FC3",
     "INPUT[9x3] -> CONV3-20 -> CONCAT[CONV3-9(G=1) -> GELU | SILU -> DROPOUT] -> PRELU -> AVGPOOL3 -> CONV1-4 -> FC3",
+    "INPUT[8x36x3] -> CONCAT[CONV3-2 -> RELU | ID | AVGPOOL3(S=1, P=1)] -> CONV3-2 -> ADD[ID | POOL3(S=1, P=1)] -> FC3",
     # pooling of all kinds, and what follows it
     "INPUT[12x12x3] -> CONV3-17 -> BN -> RELU -> AVGPOOL2 -> CONV3-20 -> BN -> LRELU(0.2) -> POOL3 -> L2POOL2 -> FC3",
     "INPUT[11x9x3] -> CONV3-17 -> POOL3(S=2) -> AVGPOOL3(S=2, P=1) -> SUBSAMPLE2(S=1, P=1) -> TANH -> FC3",
@@ -93,7 +94,9 @@ def test_all_of_these_have_a_plan_for_few_images():
     assert len(COVERED) > len(MORE) + 30
 
 
-@pytest.mark.parametrize("layer", ["LRN", "LCN3", "GROUPNORM(G=2)", "LOCAL3-4", "UPSAMPLE2", "STOPOOL2", "DECONV3-4"])
+@pytest.mark.parametrize(
+    "layer", ["LRN", "LCN3", "GROUPNORM(G=2)", "LOCAL3-4", "UPSAMPLE2", "STOPOOL2", "DECONV3-4", "SPP(2, 1)"]
+)
 def test_networks_with_other_layers_have_none(layer):
     network = Network.parse(f"INPUT[6x6x2] -> CONV3-4 -> {layer} -> FC3")
     engine, weights = NativeNetwork(network, 1, "sgd"), whole.drawn(network, 1)
