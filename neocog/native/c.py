@@ -15,7 +15,26 @@ from textwrap import wrap
 import numpy as np
 
 from .c_helpers import Helpers, c_type, vector_from
-from .kernel import F32, Access, Bound, Call, Function, Index, Let, Loop, Statement, Store, Type, Value
+from .kernel import (
+    F32,
+    TILES,
+    Access,
+    Bound,
+    Call,
+    ClearTile,
+    Function,
+    Index,
+    Let,
+    LoadTile,
+    Loop,
+    MultiplyTiles,
+    ShapeTiles,
+    Statement,
+    Store,
+    StoreTile,
+    Type,
+    Value,
+)
 
 SIGNS = {"add": "+", "sub": "-", "mul": "*", "div": "/", "gt": ">", "eq": "==", "and": "&", "xor": "^"}
 LINE = 110
@@ -89,6 +108,31 @@ class _Printer:
                     self._loop(statement)
                 case Call():
                     self._call(statement)
+                case _:
+                    self._tile(statement)
+
+    def _tile(self, statement: Statement) -> None:
+        """What a processor does with tiles, by functions that do the same on arrays."""
+        self.helpers.tiles()
+        if "tiles" not in self._declared:
+            self._declared.add("tiles")
+            self._lines.insert(0, f"    struct tile tiles[{TILES}];")
+        match statement:
+            case ShapeTiles(rows):
+                self._line(f"tiles_shape(tiles, (const int[]){{{', '.join(map(str, rows))}}});")
+            case ClearTile(tile):
+                self._line(f"tile_clear(&tiles[{tile}]);")
+            case LoadTile(tile, access, step):
+                self._line(f"tile_load(&tiles[{tile}], {self._rows(access, step)});")
+            case StoreTile(tile, access, step):
+                self._line(f"tile_store(&tiles[{tile}], {self._rows(access, step)});")
+            case MultiplyTiles(sums, a, b):
+                self._line(f"tile_multiply(&tiles[{sums}], &tiles[{a}], &tiles[{b}]);")
+
+    def _rows(self, access: Access, step: int) -> str:
+        """Where a tile's rows begin, and the bytes from one to the next."""
+        assert access.unit  # noqa: S101
+        return f"&{self._place(access, access.unit)}, {step} * sizeof({self._typed(access.unit)})"
 
     def _line(self, text: str) -> None:
         self._lines.append("    " * self._depth + text)
@@ -253,6 +297,10 @@ def _accesses(statements: Sequence[Statement]) -> Iterator[tuple[Access, Type, b
     for statement in statements:
         if isinstance(statement, Loop):
             yield from _accesses(statement.body)
+        elif isinstance(statement, LoadTile):
+            yield statement.at, F32, False
+        elif isinstance(statement, StoreTile):
+            yield statement.to, F32, True
         elif isinstance(statement, Let | Store):
             if isinstance(statement, Store):
                 yield statement.to, statement.value.type, True

@@ -26,6 +26,37 @@ BOUNDS = {
     "max_i64": "INLINE int64_t max_i64(int64_t a, int64_t b) { return a > b ? a : b; }",
     "min_i64": "INLINE int64_t min_i64(int64_t a, int64_t b) { return a < b ? a : b; }",
 }
+TILE = """// What a register for a matrix does (AMX): up to 16 rows of 16 numbers or pairs, products as TDPBF16PS adds them.
+struct tile {
+    int rows;
+    union { int32_t pair[16][16]; float sum[16][16]; };
+};
+INLINE void tile_clear(struct tile *t) { memset(t->pair, 0, sizeof t->pair); }
+INLINE void tiles_shape(struct tile *t, const int *rows) {
+    for (int k = 0; k < 8; k++) {
+        t[k].rows = rows[k];
+        tile_clear(&t[k]);
+    }
+}
+INLINE void tile_load(struct tile *t, const void *from, int64_t step) {
+    for (int m = 0; m < t->rows; m++)
+        memcpy(t->pair[m], (const char *)from + m * step, 64);
+}
+INLINE void tile_store(const struct tile *t, void *to, int64_t step) {
+    for (int m = 0; m < t->rows; m++)
+        memcpy((char *)to + m * step, t->pair[m], 64);
+}
+INLINE void tile_multiply(struct tile *c, const struct tile *a, const struct tile *b) {
+    for (int m = 0; m < c->rows; m++)
+        for (int n = 0; n < 16; n++) {
+            float low = 0, high = 0;
+            for (int k = 0; k < b->rows; k++) {
+                low = __builtin_fmaf(low_of(a->pair[m][k]), low_of(b->pair[k][n]), low);
+                high = __builtin_fmaf(high_of(a->pair[m][k]), high_of(b->pair[k][n]), high);
+            }
+            c->sum[m][n] += low + high;
+        }
+}"""
 WRAPPING = {"add": "+", "sub": "-", "mul": "*", "lshr": ">>"}
 PAIRS = ("pair", "neighbours", "dot")
 HALVES = {
@@ -87,6 +118,10 @@ class Helpers:
     def need(self, bound: str) -> None:
         """`max_i64` or `min_i64`."""
         self._functions[bound] = BOUNDS[bound]
+
+    def tiles(self) -> None:
+        """The functions on tiles."""
+        self._functions |= HALVES | {"tile": TILE}
 
     def shuffle(self, source: Type, lanes: tuple[int, ...]) -> str:
         """The name of the function that picks those lanes of two vectors."""

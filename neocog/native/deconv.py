@@ -143,13 +143,13 @@ class DeconvPart(LonePart):
 
     def _weights(self, g: Volume) -> None:
         gradient = self._gradient(_source(g))
-        places = {"x": self.program.at(g), "g": self.program.at(self.x), "scratch": Access("scratch", Index())}
+        places = {"x": self.program.at(g), "g": self.program.at(self.x)}
         if self.by_images:
             places["sums"] = Access("sums", Index((self.weight.sums or 0) * self.lanes))
             self.backward_call(lambda name: lanes_hold_images(name, self.machine, gradient), places)
             return
         second = LanesHoldChannels(self.machine, gradient)
-        self.program.scratch = max(self.program.scratch, second.scratch)
+        places["scratch"] = self.program.scratch_of(second.scratch)
         places["dw"] = Access("gradients", Index(self.weight.start))
         self.backward_call(second.build, places)
 

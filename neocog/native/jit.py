@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import platform
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -21,12 +22,13 @@ from .llvm import module
 class Machine:
     """What the code generator must know of a processor: numbers in a vector, and vector registers.
 
-    `dots` says that it has an instruction for products of pairs of bfloat16.
+    `dots` says that it has an instruction for products of pairs of bfloat16, `tiles` that it multiplies matrices of them.
     """
 
     lanes: int
     registers: int
     dots: bool = False
+    tiles: bool = False
 
 
 @cache
@@ -34,10 +36,24 @@ def machine() -> Machine:
     """Of the processor that this runs on."""
     features = llvm.get_host_cpu_features()
     if features.get("avx512f"):
-        return Machine(lanes=16, registers=32, dots=bool(features.get("avx512bf16")))
+        tiles = bool(features.get("amx-bf16")) and _may_use_tiles()
+        return Machine(lanes=16, registers=32, dots=bool(features.get("avx512bf16")), tiles=tiles)
     if features.get("avx2") and features.get("fma"):
         return Machine(lanes=8, registers=16)
     return Machine(lanes=4, registers=32 if llvm.get_default_triple().startswith("aarch64") else 16)
+
+
+ARCH_PRCTL, REQUEST_PERMISSION, TILE_DATA = 158, 0x1023, 18
+
+
+def _may_use_tiles() -> bool:
+    """Ask Linux for the use of tiles, which it gives to a process that asks: they make threads' saved state larger.
+
+    See Documentation/arch/x86/xstate.rst of the kernel; the numbers are those of x86-64.
+    """
+    if platform.system() != "Linux":
+        return False
+    return int(ctypes.CDLL(None).syscall(ARCH_PRCTL, REQUEST_PERMISSION, TILE_DATA)) == 0
 
 
 def _target() -> Any:

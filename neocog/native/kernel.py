@@ -171,7 +171,49 @@ class Call(NamedTuple):
     numbers: tuple[Index, ...]
 
 
-Statement = Let | Store | Loop | Call
+class ShapeTiles(NamedTuple):
+    """Give each of the processor's tiles so many rows of 16 words (none: it is not used), all zero.
+
+    A tile is a register for a matrix (AMX): 16 rows of 16 words, each word a number of single precision or a pair of
+    bfloat16.
+    """
+
+    rows: tuple[int, ...]
+
+
+class ClearTile(NamedTuple):
+    """Set a tile to zeros."""
+
+    tile: int
+
+
+class LoadTile(NamedTuple):
+    """Read a tile's rows from memory, each `step` of the place's units after the one before."""
+
+    tile: int
+    at: Access
+    step: int
+
+
+class StoreTile(NamedTuple):
+    """Write a tile's rows to memory, each `step` of the place's units after the one before."""
+
+    tile: int
+    to: Access
+    step: int
+
+
+class MultiplyTiles(NamedTuple):
+    """Add to each sum (m, n) the products of pairs a (m, k) and b (k, n): low halves, high halves, then both."""
+
+    sums: int
+    a: int
+    b: int
+
+
+Statement = Let | Store | Loop | Call | ShapeTiles | ClearTile | LoadTile | StoreTile | MultiplyTiles
+TILES = 8
+TILE_ROWS = 16
 
 
 class Function:
@@ -232,6 +274,28 @@ class Function:
         """Run another function. `buffers` say where its own begin: in which of this one's, and how many f32 further."""
         places = tuple(buffers[name] for name in function.buffers)
         self._open[-1].append(Call(function.name, places, tuple(numbers)))
+
+    # -- tiles -------------------------------------------------------------------------------------------------
+
+    def shape_tiles(self, rows: Sequence[int]) -> None:
+        """Give the tiles their numbers of rows; those that are not named are not used."""
+        self._open[-1].append(ShapeTiles((*rows, *[0] * (TILES - len(rows)))))
+
+    def clear_tile(self, tile: int) -> None:
+        """Set a tile to zeros."""
+        self._open[-1].append(ClearTile(tile))
+
+    def load_tile(self, tile: int, type_: Type, buffer: str, at: Index, step: int) -> None:
+        """Read a tile; `at` and `step` count values of `type_`."""
+        self._open[-1].append(LoadTile(tile, Access(buffer, at, type_), step))
+
+    def store_tile(self, tile: int, type_: Type, buffer: str, at: Index, step: int) -> None:
+        """Write a tile; `at` and `step` count values of `type_`."""
+        self._open[-1].append(StoreTile(tile, Access(buffer, at, type_), step))
+
+    def multiply_tiles(self, sums: int, a: int, b: int) -> None:
+        """Add the product of two tiles to a third."""
+        self._open[-1].append(MultiplyTiles(sums, a, b))
 
     def _name(self, letter: str) -> str:
         self._names += 1

@@ -9,7 +9,24 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Sequence
 
-from .kernel import Access, Bound, Call, Function, Index, Let, Loop, Statement, Store, Type, Value
+from .kernel import (
+    Access,
+    Bound,
+    Call,
+    ClearTile,
+    Function,
+    Index,
+    Let,
+    LoadTile,
+    Loop,
+    MultiplyTiles,
+    ShapeTiles,
+    Statement,
+    Store,
+    StoreTile,
+    Type,
+    Value,
+)
 
 KINDS = {"f32": "float", "i32": "i32", "i8": "i8", "i1": "i1"}
 BYTES = {"f32": 4, "i32": 4, "i8": 1}
@@ -42,6 +59,7 @@ class _Printer:
     def __init__(self, function: Function, dots: bool) -> None:
         self.function, self.dots = function, dots
         self.lines: list[str] = []
+        self.last: list[str] = []  # what is to be done before the function returns
         self.declared: set[str] = set()
         self.names: dict[str, str] = {}  # variables and lets -> what holds them now
         self.types: dict[str, Type] = {}
@@ -54,7 +72,7 @@ class _Printer:
         pointers = [f"ptr noalias nocapture %{name}" for name in self.function.buffers]
         numbers = [f"i64 %{name}" for name in self.function.numbers]
         head = f"define void @{self.function.name}({', '.join(pointers + numbers)}) #0 {{\nentry:"
-        return "\n".join([head, *self.lines, " ret void", "}"])
+        return "\n".join([head, *self.lines, *self.last, " ret void", "}"])
 
     # -- statements --------------------------------------------------------------------------------------------
 
@@ -71,6 +89,16 @@ class _Printer:
                     self._loop(statement)
                 case Call():
                     self._call(statement)
+                case ShapeTiles(rows):
+                    self._shape(rows)
+                case ClearTile(tile):
+                    self._on_tiles("tilezero", [tile])
+                case LoadTile(tile, access, step):
+                    self._on_tiles("tileloadd64", [tile], access, step)
+                case StoreTile(tile, access, step):
+                    self._on_tiles("tilestored64", [tile], access, step)
+                case MultiplyTiles(sums, a, b):
+                    self._on_tiles("tdpbf16ps", [sums, a, b])
 
     def _loop(self, loop: Loop) -> None:
         """A loop with the test at its end, behind one more test where it may not run at all."""
@@ -116,6 +144,28 @@ class _Printer:
         pointers = [f"ptr {self._address(access, Type('f32'))[0]}" for access in call.buffers]
         numbers = [f"i64 {self._index(number)}" for number in call.numbers]
         self.lines.append(f" call void @{call.function}({', '.join(pointers + numbers)})")
+
+    # -- tiles -------------------------------------------------------------------------------------------------
+
+    def _shape(self, rows: tuple[int, ...]) -> None:
+        """The processor reads it as 64 bytes: palette 1, then from 16 on bytes in a row, from 48 on rows."""
+        data = [1, *[0] * 15, *(b for k in range(16) for b in (64 * (k < len(rows) and rows[k] > 0), 0)), *rows]
+        text = ", ".join(f"i8 {byte}" for byte in data + [0] * (64 - len(data)))
+        name = f"@shape.{'.'.join(map(str, rows))}"
+        self.declared |= {f"{name} = private constant [64 x i8] [{text}], align 64"}
+        self.declared |= {"declare void @llvm.x86.ldtilecfg(ptr)", "declare void @llvm.x86.tilerelease()"}
+        self.lines.append(f" call void @llvm.x86.ldtilecfg(ptr {name})")
+        self.last = [" call void @llvm.x86.tilerelease()"]
+
+    def _on_tiles(self, name: str, tiles: list[int], access: Access | None = None, step: int = 0) -> None:
+        arguments, types = [f"i8 {tile}" for tile in tiles], ["i8 immarg"] * len(tiles)
+        if access:
+            assert access.unit  # noqa: S101
+            stride = step * BYTES[access.unit.kind] * access.unit.lanes
+            arguments += [f"ptr {self._address(access, access.unit)[0]}", f"i64 {stride}"]
+            types += ["ptr", "i64"]
+        self.declared.add(f"declare void @llvm.x86.{name}({', '.join(types)})")
+        self.lines.append(f" call void @llvm.x86.{name}({', '.join(arguments)})")
 
     # -- whole numbers and addresses ---------------------------------------------------------------------------
 

@@ -283,14 +283,23 @@ class Program:
         pairs: bool = False,
     ) -> Access:
         """Weights in the order of reading, made anew each step, two inputs together for `pairs`."""
-        start = self.packed
-        size = -(-outputs // tile) * tile * (-(-inputs // 2) if pairs else inputs) * len(taps)
-        self.packed += size + -size % self.machine.lanes
-        place = Access("packed", Index(start))
+        words = -(-outputs // tile) * tile * (-(-inputs // 2) if pairs else inputs) * len(taps)
         kernel = pack_pairs if pairs else passes.pack
-        function = self.add("pack", lambda name: kernel(name, tile, outputs, inputs, taps, steps))
-        self.packs.append(Call(function, {"w": Access("weights", Index(region.start)), "packed": place}))
+        return self.packed_by(lambda name: kernel(name, tile, outputs, inputs, taps, steps), region, words)
+
+    def packed_by(self, kernel: Callable[[str], Function], region: Region, words: int) -> Access:
+        """Where a kernel writes so many words of a region's weights each step, in the order of reading."""
+        place = Access("packed", Index(self.packed))
+        self.packed += words + -words % self.machine.lanes
+        self.packs.append(
+            Call(self.add("pack", kernel), {"w": Access("weights", Index(region.start)), "packed": place})
+        )
         return place
+
+    def scratch_of(self, vectors: int) -> Access:
+        """Memory of the thread that a kernel uses while it runs, and that holds anything before."""
+        self.scratch = max(self.scratch, vectors)
+        return Access("scratch", Index())
 
     def halve(self, volume: Volume, kernel: Callable[[str, int, Volume], Function], *, training: bool) -> Access:
         """A volume as pairs of bfloat16 where the thread keeps them for a moment; where its first place is."""

@@ -75,7 +75,8 @@ class Steps:
         body.barrier()
         shared, threads, blocks = self._pointers(body), body.shared("threads"), body.shared("blocks")
         places = shared | {
-            name: body.step(shared[name], "%thread", getattr(self.sizes, name)) for name in ("arena", "halved")
+            name: body.step(shared[name], "%thread", getattr(self.sizes, name))
+            for name in ("arena", "scratch", "halved")
         }
         b, done = body.loop("%thread", blocks, threads)
         places["images"] = body.step(shared["images"], b, self.sizes.images)

@@ -82,8 +82,8 @@ def best_block(machine: Machine, gradient: WeightGradient, outputs: int, left_ov
         Block(o, c, r, s)
         for o in range(1, outputs + 1)
         for c in range(1, min(gradient.channels_in, 12) + 1)
-        for r in _divisors(kernel_rows)
-        for s in _divisors(kernel_columns)
+        for r in divisors(kernel_rows)
+        for s in divisors(kernel_columns)
         if o * c * r * s + min(o, c * r * s) + 1 <= machine.registers and (left_over or outputs % o == 0)
     ]
 
@@ -97,7 +97,8 @@ def best_block(machine: Machine, gradient: WeightGradient, outputs: int, left_ov
     return min(blocks, key=cost)
 
 
-def _divisors(number: int) -> list[int]:
+def divisors(number: int) -> list[int]:
+    """All of a number."""
     return [d for d in range(1, number + 1) if number % d == 0]
 
 
@@ -152,9 +153,9 @@ class LanesHoldChannels:
         self.multiply = dot if pairs else fma
         self.vectors = -(-gradient.channels_out // machine.lanes)
         self.block = best_block(machine, gradient, self.vectors, left_over=False)
-        self.columns = max(d for d in _divisors(gradient.g.width) if d <= 8 or d == 1)
+        self.columns = max(d for d in divisors(gradient.g.width) if d <= 8 or d == 1)
         row_bytes = self.columns * self.vectors * machine.lanes**2 * 4
-        fitting = [d for d in _divisors(gradient.g.height) if d * row_bytes <= SCRATCH_BYTES]
+        fitting = [d for d in divisors(gradient.g.height) if d * row_bytes <= SCRATCH_BYTES]
         self.rows = max(fitting, default=1)
 
     @property

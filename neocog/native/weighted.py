@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -16,6 +17,8 @@ from .layout import Margins, Volume, extent
 from .phases import Phase, phases_of, reach
 from .program import Call, Part, Program, Region
 from .stages import Stage, Weighted
+from .tiled_gather import MATRIX, TiledGather, TiledGatherKernel, pack_tiles
+from .tiled_weights import TiledWeightGradient
 from .weight_gradient import LanesHoldChannels, WeightGradient, lanes_hold_images
 
 DIRECT_BYTES = 16 << 10
@@ -35,17 +38,21 @@ class WeightedPart(Part):
         self.channels_in = stage.inputs.channels // stage.groups
         self.channels_out = stage.sums.channels // stage.groups
         self.g: Volume | None = None
-        self.paired_back, self.read_back = False, Access("halved", Index())
+        self.paired_back = False
+        self.read_back: Access | None = None  # where the sums' gradient lies in pairs, once that is needed
         self.where = program.arena.take(-(-stage.output.elements // 4)) if stage.ending.pools else 0
         self.wants = True
         self.pairs = program.pairs and stage.groups == 1 and self.channels_in >= WORTH_PAIRING
+        self.may_tile = program.pairs and stage.groups == 1 and self.machine.tiles
         self._own_parameters()
 
     def _own_parameters(self) -> None:
         stage, program = self.weighted, self.program
         rows = self.channels_in * math.prod(stage.frame.kernel)
         height, width = extent(stage.sums)
-        by_images = self._gradient(Source(height, width, width, height * width)).by_images(self.machine, self.pairs)
+        gradient = self._gradient(Source(height, width, width, height * width))
+        self.tiles_weights = self.may_tile and TiledWeightGradient(self.machine, gradient).worth()
+        by_images = not self.tiles_weights and gradient.by_images(self.machine, self.pairs)
         masked = isinstance(stage.node.layer, Conv) and stage.node.layer.table is not None
         self.weights = [
             program.region(
@@ -88,6 +95,14 @@ class WeightedPart(Part):
             stage.ending.pool,
         )
         finish = Finish(stage.ending, self.y, self.lanes)
+        tiled = TiledGather(gather)
+        if self.may_tile and tiled.worth():
+            taps = math.prod(frame.kernel)
+            padded = self.weights[0].padded
+            build, made = self._tiled(tiled, tuple(range(taps)), (1, taps * padded, padded), stage.bias)
+            function = self.program.add("sums", partial(build, buffers=finish.buffers, epilogue=finish))
+            self.program.forward.append(Call(function, self._forward_places(0, made.pop("w")) | made))
+            return
         for group, region in enumerate(self.weights):
             weights, at = self._in_order(region, gather)
             tile, read = gather.tile(self.machine), _halved(gather) if self.pairs else gather
@@ -97,6 +112,15 @@ class WeightedPart(Part):
             if self.pairs:
                 places["x"] = self.program.halve(self.source.y, pair_channels, training=False)
             self.program.forward.append(Call(function, places))
+
+    def _tiled(
+        self, tiled: TiledGather, taps: tuple[int, ...], steps: tuple[int, int, int], bias: bool
+    ) -> tuple[Callable[..., Function], dict[str, Access]]:
+        """A gather by tiles: what builds its function, and where its weights and scratch lie."""
+        pack = partial(pack_tiles, tiled=tiled, taps=taps, steps=steps)
+        packed = self.program.packed_by(pack, self.weights[0], tiled.blocks * tiled.pieces * MATRIX)
+        places = {"w": packed, "scratch": self.program.scratch_of(tiled.scratch)}
+        return TiledGatherKernel(self.machine, tiled, bias).build, places
 
     def _in_order(self, region: Region, gather: Gather) -> tuple[Weights, Access]:
         """Where a gather finds its weights: where they lie, or packed."""
@@ -166,17 +190,20 @@ class WeightedPart(Part):
             places = {
                 "x": self.program.at(self.source.y, group * self.channels_in),
                 "g": self.program.at(g, group * self.channels_out),
-                "scratch": Access("scratch", Index()),
                 "dw": Access("gradients", Index(region.start)),
             }
-            if region.sums is not None:
+            if self.tiles_weights:
+                tiled = TiledWeightGradient(self.machine, gradient)
+                places["scratch"] = self.program.scratch_of(tiled.scratch)
+                function = self.program.add("weights", tiled.build)
+            elif region.sums is not None:
                 places["sums"] = Access("sums", Index(region.sums * self.lanes))
                 function = self.program.add("weights", lambda name: lanes_hold_images(name, self.machine, gradient))
             else:
                 second = LanesHoldChannels(self.machine, gradient, self.pairs)
                 if self.pairs:
                     places["x"] = self.program.halve(self.source.y, pair_images, training=True)
-                self.program.scratch = max(self.program.scratch, second.scratch)
+                places["scratch"] = self.program.scratch_of(second.scratch)
                 function = self.program.add("weights", second.build)
             self.program.backward.append(Call(function, places))
 
@@ -184,8 +211,6 @@ class WeightedPart(Part):
         """The gradient for what was read, into the sink of the stage that made it."""
         stage = self.weighted
         self.paired_back = self.pairs and self.channels_out >= WORTH_PAIRING
-        if self.paired_back:
-            self.read_back = self.program.halve(self._sums_gradient(), pair_channels, training=True)
         if stage.sees_all:
             self._inputs_of_whole_volume()
             return
@@ -233,13 +258,7 @@ class WeightedPart(Part):
         channel: int = 0,
     ) -> None:
         """The gather of a gradient, each tile put into the sink."""
-        tile, stride = gather.tile(self.machine), self.weighted.frame.stride
-        o = tile.channels
-        pairs = self.paired_back
-        packed = self.program.pack(region, o, gather.channels_out, gather.channels_in, taps, steps, pairs=pairs)
-        gather = _halved(gather) if pairs else gather
-        weights = Weights(gather.channels_in * len(taps) * o, len(taps) * o, o)
-        kernel = GatherKernel(self.machine, gather, weights, tile, bias=False, pairs=pairs)
+        stride = self.weighted.frame.stride
 
         def ending(f: Function, c: Index, i: Index, j: Index, sums: Accumulators) -> None:
             by_channel: dict[int, dict[tuple[Index, Index], Value]] = {}
@@ -249,8 +268,24 @@ class WeightedPart(Part):
             for k, values in by_channel.items():
                 sink.put(f, c + k, values)
 
+        g, tiled = self._sums_gradient(), TiledGather(gather)
+        if self.may_tile and tiled.worth():
+            build, made = self._tiled(tiled, taps, steps, bias=False)
+            function = self.program.add("inputs", partial(build, buffers=sink.buffers, epilogue=ending))
+            self.program.backward.append(Call(function, {"x": self.program.at(g, channel)} | made | places))
+            return
+        tile = gather.tile(self.machine)
+        o = tile.channels
+        pairs = self.paired_back
+        if pairs and self.read_back is None:
+            self.read_back = self.program.halve(g, pair_channels, training=True)
+        packed = self.program.pack(region, o, gather.channels_out, gather.channels_in, taps, steps, pairs=pairs)
+        gather = _halved(gather) if pairs else gather
+        weights = Weights(gather.channels_in * len(taps) * o, len(taps) * o, o)
+        kernel = GatherKernel(self.machine, gather, weights, tile, bias=False, pairs=pairs)
+
         function = self.program.add("inputs", partial(kernel.build, buffers=sink.buffers, epilogue=ending))
-        x = self.read_back if pairs else self.program.at(self._sums_gradient(), channel)
+        x = self.read_back or self.program.at(g, channel)
         self.program.backward.append(Call(function, {"x": x, "w": packed} | places))
 
 

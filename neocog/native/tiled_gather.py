@@ -1,0 +1,300 @@
+"""The gather of `gather.py` by the processor's tiles, which multiply matrices of bfloat16.
+
+For one tap, outputs of 16 channels in 16 images are a matrix product: weights (16 channels x 32 inputs) times the values
+of one position (32 inputs x 16 images). So a strip of rows of the input is first brought into pairs of channels,
+
+    pairs[row][column][channel / 2] = 16 images of two channels,
+
+where the channels of a position, and of the positions right of it, follow each other: the taps of a row of the kernel are
+one run of inputs, cut into pieces of 32. Sums go through a little memory to the epilogue, which works on vectors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from math import ceil
+
+from .gather import Epilogue, Gather
+from .jit import Machine
+from .kernel import F32, TILE_ROWS, Function, Index, Type, Value, constant, load, pair, splat
+from .layout import COLUMNS, along
+
+STRIP_BYTES = 1 << 20
+"""Of pairs, which stay in the second-level cache."""
+SUMS = 4
+"""Tiles of sums that are computed at once; as many are left for what is multiplied."""
+MATRIX = TILE_ROWS * TILE_ROWS
+"""Words of a tile."""
+MULTIPLY = 16
+"""Cycles of a product of tiles; a vector's multiply-add takes half of one."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Inputs of one row of a kernel that lie one behind the other: `pieces` of 32, from place `first` on."""
+
+    first: int
+    pieces: int
+
+
+@dataclass(frozen=True)
+class TiledGather:
+    """How a gather is cut up for tiles."""
+
+    gather: Gather
+
+    @property
+    def pairs(self) -> int:
+        """Of input channels."""
+        return ceil(self.gather.channels_in / 2)
+
+    @property
+    def blocks(self) -> int:
+        """Of 16 output channels."""
+        return ceil(self.gather.channels_out / TILE_ROWS)
+
+    @cached_property
+    def runs(self) -> list[Run]:
+        """Those of each row of the kernel."""
+        columns, pairs = self.gather.columns, self.pairs
+        if columns == tuple(range(columns[0], columns[0] + len(columns))) if columns else False:
+            return [Run(0, ceil(len(columns) * pairs / TILE_ROWS))]
+        return [Run((column - columns[0]) * pairs, ceil(pairs / TILE_ROWS)) for column in columns]
+
+    @property
+    def pieces(self) -> int:
+        """Matrices of weights for 16 output channels."""
+        return len(self.gather.rows) * sum(run.pieces for run in self.runs)
+
+    @property
+    def starts(self) -> list[int]:
+        """Where each tap's words begin among those of an output."""
+        g, row = self.gather, sum(run.pieces for run in self.runs)
+        if len(self.runs) == 1:
+            columns = [s * self.pairs for s in range(len(g.columns))]
+        else:
+            columns = [s * row // len(self.runs) * TILE_ROWS for s in range(len(g.columns))]
+        return [r * row * TILE_ROWS + start for r in range(len(g.rows)) for start in columns]
+
+    @property
+    def width(self) -> int:
+        """Columns of the input that a row of outputs reads."""
+        g = self.gather
+        return (g.columns_out - 1) * g.right + g.columns[-1] - g.columns[0] + 1 if g.taps else 0
+
+    def height(self, rows: int) -> int:
+        """Rows of the input that so many rows of outputs read."""
+        g = self.gather
+        return (rows - 1) * g.down + g.rows[-1] - g.rows[0] + 1 if g.taps else 0
+
+    @cached_property
+    def together(self) -> tuple[int, int, int]:
+        """Blocks of channels, rows and columns of outputs whose sums are handed on together."""
+        g = self.gather
+        blocks = min(self.blocks, 2)
+        down, right = g.unit
+        columns = min(g.columns_out, max(right, SUMS // blocks // down * right))
+        rows = min(g.rows_out, max(down, SUMS // blocks // columns * down))
+        return (min(self.blocks, SUMS) if rows * columns == 1 else blocks), rows, columns
+
+    @cached_property
+    def strip(self) -> int:
+        """Rows of outputs whose inputs are paired at a time: as even strips as fit the cache."""
+        rows, (_, step, _) = self.gather.rows_out, self.together
+        row_bytes = max(1, self.width * self.pairs * 64)
+        fitting = [n for n in range(step, rows + step, step) if self.height(n) * row_bytes <= STRIP_BYTES]
+        strips = ceil(rows / max(fitting, default=step))
+        return min(rows, ceil(ceil(rows / strips) / step) * step)
+
+    @property
+    def sums(self) -> int:
+        """Vectors of scratch for sums; those for pairs follow."""
+        blocks, rows, columns = self.together
+        return blocks * rows * columns * TILE_ROWS
+
+    @property
+    def scratch(self) -> int:
+        """Vectors of scratch in all: tiles read up to 15 places behind the last pair."""
+        return self.sums + self.height(self.strip) * self.width * self.pairs + TILE_ROWS - 1
+
+    def worth(self) -> bool:
+        """Whether it takes less time than multiply-adds of vectors: about, in cycles, with what both do besides."""
+        g = self.gather
+        outputs = g.rows_out * g.columns_out
+        by_vectors = outputs * g.channels_out * (g.channels_in * g.taps / 2 + 3)
+        pairing = 2 * self.width * self.height(self.strip) * self.pairs * ceil(g.rows_out / self.strip)
+        by_tiles = outputs * (self.blocks * self.pieces * MULTIPLY * 1.5 + g.channels_out * 4) + pairing
+        return by_tiles < by_vectors
+
+
+class TiledGatherKernel:
+    """A tiled gather as a function: buffers `x`, `w`, `b` where there is a bias, `scratch` and those of the epilogue."""
+
+    def __init__(self, machine: Machine, tiled: TiledGather, bias: bool) -> None:
+        self.tiled, self.gather, self.bias = tiled, tiled.gather, bias
+        self.vector, self.word = Type("f32", machine.lanes), Type("i32", machine.lanes)
+
+    def build(self, name: str, buffers: tuple[str, ...], epilogue: Epilogue) -> Function:
+        """The function."""
+        f = Function(name, ("x", "w", *(("b",) if self.bias else ()), "scratch", *buffers))
+        blocks, rows, columns = self.tiled.together
+        f.form, f.tile = "tiled gather", {"channels": blocks * TILE_ROWS, "rows": rows, "columns": columns}
+        f.shape_tiles([TILE_ROWS] * 8)
+        for i, height in along(f, self.gather.rows_out, self.tiled.strip):
+            if self.gather.taps:
+                self._pair(f, i, self.tiled.height(height))
+            for a, down in along(f, height, rows):
+                for j, right in along(f, self.gather.columns_out, columns):
+                    for o, channels in along(f, self.gather.channels_out, blocks * TILE_ROWS):
+                        self._sum(f, o, a, j, (ceil(channels / TILE_ROWS), down, right))
+                        self._hand_on(f, o, i + a, j, (channels, down, right), epilogue)
+        return f
+
+    # -- inputs ------------------------------------------------------------------------------------------------
+
+    def _pair(self, f: Function, i: Index, height: int) -> None:
+        """The strip of inputs for the rows of outputs from i on."""
+        g, pairs, width = self.gather, self.tiled.pairs, self.tiled.width
+        source, first = g.source, Index(g.rows[0] * g.source.row + g.columns[0])
+        whole = g.channels_in // 2
+
+        def store(place: Index, channel: Index, at: Index, alone: bool) -> None:
+            low = load(self.vector, "x", channel * source.plane + at)
+            high = constant(self.vector, 0.0) if alone else load(self.vector, "x", (channel + 1) * source.plane + at)
+            f.store("scratch", place + self.tiled.sums, pair(low, high))
+
+        with f.loop(height) as a:
+            start = first + i * (g.down * source.row) + a * source.row
+            for b, count in along(f, width, COLUMNS):
+                with f.loop(whole) as c:
+                    for k in range(count):
+                        store((a * width + b + k) * pairs + c, 2 * c, start + b + k, alone=False)
+                if g.channels_in % 2:
+                    for k in range(count):
+                        store((a * width + b + k) * pairs + whole, Index(2 * whole), start + b + k, alone=True)
+        for k in range(TILE_ROWS - 1):
+            f.store("scratch", Index(self.tiled.sums + height * width * pairs + k), constant(self.word, 0))
+
+    # -- products ----------------------------------------------------------------------------------------------
+
+    def _sum(self, f: Function, o: Index, a: Index, j: Index, size: tuple[int, int, int]) -> None:
+        """The sums of some channels and positions of the strip: those of up to four tiles at a time."""
+        blocks, down, right = size
+        positions = [(u, v) for u in range(down) for v in range(right)]
+        many = max(1, SUMS // blocks)
+        for first in range(0, len(positions), many):
+            chosen = positions[first : first + many]
+            places = [((a + u) * self.gather.down, (j + v) * self.gather.right) for u, v in chosen]
+            sums = [[m * len(chosen) + n for n in range(len(chosen))] for m in range(blocks)]
+            for tile in (tile for row in sums for tile in row):
+                f.clear_tile(tile)
+            if self.gather.taps:
+                self._products(f, o, places, sums)
+            for m, row in enumerate(sums):
+                for n, tile in enumerate(row):
+                    at = Index((m * len(positions) + first + n) * TILE_ROWS)
+                    f.store_tile(tile, self.vector, "scratch", at, 1)
+
+    def _products(self, f: Function, o: Index, places: list[tuple[Index, Index]], sums: list[list[int]]) -> None:
+        """Add all products of weights and inputs."""
+        g, tiled = self.gather, self.tiled
+        width, pairs = tiled.width, tiled.pairs
+        step = g.rows[1] - g.rows[0] if len(g.rows) > 1 else 0
+        per_row = sum(run.pieces for run in tiled.runs)
+        block = tiled.pieces * TILE_ROWS
+        with f.loop(len(g.rows)) as r:
+            before = 0
+            for run in tiled.runs:
+                with f.loop(run.pieces) as q:
+                    w = (o // TILE_ROWS) * block + (r * per_row + before + q) * TILE_ROWS
+                    weights = [w + m * block for m in range(len(sums))]
+                    inputs = [
+                        ((y + r * step) * width + x) * pairs + run.first + q * TILE_ROWS + tiled.sums for y, x in places
+                    ]
+                    self._multiply(f, weights, inputs, sums)
+                before += run.pieces
+
+    def _multiply(self, f: Function, weights: list[Index], inputs: list[Index], sums: list[list[int]]) -> None:
+        """Every one of the weights with every one of the inputs: the fewer stay in tiles, the others take turns."""
+        taken = len(weights) * len(inputs)
+
+        def w(tile: int, k: int) -> int:
+            f.load_tile(tile, self.word, "w", weights[k], 1)
+            return tile
+
+        def x(tile: int, k: int) -> int:
+            f.load_tile(tile, self.word, "scratch", inputs[k], 1)
+            return tile
+
+        few, many = (w, x) if len(weights) <= len(inputs) else (x, w)
+        counts = sorted((len(weights), len(inputs)))
+        kept = [few(taken + k, k) for k in range(counts[0])]
+        turns = 8 - taken - counts[0]
+        for n in range(counts[1]):
+            tile = many(taken + counts[0] + n % turns, n)
+            for k, other in enumerate(kept):
+                if few is w:
+                    f.multiply_tiles(sums[k][n], other, tile)
+                else:
+                    f.multiply_tiles(sums[n][k], tile, other)
+
+    # -- outputs -----------------------------------------------------------------------------------------------
+
+    def _hand_on(
+        self, f: Function, o: Index, i: Index, j: Index, size: tuple[int, int, int], epilogue: Epilogue
+    ) -> None:
+        """The sums to the epilogue, channel by channel."""
+        channels, down, right = size
+        for m in range(ceil(channels / TILE_ROWS)):
+            with f.loop(min(TILE_ROWS, channels - m * TILE_ROWS)) as k:
+                channel = o + m * TILE_ROWS + k
+                start = f.let(splat(load(F32, "b", channel), self.vector.lanes)) if self.bias else None
+
+                def sum_(n: int, m: int = m, k: Index = k, start: Value | None = start) -> Value:
+                    value = load(self.vector, "scratch", k + (m * down * right + n) * TILE_ROWS)
+                    return f.let(value if start is None else value + start)
+
+                values = {(0, u, v): sum_(u * right + v) for u in range(down) for v in range(right)}
+                epilogue(f, channel, i, j, values)
+
+
+def pack_tiles(
+    name: str, tiled: TiledGather, taps: tuple[int, ...], steps: tuple[int, int, int]
+) -> Function:
+    """Weights `w` into `packed`: for each 16 outputs, row of taps and piece a matrix; what is missing stays zero.
+
+    `taps` are the weights' own numbers of the gather's taps; `steps` lead from one output, input or tap to the next.
+    """
+    f = Function(name, ("w", "packed"))
+    g, (per_output, per_input, per_tap) = tiled.gather, steps
+    whole = g.channels_in // 2
+    for o, count in along(f, g.channels_out, TILE_ROWS):
+        with f.loop(count) as n:
+            to = (o // TILE_ROWS) * (tiled.pieces * MATRIX) + n * TILE_ROWS
+            for start, tap in zip(tiled.starts, taps, strict=True):
+                at = (o + n) * per_output + tap * per_tap
+                for p, many, place in _together(f, start, whole):
+                    with f.loop(many) as k:
+                        one = at + (p + k) * (2 * per_input)
+                        both = pair(load(F32, "w", one), load(F32, "w", one + per_input))
+                        f.store("packed", to + place + k, both)
+                if g.channels_in % 2:
+                    last = pair(load(F32, "w", at + 2 * whole * per_input), constant(F32, 0.0))
+                    f.store("packed", to + _place(start + whole), last)
+    return f
+
+
+def _place(word: int) -> int:
+    """Where a word of the first row of matrices lies that are one behind the other."""
+    return word // TILE_ROWS * MATRIX + word % TILE_ROWS
+
+
+def _together(f: Function, start: int, words: int) -> Iterator[tuple[Index, int, Index]]:
+    """Words from `start` on, as many at a time as lie together: the first of them, how many, and the place of it."""
+    first = min(words, -start % TILE_ROWS)
+    if first:
+        yield Index(), first, Index(_place(start))
+    for k, count in along(f, words - first, TILE_ROWS):
+        yield first + k, count, _place(start + first) + k * TILE_ROWS
