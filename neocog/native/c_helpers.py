@@ -26,7 +26,7 @@ BOUNDS = {
     "max_i64": "INLINE int64_t max_i64(int64_t a, int64_t b) { return a > b ? a : b; }",
     "min_i64": "INLINE int64_t min_i64(int64_t a, int64_t b) { return a < b ? a : b; }",
 }
-TILE = """// What a register for a matrix does (AMX): up to 16 rows of 16 numbers or pairs, products as TDPBF16PS adds them.
+TILE = """// A register for a matrix (AMX): up to 16 rows of 16 numbers or pairs; products are added as TDPBF16PS does.
 struct tile {
     int rows;
     union { int32_t pair[16][16]; float sum[16][16]; };

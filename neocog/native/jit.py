@@ -22,7 +22,8 @@ from .llvm import module
 class Machine:
     """What the code generator must know of a processor: numbers in a vector, and vector registers.
 
-    `dots` says that it has an instruction for products of pairs of bfloat16, `tiles` that it multiplies matrices of them.
+    `dots` says that it has an instruction for products of pairs of bfloat16, `tiles` that it has one for matrices
+    of them (AMX), and that this process may use it.
     """
 
     lanes: int

@@ -1,12 +1,12 @@
 """The gather of `gather.py` by the processor's tiles, which multiply matrices of bfloat16.
 
-For one tap, outputs of 16 channels in 16 images are a matrix product: weights (16 channels x 32 inputs) times the values
-of one position (32 inputs x 16 images). So a strip of rows of the input is first brought into pairs of channels,
+For one tap, outputs of 16 channels in 16 images are a matrix product: weights (16 channels x 32 inputs) times values of
+one position (32 inputs x 16 images). So a strip of rows of the input is first brought into pairs of channels,
 
     pairs[row][column][channel / 2] = 16 images of two channels,
 
-where the channels of a position, and of the positions right of it, follow each other: the taps of a row of the kernel are
-one run of inputs, cut into pieces of 32. Sums go through a little memory to the epilogue, which works on vectors.
+where the channels of a position, and of the positions right of it, follow each other: the taps of a row of the kernel
+are one run of inputs, cut into pieces of 32. Sums go through a little memory to the epilogue, which works on vectors.
 """
 
 from __future__ import annotations
@@ -14,15 +14,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from math import ceil
 
-from .gather import Epilogue, Gather
+from .gather import Accumulators, Epilogue, Gather
 from .jit import Machine
 from .kernel import F32, TILE_ROWS, Function, Index, Type, Value, constant, load, pair, splat
 from .layout import COLUMNS, along
 
 STRIP_BYTES = 1 << 20
 """Of pairs, which stay in the second-level cache."""
+SUM_BYTES = 32 << 10
+"""Of sums that are handed on together, which stay in the first-level cache."""
 SUMS = 4
 """Tiles of sums that are computed at once; as many are left for what is multiplied."""
 MATRIX = TILE_ROWS * TILE_ROWS
@@ -100,6 +103,13 @@ class TiledGather:
         return (min(self.blocks, SUMS) if rows * columns == 1 else blocks), rows, columns
 
     @cached_property
+    def chunk(self) -> int:
+        """Columns whose sums are computed before they are handed on: rows of memory are long stretches then."""
+        blocks, rows, columns = self.together
+        fitting = SUM_BYTES // (64 * TILE_ROWS * blocks * rows * columns)
+        return min(ceil(self.gather.columns_out / columns), max(1, fitting)) * columns
+
+    @cached_property
     def strip(self) -> int:
         """Rows of outputs whose inputs are paired at a time: as even strips as fit the cache."""
         rows, (_, step, _) = self.gather.rows_out, self.together
@@ -111,8 +121,8 @@ class TiledGather:
     @property
     def sums(self) -> int:
         """Vectors of scratch for sums; those for pairs follow."""
-        blocks, rows, columns = self.together
-        return blocks * rows * columns * TILE_ROWS
+        blocks, rows, _ = self.together
+        return blocks * rows * self.chunk * TILE_ROWS
 
     @property
     def scratch(self) -> int:
@@ -130,7 +140,7 @@ class TiledGather:
 
 
 class TiledGatherKernel:
-    """A tiled gather as a function: buffers `x`, `w`, `b` where there is a bias, `scratch` and those of the epilogue."""
+    """A tiled gather as a function: buffers `x`, `w`, `b` where there is a bias, `scratch`, those of the epilogue."""
 
     def __init__(self, machine: Machine, tiled: TiledGather, bias: bool) -> None:
         self.tiled, self.gather, self.bias = tiled, tiled.gather, bias
@@ -146,11 +156,27 @@ class TiledGatherKernel:
             if self.gather.taps:
                 self._pair(f, i, self.tiled.height(height))
             for a, down in along(f, height, rows):
-                for j, right in along(f, self.gather.columns_out, columns):
+                for j, right in along(f, self.gather.columns_out, self.tiled.chunk):
                     for o, channels in along(f, self.gather.channels_out, blocks * TILE_ROWS):
-                        self._sum(f, o, a, j, (ceil(channels / TILE_ROWS), down, right))
-                        self._hand_on(f, o, i + a, j, (channels, down, right), epilogue)
+                        self._chunk(f, o, (i, a, j), (channels, down, right), epilogue)
         return f
+
+    def _chunk(
+        self, f: Function, o: Index, at: tuple[Index, Index, Index], size: tuple[int, int, int], epilogue: Epilogue
+    ) -> None:
+        """Sums of some channels and columns, then what follows them. `at`: strip, row in it, column."""
+        (i, a, j), (channels, down, right) = at, size
+        for b, columns in along(f, right, self.tiled.together[2]):
+            self._sum(f, o, (a, j, b), (ceil(channels / TILE_ROWS), down, columns))
+        for m in range(ceil(channels / TILE_ROWS)):
+            with f.loop(min(TILE_ROWS, channels - m * TILE_ROWS)) as k:
+                for b, columns in along(f, right, self.tiled.together[2]):
+                    sums = self._sums(f, o, m, k, b, (down, columns))
+                    epilogue(f, o + m * TILE_ROWS + k, i + a, j + b, sums)
+
+    def _at(self, m: int, u: int, b: Index | int) -> Index:
+        """Where the tile of sums lies of a block of channels at a row and column of a chunk."""
+        return (b + Index((m * self.tiled.together[1] + u) * self.tiled.chunk)) * TILE_ROWS
 
     # -- inputs ------------------------------------------------------------------------------------------------
 
@@ -179,23 +205,22 @@ class TiledGatherKernel:
 
     # -- products ----------------------------------------------------------------------------------------------
 
-    def _sum(self, f: Function, o: Index, a: Index, j: Index, size: tuple[int, int, int]) -> None:
+    def _sum(self, f: Function, o: Index, at: tuple[Index, Index, Index], size: tuple[int, int, int]) -> None:
         """The sums of some channels and positions of the strip: those of up to four tiles at a time."""
-        blocks, down, right = size
+        (a, j, b), (blocks, down, right) = at, size
         positions = [(u, v) for u in range(down) for v in range(right)]
         many = max(1, SUMS // blocks)
         for first in range(0, len(positions), many):
             chosen = positions[first : first + many]
-            places = [((a + u) * self.gather.down, (j + v) * self.gather.right) for u, v in chosen]
+            places = [((a + u) * self.gather.down, (j + b + v) * self.gather.right) for u, v in chosen]
             sums = [[m * len(chosen) + n for n in range(len(chosen))] for m in range(blocks)]
             for tile in (tile for row in sums for tile in row):
                 f.clear_tile(tile)
             if self.gather.taps:
                 self._products(f, o, places, sums)
             for m, row in enumerate(sums):
-                for n, tile in enumerate(row):
-                    at = Index((m * len(positions) + first + n) * TILE_ROWS)
-                    f.store_tile(tile, self.vector, "scratch", at, 1)
+                for (u, v), tile in zip(chosen, row, strict=True):
+                    f.store_tile(tile, self.vector, "scratch", self._at(m, u, b + v), 1)
 
     def _products(self, f: Function, o: Index, places: list[tuple[Index, Index]], sums: list[list[int]]) -> None:
         """Add all products of weights and inputs."""
@@ -242,27 +267,18 @@ class TiledGatherKernel:
 
     # -- outputs -----------------------------------------------------------------------------------------------
 
-    def _hand_on(
-        self, f: Function, o: Index, i: Index, j: Index, size: tuple[int, int, int], epilogue: Epilogue
-    ) -> None:
-        """The sums to the epilogue, channel by channel."""
-        channels, down, right = size
-        for m in range(ceil(channels / TILE_ROWS)):
-            with f.loop(min(TILE_ROWS, channels - m * TILE_ROWS)) as k:
-                channel = o + m * TILE_ROWS + k
-                start = f.let(splat(load(F32, "b", channel), self.vector.lanes)) if self.bias else None
+    def _sums(self, f: Function, o: Index, m: int, k: Index, b: Index, size: tuple[int, int]) -> Accumulators:
+        """Those of one channel at some positions."""
+        start = f.let(splat(load(F32, "b", o + m * TILE_ROWS + k), self.vector.lanes)) if self.bias else None
 
-                def sum_(n: int, m: int = m, k: Index = k, start: Value | None = start) -> Value:
-                    value = load(self.vector, "scratch", k + (m * down * right + n) * TILE_ROWS)
-                    return f.let(value if start is None else value + start)
+        def sum_(u: int, v: int) -> Value:
+            value = load(self.vector, "scratch", self._at(m, u, b + v) + k)
+            return f.let(value if start is None else value + start)
 
-                values = {(0, u, v): sum_(u * right + v) for u in range(down) for v in range(right)}
-                epilogue(f, channel, i, j, values)
+        return {(0, u, v): sum_(u, v) for u, v in product(range(size[0]), range(size[1]))}
 
 
-def pack_tiles(
-    name: str, tiled: TiledGather, taps: tuple[int, ...], steps: tuple[int, int, int]
-) -> Function:
+def pack_tiles(name: str, tiled: TiledGather, taps: tuple[int, ...], steps: tuple[int, int, int]) -> Function:
     """Weights `w` into `packed`: for each 16 outputs, row of taps and piece a matrix; what is missing stays zero.
 
     `taps` are the weights' own numbers of the gather's taps; `steps` lead from one output, input or tap to the next.

@@ -2,9 +2,9 @@
 
     dw[c, tap, o] += sum over images and pairs of neighbouring positions of  x[c, position + tap] * g[o, position]
 
-is a product of (16 inputs c x 32 values) and (32 values x 16 outputs o), where the 32 are 16 images of two positions. Rows
-of the first are channels as they lie, rounded; for the second the gradients are transposed. Both are brought into a
-scratch strip by strip. Sums are the weights' gradients where they lie.
+is a product of (16 inputs c x 32 values) and (32 values x 16 outputs o), where the 32 are 16 images of two positions.
+Rows of the first are channels as they lie, rounded; for the second the gradients are transposed. Both are brought into
+a scratch strip by strip. Sums are the weights' gradients where they lie.
 """
 
 from __future__ import annotations
@@ -68,7 +68,9 @@ class TiledWeightGradient:
                 made
                 for made in (
                     Sums(*sizes)
-                    for sizes in product((n for n in (1, 2) if self.outputs % n == 0), range(1, self.inputs + 1), rows, columns)
+                    for sizes in product(
+                        (n for n in (1, 2) if self.outputs % n == 0), range(1, self.inputs + 1), rows, columns
+                    )
                 )
                 if made.outputs * (made.inputs + 1) + 1 <= TILES
             ),
@@ -129,7 +131,7 @@ class TiledWeightGradient:
         """Whether it takes less time than multiply-adds of vectors: about, in cycles, with what comes before them."""
         g = self.gradient
         taps, positions = g.kernel[0] * g.kernel[1], g.g.height * g.g.width
-        by_vectors = positions * TILE_ROWS * self.outputs * g.channels_in * taps / 2
+        by_vectors = positions * g.channels_out * g.channels_in * taps / 2
         strips = ceil(g.g.height / self.strip)
         before = 2 * g.channels_in * self.width * self.height(self.strip) * strips + 6 * positions * g.channels_out
         products = positions / 2 * self.outputs * self.inputs * taps * self.sums.cycles
@@ -141,7 +143,7 @@ class TiledWeightGradient:
     def build(self, name: str) -> Function:
         """The function."""
         f = Function(name, ("x", "g", "dw", "scratch"))
-        f.form, f.tile = "tiled", asdict(self.sums)
+        f.form, f.tile = "tiled weights", asdict(self.sums)
         for i, rows in along(f, self.gradient.g.height, self.strip):
             self._transpose(f, i, rows)
             self._round(f, i, rows)

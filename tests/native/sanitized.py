@@ -19,7 +19,20 @@ import pytest
 
 from neocog.native.c import c_functions
 from neocog.native.jit import Compiled
-from neocog.native.kernel import Access, Bound, Call, Function, Index, Let, Loop, Store, Type
+from neocog.native.kernel import (
+    Access,
+    Bound,
+    Call,
+    Function,
+    Index,
+    Let,
+    LoadTile,
+    Loop,
+    ShapeTiles,
+    Store,
+    StoreTile,
+    Type,
+)
 
 COMPILER = shutil.which("cc")
 FLAGS = (
@@ -117,6 +130,7 @@ class Touched:
         self.bytes: dict[str, tuple[int, int]] = {}
         self.kinds: dict[str, set[str]] = {name: set() for name in function.buffers}
         self.others = others
+        self.rows: tuple[int, ...] = ()
         self._walk(function.body, {name: (NUMBERS[name],) * 2 for name in function.numbers})
 
     def _walk(self, statements, ranges) -> None:
@@ -138,6 +152,14 @@ class Touched:
                         size = SIZES[unit.kind] * unit.lanes
                         low, high = (size * at for at in self._range(access.at, ranges))
                         self._add(access.buffer, low, high + SIZES[type_.kind] * type_.lanes, type_.kind)
+
+                case ShapeTiles(rows):
+                    self.rows = rows
+                case LoadTile(tile, access, step) | StoreTile(tile, access, step):
+                    size = SIZES[access.unit.kind] * access.unit.lanes
+                    low, high = (size * at for at in self._range(access.at, ranges))
+                    kind = "f32" if access.unit.kind == "f32" else "pair"
+                    self._add(access.buffer, low, high + (self.rows[tile] - 1) * step * size + 64, kind)
 
     def _add(self, buffer: str, low: int, high: int, kind: str) -> None:
         before = self.bytes.get(buffer, (low, high))
@@ -173,6 +195,11 @@ class Buffer:
         memory = np.zeros(size + 64, np.uint8)
         start = -memory.ctypes.data % 64
         self.content = memory[start : start + size]
+        if kinds == {"pair"}:  # of bfloat16: those halves of single precision
+            self.kind = np.int32
+            halves = rng.standard_normal(size // 2).astype(np.float32).view(np.uint32) >> 16
+            self.content[:] = halves.astype(np.uint16).view(np.uint8)
+            return
         self.kind = np.int8 if kinds == {"i8"} else np.int32 if kinds == {"i32"} else np.float32
         numbers = size // np.dtype(self.kind).itemsize
         drawn = rng.standard_normal(numbers) if self.kind is np.float32 else rng.integers(-1, 4, numbers)

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sanitized import Buffer, assert_same, main_for, needs_compiler, run, run_steps
-from test_networks import batch_for, drawn, networks
+from test_networks import batch_for, drawn, far, networks
+from test_tiles import needs_tiles
 
 from neocog import Network, ShapeError, zoo
 from neocog.losses import default_loss
@@ -71,6 +72,11 @@ NETS = {
     "alone": (4, "INPUT[6x6x4] -> CONV3-4 -> GELU -> GROUPNORM(G=2) -> LCN3 -> PRELU -> FC3 -> SOFTMAX", "nll"),
     "rare": (4, "INPUT[6x5x2] -> DECONV3-3(S=2) -> AUX(0.3)[GAP -> FC3] -> LOCAL3-2 -> SILU -> FC3", "hinge"),
     "sizes": (4, "INPUT[6x5x2] -> FILTER(gaussian) -> CONV3-3 -> UPSAMPLE2 -> SPP(1,2) -> FC3", "squared"),
+    "tiles": (
+        16,
+        "INPUT[8x6x35] -> CONV3-33 -> RELU -> CONV3-40(D=2) -> RELU -> POOL2 -> CONV2-24(P=0) -> FC20 -> RELU -> FC3",
+        "cross-entropy",
+    ),
     "pairs": (8, "INPUT[4x4x8] -> CONV3-9 -> RELU -> CONV3-8 -> RELU -> FC3", "cross-entropy"),
 }
 """The number of lanes that each is made for, and its loss."""
@@ -79,13 +85,14 @@ OPTIMIZER = {"table": "adamw", "clipped": "nesterov"}
 
 def functions_of(net: str) -> dict[str, Function]:
     lanes, text, loss = NETS[net]
-    program = Program(Machine(lanes, registers=16), Network.parse(text), loss, pairs=net == "pairs")
+    on = Machine(lanes, registers=16, tiles=net == "tiles")
+    program = Program(on, Network.parse(text), loss, pairs=net in ("pairs", "tiles"))
     step_calls(program, OPTIMIZER.get(net, "momentum"))
     return program.functions
 
 
 @needs_compiler
-@pytest.mark.parametrize("net", NETS)
+@pytest.mark.parametrize("net", [pytest.param(net, marks=[needs_tiles] if net == "tiles" else []) for net in NETS])
 def test_every_kernel_of_a_network_gives_the_same_numbers_as_c(net, tmp_path):
     assert_same(tmp_path, functions_of(net))
 
@@ -94,7 +101,7 @@ def test_these_networks_have_kernels_of_every_kind():
     functions = [function for net in NETS for function in functions_of(net).values()]
     assert {purpose(function) for function in functions} >= set(PURPOSES.values())
     assert all(purpose(function) for function in functions)
-    forms = {"gather", "clipped gather", "lanes hold images", "lanes hold channels"}
+    forms = {"gather", "clipped gather", "lanes hold images", "lanes hold channels", "tiled gather", "tiled weights"}
     assert {function.form for function in functions} == {"", *forms}
 
 
@@ -281,6 +288,23 @@ def test_a_batch_in_several_groups_of_blocks_makes_the_same_steps(optimizer, tmp
 def test_blocks_that_wait_for_each_other_make_the_same_steps(tmp_path):
     network = Network.parse(f"INPUT[6x6x2] -> CONV3-4 -> {RESIDUAL} -> GAP -> FC3")
     assert_steps_agree(tmp_path, network, 4 * 11 - 1, Machine(4, 16))
+
+
+@needs_compiler
+def test_steps_with_tiles_are_those_without(tmp_path):
+    _, text, loss = NETS["tiles"]
+    network, (x, labels) = Network.parse(text), batch_for(Network.parse(text), 21, 0)
+    engine = NativeNetwork(network, 1, "sgd", loss, "bfloat16", on=Machine(16, 32))
+    engine.write_weights(drawn(network, 0))
+    program = Program(Machine(16, 32, tiles=True), network, loss, pairs=True)
+    weights = engine.weights[: program.parameters].copy()
+    scores = engine.score(x).ravel()
+    loss, _ = engine.train(x, labels, 1.0, 0.0, 0.0)
+    found = run_steps(tmp_path, c_program(program, "sgd"), weights, x, labels, (1.0, 0.0, 0.0), 1)
+    parts = np.split(found, [len(scores), len(scores) + 2])  # a few numbers round to the other neighbour
+    assert far(parts[0], scores) < 5e-3
+    assert far(parts[1][0], loss * len(x)) < 5e-3
+    assert far(parts[2] - weights, engine.weights[: program.parameters] - weights) < 5e-3
 
 
 @needs_compiler
