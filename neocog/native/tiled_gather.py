@@ -11,7 +11,7 @@ are one run of inputs, cut into pieces of 32. Sums go through a little memory to
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -24,8 +24,8 @@ from .layout import COLUMNS, along
 
 STRIP_BYTES = 1 << 20
 """Of pairs, which stay in the second-level cache."""
-SUM_BYTES = 32 << 10
-"""Of sums that are handed on together, which stay in the first-level cache."""
+SUM_BYTES = 128 << 10
+"""Of sums that are handed on together."""
 SUMS = 4
 """Tiles of sums that are computed at once; as many are left for what is multiplied."""
 MATRIX = TILE_ROWS * TILE_ROWS
@@ -103,11 +103,15 @@ class TiledGather:
         return (min(self.blocks, SUMS) if rows * columns == 1 else blocks), rows, columns
 
     @cached_property
-    def chunk(self) -> int:
-        """Columns whose sums are computed before they are handed on: rows of memory are long stretches then."""
-        blocks, rows, columns = self.together
-        fitting = SUM_BYTES // (64 * TILE_ROWS * blocks * rows * columns)
-        return min(ceil(self.gather.columns_out / columns), max(1, fitting)) * columns
+    def chunk(self) -> tuple[int, int]:
+        """Rows and columns whose sums are computed before they are handed on.
+
+        Memory is written in long stretches then, and weights are read less often.
+        """
+        (blocks, down, right), fitting = self.together, SUM_BYTES // (64 * TILE_ROWS)
+        columns = min(ceil(self.gather.columns_out / right), max(1, fitting // (blocks * down * right))) * right
+        rows = min(ceil(self.strip / down), max(1, fitting // (blocks * down * columns))) * down
+        return rows, columns
 
     @cached_property
     def strip(self) -> int:
@@ -121,8 +125,8 @@ class TiledGather:
     @property
     def sums(self) -> int:
         """Vectors of scratch for sums; those for pairs follow."""
-        blocks, rows, _ = self.together
-        return blocks * rows * self.chunk * TILE_ROWS
+        rows, columns = self.chunk
+        return self.together[0] * rows * columns * TILE_ROWS
 
     @property
     def scratch(self) -> int:
@@ -155,8 +159,8 @@ class TiledGatherKernel:
         for i, height in along(f, self.gather.rows_out, self.tiled.strip):
             if self.gather.taps:
                 self._pair(f, i, self.tiled.height(height))
-            for a, down in along(f, height, rows):
-                for j, right in along(f, self.gather.columns_out, self.tiled.chunk):
+            for a, down in along(f, height, self.tiled.chunk[0]):
+                for j, right in along(f, self.gather.columns_out, self.tiled.chunk[1]):
                     for o, channels in along(f, self.gather.channels_out, blocks * TILE_ROWS):
                         self._chunk(f, o, (i, a, j), (channels, down, right), epilogue)
         return f
@@ -164,19 +168,28 @@ class TiledGatherKernel:
     def _chunk(
         self, f: Function, o: Index, at: tuple[Index, Index, Index], size: tuple[int, int, int], epilogue: Epilogue
     ) -> None:
-        """Sums of some channels and columns, then what follows them. `at`: strip, row in it, column."""
-        (i, a, j), (channels, down, right) = at, size
-        for b, columns in along(f, right, self.tiled.together[2]):
-            self._sum(f, o, (a, j, b), (ceil(channels / TILE_ROWS), down, columns))
+        """Sums of some channels and positions, then what follows them. `at`: strip, row in it, column."""
+        (i, a, j), (channels, *positions) = at, size
+        for (u, v), piece in self._pieces(f, positions):
+            self._sum(f, o, (a, j), (u, v), (ceil(channels / TILE_ROWS), *piece))
         for m in range(ceil(channels / TILE_ROWS)):
             with f.loop(min(TILE_ROWS, channels - m * TILE_ROWS)) as k:
-                for b, columns in along(f, right, self.tiled.together[2]):
-                    sums = self._sums(f, o, m, k, b, (down, columns))
-                    epilogue(f, o + m * TILE_ROWS + k, i + a, j + b, sums)
+                start = f.let(splat(load(F32, "b", o + m * TILE_ROWS + k), self.vector.lanes)) if self.bias else None
+                for (u, v), piece in self._pieces(f, positions):
+                    sums = self._sums(f, self._at(m, u, v) + k, piece, start)
+                    epilogue(f, o + m * TILE_ROWS + k, i + a + u, j + v, sums)
 
-    def _at(self, m: int, u: int, b: Index | int) -> Index:
-        """Where the tile of sums lies of a block of channels at a row and column of a chunk."""
-        return (b + Index((m * self.tiled.together[1] + u) * self.tiled.chunk)) * TILE_ROWS
+    def _pieces(self, f: Function, size: Sequence[int]) -> Iterator[tuple[tuple[Index, Index], tuple[int, int]]]:
+        """Positions of a chunk that are computed together: the first of them, and their rows and columns."""
+        _, rows, columns = self.tiled.together
+        for u, down in along(f, size[0], rows):
+            for v, right in along(f, size[1], columns):
+                yield (u, v), (down, right)
+
+    def _at(self, m: int, row: Index, column: Index) -> Index:
+        """Where the tile of sums of a block of channels lies, of a position in a chunk."""
+        rows, columns = self.tiled.chunk
+        return (row * columns + column + m * rows * columns) * TILE_ROWS
 
     # -- inputs ------------------------------------------------------------------------------------------------
 
@@ -205,22 +218,29 @@ class TiledGatherKernel:
 
     # -- products ----------------------------------------------------------------------------------------------
 
-    def _sum(self, f: Function, o: Index, at: tuple[Index, Index, Index], size: tuple[int, int, int]) -> None:
-        """The sums of some channels and positions of the strip: those of up to four tiles at a time."""
-        (a, j, b), (blocks, down, right) = at, size
+    def _sum(
+        self,
+        f: Function,
+        o: Index,
+        chunk: tuple[Index, Index],
+        at: tuple[Index, Index],
+        size: tuple[int, int, int],
+    ) -> None:
+        """The sums of some channels and positions of a chunk: those of up to four tiles at a time."""
+        (a, j), (row, column), (blocks, down, right) = chunk, at, size
         positions = [(u, v) for u in range(down) for v in range(right)]
         many = max(1, SUMS // blocks)
         for first in range(0, len(positions), many):
             chosen = positions[first : first + many]
-            places = [((a + u) * self.gather.down, (j + b + v) * self.gather.right) for u, v in chosen]
+            places = [((a + row + u) * self.gather.down, (j + column + v) * self.gather.right) for u, v in chosen]
             sums = [[m * len(chosen) + n for n in range(len(chosen))] for m in range(blocks)]
-            for tile in (tile for row in sums for tile in row):
+            for tile in (tile for tiles in sums for tile in tiles):
                 f.clear_tile(tile)
             if self.gather.taps:
                 self._products(f, o, places, sums)
-            for m, row in enumerate(sums):
-                for (u, v), tile in zip(chosen, row, strict=True):
-                    f.store_tile(tile, self.vector, "scratch", self._at(m, u, b + v), 1)
+            for m, tiles in enumerate(sums):
+                for (u, v), tile in zip(chosen, tiles, strict=True):
+                    f.store_tile(tile, self.vector, "scratch", self._at(m, row + u, column + v), 1)
 
     def _products(self, f: Function, o: Index, places: list[tuple[Index, Index]], sums: list[list[int]]) -> None:
         """Add all products of weights and inputs."""
@@ -267,12 +287,11 @@ class TiledGatherKernel:
 
     # -- outputs -----------------------------------------------------------------------------------------------
 
-    def _sums(self, f: Function, o: Index, m: int, k: Index, b: Index, size: tuple[int, int]) -> Accumulators:
+    def _sums(self, f: Function, at: Index, size: tuple[int, int], start: Value | None) -> Accumulators:
         """Those of one channel at some positions."""
-        start = f.let(splat(load(F32, "b", o + m * TILE_ROWS + k), self.vector.lanes)) if self.bias else None
 
         def sum_(u: int, v: int) -> Value:
-            value = load(self.vector, "scratch", self._at(m, u, b + v) + k)
+            value = load(self.vector, "scratch", at + self._at(0, Index(u), Index(v)))
             return f.let(value if start is None else value + start)
 
         return {(0, u, v): sum_(u, v) for u, v in product(range(size[0]), range(size[1]))}

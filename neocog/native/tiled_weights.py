@@ -117,9 +117,13 @@ class TiledWeightGradient:
 
     @cached_property
     def strip(self) -> int:
-        """Rows of gradients that are taken at a time: as even strips as fit the cache."""
-        rows = self.gradient.g.height
-        fitting = [n for n in range(1, rows + 1) if 64 * self.taken(n) <= STRIP_BYTES]
+        """Rows of gradients that are taken at a time: as even strips as fit the cache.
+
+        Each strip reads and writes all sums again, so where these are more than fits, strips are as large as they.
+        """
+        g, rows = self.gradient, self.gradient.g.height
+        most = max(STRIP_BYTES, 4 * g.channels_in * g.channels_out * g.kernel[0] * g.kernel[1])
+        fitting = [n for n in range(1, rows + 1) if 64 * self.taken(n) <= most]
         return ceil(rows / ceil(rows / max(fitting, default=1)))
 
     @property
