@@ -19,8 +19,22 @@ from math import ceil
 
 from .gather import Accumulators, Epilogue, Gather
 from .jit import Machine
-from .kernel import F32, TILE_ROWS, Function, Index, Type, Value, constant, load, pair, splat
+from .kernel import (
+    F32,
+    TILE_ROWS,
+    Function,
+    Index,
+    Type,
+    Value,
+    constant,
+    load,
+    load_from,
+    neighbours,
+    pair,
+    splat,
+)
 from .layout import COLUMNS, along
+from .weight_gradient import transposed
 
 STRIP_BYTES = 1 << 20
 """Of pairs, which stay in the second-level cache."""
@@ -301,24 +315,69 @@ def pack_tiles(name: str, tiled: TiledGather, taps: tuple[int, ...], steps: tupl
     """Weights `w` into `packed`: for each 16 outputs, row of taps and piece a matrix; what is missing stays zero.
 
     `taps` are the weights' own numbers of the gather's taps; `steps` lead from one output, input or tap to the next.
+    Either outputs follow each other in memory, and then taps are in order, or inputs do.
     """
     f = Function(name, ("w", "packed"))
-    g, (per_output, per_input, per_tap) = tiled.gather, steps
-    whole = g.channels_in // 2
-    for o, count in along(f, g.channels_out, TILE_ROWS):
+    if steps[0] == 1:
+        _pack_outputs(f, tiled, steps)
+    else:
+        _pack_inputs(f, tiled, taps, steps)
+    return f
+
+
+def _pack_outputs(f: Function, tiled: TiledGather, steps: tuple[int, int, int]) -> None:
+    """Vectors of outputs are loaded, one for each word of a piece, and transposed."""
+    (_, per_input, per_tap), gather, per_row = steps, tiled.gather, tiled.pieces // len(tiled.gather.rows)
+    vector, word, pairs, columns = Type("f32", TILE_ROWS), Type("i32", TILE_ROWS), tiled.pairs, len(gather.columns)
+
+    def pair_at(o: Index, tap: Index, p: Index, alone: bool) -> Value:
+        at = (o * TILE_ROWS + tap * per_tap + p * (2 * per_input)) // TILE_ROWS
+        high = constant(vector, 0.0) if alone else load(vector, "w", at + per_input // TILE_ROWS)
+        return f.let(pair(load(vector, "w", at), high))
+
+    def store(o: Index, r: Index, piece: Index, words: list[Value]) -> None:
+        at = (o * tiled.pieces + r * per_row + piece) * TILE_ROWS
+        for k, row in enumerate(transposed(f, [*words, *[constant(word, 0)] * (TILE_ROWS - len(words))])):
+            f.store("packed", at + k, row)
+
+    with f.loop(tiled.blocks) as o, f.loop(len(gather.rows)) as r:
+        if gather.channels_in % (2 * TILE_ROWS) == 0:
+            with f.loop(columns) as s, f.loop(pairs // TILE_ROWS) as q:
+                words = [pair_at(o, r * columns + s, q * TILE_ROWS + k, alone=False) for k in range(TILE_ROWS)]
+                store(o, r, s * (pairs // TILE_ROWS) + q, words)
+            return
+        runs = [list(product([s], range(pairs))) for s in range(columns)]
+        if len(tiled.runs) == 1:
+            runs = [[place for run in runs for place in run]]
+        pieces = [run[k : k + TILE_ROWS] for run in runs for k in range(0, len(run), TILE_ROWS)]
+        for piece, places in enumerate(pieces):
+            alone = [2 * p + 1 == gather.channels_in for _, p in places]
+            words = [pair_at(o, r * columns + s, Index(p), a) for (s, p), a in zip(places, alone, strict=True)]
+            store(o, r, Index(piece), words)
+
+
+def _pack_inputs(f: Function, tiled: TiledGather, taps: tuple[int, ...], steps: tuple[int, int, int]) -> None:
+    """Neighbouring inputs are rounded, as many as lie together."""
+    gather, (per_output, _, per_tap) = tiled.gather, steps
+    whole, half = gather.channels_in // 2, TILE_ROWS // 2
+    for o, count in along(f, gather.channels_out, TILE_ROWS):
         with f.loop(count) as n:
             to = (o // TILE_ROWS) * (tiled.pieces * MATRIX) + n * TILE_ROWS
             for start, tap in zip(tiled.starts, taps, strict=True):
                 at = (o + n) * per_output + tap * per_tap
                 for p, many, place in _together(f, start, whole):
-                    with f.loop(many) as k:
-                        one = at + (p + k) * (2 * per_input)
-                        both = pair(load(F32, "w", one), load(F32, "w", one + per_input))
-                        f.store("packed", to + place + k, both)
-                if g.channels_in % 2:
-                    last = pair(load(F32, "w", at + 2 * whole * per_input), constant(F32, 0.0))
+                    for k, size in along(f, many, half):
+                        if size == half:
+                            inputs = load_from(Type("f32", TILE_ROWS), "w", at + (p + k) * 2)
+                            f.store_to("packed", to + place + k, neighbours(inputs))
+                        else:
+                            with f.loop(size) as e:
+                                first = at + (p + k + e) * 2
+                                both = pair(load(F32, "w", first), load(F32, "w", first + 1))
+                                f.store("packed", to + place + k + e, both)
+                if gather.channels_in % 2:
+                    last = pair(load(F32, "w", at + 2 * whole), constant(F32, 0.0))
                     f.store("packed", to + _place(start + whole), last)
-    return f
 
 
 def _place(word: int) -> int:
