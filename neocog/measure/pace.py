@@ -43,7 +43,7 @@ LIKELY = (0.5, 5e-5, 5e-11)
 """How far the weights of whole steps are expected to be from those of calls that nothing disturbs."""
 TICK = 1e-6
 """Calls that take much less, in seconds, are timed less well, and count for less."""
-USUAL = {"products": 1.0, "other": 1.0, "slow": 16.0, "moves": 0.5, "turns": 1.0, "bytes": 0.02}
+USUAL = {"products": 1.0, "other": 1.0, "slow": 16.0, "moves": 0.5, "turns": 1.0, "tiles": 32.0, "bytes": 0.02}
 """Cycles in which one is begun, of those in which a product is: what processors' makers say, roughly."""
 VARIED = 1.0
 """By what share of it these are expected to be off, as a standard deviation; all are rough."""

@@ -5,21 +5,38 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from .kernel import Access, Bound, Call, Function, Index, Let, Loop, Statement, Store, Type, Value
+from .kernel import (
+    TILE_ROWS,
+    Access,
+    Bound,
+    Call,
+    Function,
+    Index,
+    Let,
+    LoadTile,
+    Loop,
+    MultiplyTiles,
+    Statement,
+    Store,
+    StoreTile,
+    Type,
+    Value,
+)
 
 SLOW = ("div", "sqrt")
 PRODUCTS = ("fma", "dot")
 FREE = ("get", "constant", "splat", "bits", "load")
 """What costs nothing, is counted with what uses it, or, as `load`, elsewhere."""
+ROW = Type("i32", TILE_ROWS)
 BYTES = {"f32": 4, "i32": 4, "i8": 1, "i1": 1}
 
 
 class Effort(NamedTuple):
     """What is done, in instructions on vectors (or on single numbers, which take as long), turns of loops and bytes.
 
-    `products` are multiply-adds; `slow` are divisions and square roots, `other` all further arithmetic; `moves` are
-    loads and stores. `bytes` are those between the first and the last that each buffer is touched at, or as many
-    as are moved, if that is less.
+    `products` are multiply-adds, `tiles` products of tiles; `slow` are divisions and square roots, `other` all further
+    arithmetic; `moves` are loads and stores, of a tile one for each row. `bytes` are those between the first and the
+    last that each buffer is touched at, or as many as are moved, if that is less.
     """
 
     products: float = 0.0
@@ -27,6 +44,7 @@ class Effort(NamedTuple):
     slow: float = 0.0
     moves: float = 0.0
     turns: float = 0.0
+    tiles: float = 0.0
     bytes: float = 0.0
 
     def plus(self, more: Effort, times: float = 1.0) -> Effort:
@@ -68,6 +86,10 @@ class Counter:
                     found = found.plus(_arithmetic(value))
                 case Store(_, value):
                     found = found.plus(_arithmetic(value)).plus(Effort(moves=1))
+                case LoadTile() | StoreTile():
+                    found = found.plus(Effort(moves=TILE_ROWS))
+                case MultiplyTiles():
+                    found = found.plus(Effort(tiles=1))
         return found
 
     def _loop(self, loop: Loop, at: dict[str, int]) -> Effort:
@@ -148,6 +170,10 @@ class _Touched:
                     self.walk(statement.body)
             elif isinstance(statement, Let | Store):
                 self._look(statement)
+            elif isinstance(statement, LoadTile):
+                self._touch_rows(statement.at, statement.step)
+            elif isinstance(statement, StoreTile):
+                self._touch_rows(statement.to, statement.step)
 
     def _look(self, statement: Let | Store) -> None:
         for one in _parts(statement.value):
@@ -162,6 +188,11 @@ class _Touched:
         self.widest = max(self.widest, _bytes(type_))
         before = self.ends.get(access.buffer, (first * unit, first * unit))
         self.ends[access.buffer] = min(before[0], first * unit), max(before[1], last * unit + _bytes(type_))
+
+    def _touch_rows(self, access: Access, step: int) -> None:
+        """The first and the last of a tile's rows."""
+        for row in (0, TILE_ROWS - 1):
+            self._touch(access._replace(at=access.at + row * step), ROW)
 
     def _range(self, index: Index | Bound) -> tuple[int, int]:
         """The least and the largest value."""

@@ -36,8 +36,8 @@ def test_a_pace_has_weights_for_both_modes_and_no_cost_below_zero(measured):
 
 def test_costs_are_found_where_calls_are_what_they_add_up_to():
     draw, cycle = np.random.default_rng(1), 1e-10
-    true = dict(zip(Effort._fields, [1e-10, 2e-10, 2e-9, 1e-10, 2e-10, 4e-12], strict=True))
-    efforts = [Effort(*draw.uniform(1e3, 1e6, 6)) for _ in range(60)] + [Effort()]
+    true = dict(zip(Effort._fields, [1e-10, 2e-10, 2e-9, 1e-10, 2e-10, 4e-9, 4e-12], strict=True))
+    efforts = [Effort(*draw.uniform(1e3, 1e6, len(true))) for _ in range(60)] + [Effort()]
     seconds = [1e-6 + sum(true[name] * n for name, n in one._asdict().items()) for one in efforts]
     found = costs(efforts, seconds, cycle)
     assert found["products"] == pytest.approx(true["products"], rel=0.5)

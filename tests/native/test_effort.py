@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from neocog import Network
-from neocog.native.effort import Counter, Effort
+from neocog.native.effort import ROW, Counter, Effort
 from neocog.native.jit import machine
 from neocog.native.kernel import F32, Access, Bound, Function, Index, Type, constant, fma, load, root
 from neocog.native.places import kind_of
@@ -57,6 +57,16 @@ def test_few_values_far_apart_are_few_bytes():
     with f.loop(4) as i:
         f.store("x", i * 1000, constant(F32, 0.0))
     assert count(f).bytes == 4 * 4
+
+
+def test_tiles_move_row_by_row():
+    f = Function("f", ["x", "y"])
+    f.shape_tiles([16, 16, 16])
+    with f.loop(4) as i:
+        f.load_tile(1, ROW, "x", i, 3)
+        f.multiply_tiles(0, 1, 2)
+    f.store_tile(0, ROW, "y", Index(), 1)
+    assert count(f) == Effort(moves=5 * 16, turns=4, tiles=4, bytes=(3 + 15 * 3 + 1 + 16) * 64)
 
 
 @pytest.mark.parametrize("text", ["CONV3-8", "CONV3-8(P=0)", "CONV5-8(P=0)", "CONV1-40", "FC24"])
