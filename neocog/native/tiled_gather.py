@@ -76,7 +76,7 @@ class TiledGather:
     def runs(self) -> list[Run]:
         """Those of each row of the kernel."""
         columns, pairs = self.gather.columns, self.pairs
-        if columns == tuple(range(columns[0], columns[0] + len(columns))) if columns else False:
+        if columns and columns[-1] - columns[0] == len(columns) - 1:  # neighbours
             return [Run(0, ceil(len(columns) * pairs / TILE_ROWS))]
         return [Run((column - columns[0]) * pairs, ceil(pairs / TILE_ROWS)) for column in columns]
 

@@ -26,6 +26,9 @@ DIRECT_BYTES = 16 << 10
 WORTH_PAIRING = 8
 """Fewer channels are not multiplied in bfloat16: rounding them would take as long."""
 
+Kernel = tuple[Callable[..., Function], dict[str, Access]]
+"""What builds a gather's function, and where those buffers lie that it has for itself."""
+
 
 class WeightedPart(Part):
     """Its sums go straight through its ending, and the gradient for y comes back through it into that for the sums."""
@@ -38,8 +41,7 @@ class WeightedPart(Part):
         self.channels_in = stage.inputs.channels // stage.groups
         self.channels_out = stage.sums.channels // stage.groups
         self.g: Volume | None = None
-        self.paired_back = False
-        self.read_back: Access | None = None  # where the sums' gradient lies in pairs, once that is needed
+        self.paired: Access | None = None
         self.where = program.arena.take(-(-stage.output.elements // 4)) if stage.ending.pools else 0
         self.wants = True
         self.pairs = program.pairs and stage.groups == 1 and self.channels_in >= WORTH_PAIRING
@@ -95,30 +97,31 @@ class WeightedPart(Part):
             stage.ending.pool,
         )
         finish = Finish(stage.ending, self.y, self.lanes)
-        tiled = TiledGather(gather)
-        if self.may_tile and tiled.worth():
-            taps = math.prod(frame.kernel)
-            padded = self.weights[0].padded
-            build, made = self._tiled(tiled, tuple(range(taps)), (1, taps * padded, padded), stage.bias)
-            function = self.program.add("sums", partial(build, buffers=finish.buffers, epilogue=finish))
-            self.program.forward.append(Call(function, self._forward_places(0, made.pop("w")) | made))
-            return
         for group, region in enumerate(self.weights):
-            weights, at = self._in_order(region, gather)
-            tile, read = gather.tile(self.machine), _halved(gather) if self.pairs else gather
-            kernel = GatherKernel(self.machine, read, weights, tile, stage.bias, self.pairs)
-            function = self.program.add("sums", partial(kernel.build, buffers=finish.buffers, epilogue=finish))
-            places = self._forward_places(group, at)
-            if self.pairs:
-                places["x"] = self.program.halve(self.source.y, pair_channels, training=False)
-            self.program.forward.append(Call(function, places))
+            build, made = self._forward_kernel(region, gather)
+            function = self.program.add("sums", partial(build, buffers=finish.buffers, epilogue=finish))
+            self.program.forward.append(Call(function, self._forward_places(group) | made))
+
+    def _forward_kernel(self, region: Region, gather: Gather) -> Kernel:
+        taps, padded, bias = gather.taps, region.padded, self.weighted.bias
+        if made := self._tiled(region, gather, tuple(range(taps)), (1, taps * padded, padded), bias):
+            return made
+        weights, at = self._in_order(region, gather)
+        tile, read = gather.tile(self.machine), _halved(gather) if self.pairs else gather
+        places = {"w": at}
+        if self.pairs:
+            places["x"] = self.program.halve(self.source.y, pair_channels, training=False)
+        return GatherKernel(self.machine, read, weights, tile, bias, self.pairs).build, places
 
     def _tiled(
-        self, tiled: TiledGather, taps: tuple[int, ...], steps: tuple[int, int, int], bias: bool
-    ) -> tuple[Callable[..., Function], dict[str, Access]]:
-        """A gather by tiles: what builds its function, and where its weights and scratch lie."""
+        self, region: Region, gather: Gather, taps: tuple[int, ...], steps: tuple[int, int, int], bias: bool
+    ) -> Kernel | None:
+        """A gather by tiles, where that is possible and worth it."""
+        tiled = TiledGather(gather)
+        if not (self.may_tile and tiled.worth()):
+            return None
         pack = partial(pack_tiles, tiled=tiled, taps=taps, steps=steps)
-        packed = self.program.packed_by(pack, self.weights[0], tiled.blocks * tiled.pieces * MATRIX)
+        packed = self.program.packed_by(pack, region, tiled.blocks * tiled.pieces * MATRIX)
         places = {"w": packed, "scratch": self.program.scratch_of(tiled.scratch)}
         return TiledGatherKernel(self.machine, tiled, bias).build, places
 
@@ -133,10 +136,10 @@ class WeightedPart(Part):
         inputs = _halved(gather).channels_in if self.pairs else gather.channels_in
         return Weights(inputs * taps * tile, taps * tile, tile), at
 
-    def _forward_places(self, group: int, weights: Access) -> dict[str, Access]:
+    def _forward_places(self, group: int) -> dict[str, Access]:
         first = group * self.channels_out
         x = self.program.at(self.source.y, group * self.channels_in)
-        places = {"x": x, "w": weights, "y": self.program.at(self.y, first)}
+        places = {"x": x, "y": self.program.at(self.y, first)}
         if self.weighted.ending.pools:
             places["where"] = self._where(first)
         if self.bias:
@@ -210,7 +213,6 @@ class WeightedPart(Part):
     def _inputs(self) -> None:
         """The gradient for what was read, into the sink of the stage that made it."""
         stage = self.weighted
-        self.paired_back = self.pairs and self.channels_out >= WORTH_PAIRING
         if stage.sees_all:
             self._inputs_of_whole_volume()
             return
@@ -268,25 +270,30 @@ class WeightedPart(Part):
             for k, values in by_channel.items():
                 sink.put(f, c + k, values)
 
-        g, tiled = self._sums_gradient(), TiledGather(gather)
-        if self.may_tile and tiled.worth():
-            build, made = self._tiled(tiled, taps, steps, bias=False)
-            function = self.program.add("inputs", partial(build, buffers=sink.buffers, epilogue=ending))
-            self.program.backward.append(Call(function, {"x": self.program.at(g, channel)} | made | places))
-            return
-        tile = gather.tile(self.machine)
-        o = tile.channels
-        pairs = self.paired_back
-        if pairs and self.read_back is None:
-            self.read_back = self.program.halve(g, pair_channels, training=True)
-        packed = self.program.pack(region, o, gather.channels_out, gather.channels_in, taps, steps, pairs=pairs)
-        gather = _halved(gather) if pairs else gather
-        weights = Weights(gather.channels_in * len(taps) * o, len(taps) * o, o)
-        kernel = GatherKernel(self.machine, gather, weights, tile, bias=False, pairs=pairs)
+        build, made = self._back_kernel(region, gather, taps, steps)
+        function = self.program.add("inputs", partial(build, buffers=sink.buffers, epilogue=ending))
+        g = self.program.at(self._sums_gradient(), channel)
+        self.program.backward.append(Call(function, {"x": g} | made | places))
 
-        function = self.program.add("inputs", partial(kernel.build, buffers=sink.buffers, epilogue=ending))
-        x = self.read_back or self.program.at(g, channel)
-        self.program.backward.append(Call(function, {"x": x, "w": packed} | places))
+    def _back_kernel(
+        self, region: Region, gather: Gather, taps: tuple[int, ...], steps: tuple[int, int, int]
+    ) -> Kernel:
+        if made := self._tiled(region, gather, taps, steps, bias=False):
+            return made
+        tile, pairs = gather.tile(self.machine), self.pairs and self.channels_out >= WORTH_PAIRING
+        o = tile.channels
+        packed = self.program.pack(region, o, gather.channels_out, gather.channels_in, taps, steps, pairs=pairs)
+        places = {"w": packed}
+        if pairs:
+            gather, places["x"] = _halved(gather), self._pairs_of_gradient()
+        weights = Weights(gather.channels_in * len(taps) * o, len(taps) * o, o)
+        return GatherKernel(self.machine, gather, weights, tile, bias=False, pairs=pairs).build, places
+
+    def _pairs_of_gradient(self) -> Access:
+        """Where the sums' gradient lies in pairs of channels, which all phases read."""
+        if self.paired is None:
+            self.paired = self.program.halve(self._sums_gradient(), pair_channels, training=True)
+        return self.paired
 
 
 def _halved(gather: Gather) -> Gather:
