@@ -179,3 +179,23 @@ def test_the_number_of_threads_changes_no_bit_of_what_tiles_give():
         compiled.close()
     for other in found[1:]:
         np.testing.assert_array_equal(found[0], other)
+
+
+@needs_tiles
+def test_what_the_scratch_held_before_changes_nothing():
+    network = Network.parse("fit=floor INPUT[9x7x17] -> CONV3-19 -> RELU -> CONV3-21(S=2, P=0) -> RELU -> FC24 -> FC3")
+    assert {"tiled gather", "tiled weights"} <= set(forms(network, machine()))
+    weights, (x, labels) = drawn(network, 3), batch_for(network, 40, 3)
+    found = []
+    for before in (0.0, np.nan):
+        compiled = NativeNetwork(network, 1, "sgd", dtype="bfloat16")
+        compiled.write_weights(weights)
+        compiled._kept["scratch"][:] = before
+        found.append(compiled.score(x))
+        compiled._kept["scratch"][:] = before
+        compiled.train(x, labels, 1.0, 0.0, 0.0)
+        found.append(compiled.weights.copy())
+        compiled.close()
+    assert np.isfinite(found[0]).all()
+    for k in (0, 1):
+        np.testing.assert_array_equal(found[k], found[k + 2])
