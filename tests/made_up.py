@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from neocog.native.effort import Effort
-from neocog.native.pace import Pace
+from neocog.native.pace import KINDS, Pace
 from neocog.plan.calibration import Calibration, Sample
-from neocog.plan.time import MODES
 
 # A machine that computes 1e9 operations and moves 1e9 bytes a second, and whose convolutions take twice as long.
 SLOW = Sample("CONV", (6.0, 1.0, 4.0, 2.0, 3.0, 0.0, 0.0), {"inference": 2.0, "forward": 2.0, "parameters": 2.0})
@@ -32,6 +31,6 @@ PACE = Pace(
     dtype="float32",
     rate=1e9,
     costs=dict.fromkeys(Effort._fields, 1e-9) | {"bytes": 0.0},
-    together=dict.fromkeys(MODES, (1.0, 0.0, 0.0)),
-    spread=dict.fromkeys(MODES, 0.0),
+    together=dict.fromkeys(KINDS, (1.0, 0.0, 0.0)),
+    spread=dict.fromkeys(KINDS, 0.0),
 )

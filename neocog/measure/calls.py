@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import groupby
 from time import perf_counter
 
 import numpy as np
 
 from ..initialise import initialise
+from ..losses import default_loss
 from ..native.engine import NativeNetwork
-from ..native.pace import WAYS, Course, Task
+from ..native.jit import Compiled
+from ..native.pace import WAYS, BlockCourse, Course, FewCourse, Task
 from ..plan.calibration import Vector
 from .rehearsal import images_for
 
@@ -19,39 +21,35 @@ Timed = Callable[[], float]
 
 
 class Stepper:
-    """A native network whose steps run as a course says, in the order of the engine, one block after the other."""
+    """A native network whose step runs as a course says, in the order of the engine, one block after the other."""
 
     def __init__(self, course: Course) -> None:
         plan = course.plan
-        self.course = course
-        self.network = NativeNetwork(plan.network, 1, plan.optimizer, course.program.loss, plan.dtype)
+        loss = default_loss(plan.network).name
+        self.network = NativeNetwork(plan.network, 1, plan.optimizer, loss, plan.dtype)
         self.network.write_weights(initialise(plan.network))
         x, labels = images_for(plan)
-        self.network.train(x, labels, 0.0, 0.0, 0.0)  # everything gets its memory
-        self.network.score(np.resize(x, (max(plan.batch, self.network.lanes), *x.shape[1:])))  # few have their own plan
-        self.calls = [self._calls(task) for task in course.tasks]
+        if isinstance(course, BlockCourse):
+            self.network.train(x, labels, 0.0, 0.0, 0.0)  # everything gets its memory
+            self.network.score(np.resize(x, (max(plan.batch, self.network.lanes), *x.shape[1:])))  # no few images
+            self.calls = [self._in_blocks(task, course.blocks) for task in course.tasks]
+        else:
+            assert isinstance(course, FewCourse)  # noqa: S101
+            self.network.score(x)
+            self.calls = [self._of_few(task) for task in course.tasks]
 
-    def _calls(self, task: Task) -> list[Timed]:
+    def _in_blocks(self, task: Task, blocks: int) -> list[Timed]:
         """One for each block; a single one for what threads share."""
-        blocks = self.course.blocks if task.where in WAYS and not task.numbers else 1
-        return [self._call(task, block) for block in range(blocks)]
+        each = range(blocks if task.where in WAYS and not task.numbers else 1)
+        return [_timed(self.network.code, task, self.network.addresses(block)) for block in each]
 
-    def _call(self, task: Task, block: int) -> Timed:
-        function, buffers = task.call.function, task.call.buffers
-        kinds = [ctypes.c_void_p] * len(function.buffers) + [ctypes.c_int64] * len(task.numbers)
-        run, at = self.network.code.function(function.name, kinds), self.network.addresses(block)
-        places = [buffers[name] for name in function.buffers]
-        arguments = [*(at[place.buffer] + 4 * place.at.constant for place in places), *task.numbers]
-
-        def timed() -> float:
-            start = perf_counter()
-            run(*arguments)
-            return perf_counter() - start
-
-        return timed
+    def _of_few(self, task: Task) -> list[Timed]:
+        scorer = self.network.few
+        assert scorer is not None  # noqa: S101
+        return [_timed(scorer.code, task, scorer.addresses())]
 
     def seconds(self, rounds: int) -> Vector:
-        """Of each task for one block, typically: (tasks,)."""
+        """Of each task for one block or image, typically: (tasks,)."""
         found = np.array([self._round() for _ in range(rounds)])
         faster: Vector = np.median(np.sort(found, axis=0)[: (rounds + 1) // 2], axis=0)
         return faster
@@ -65,3 +63,18 @@ class Stepper:
                 for k in together:
                     spent[k] += self.calls[k][block]()
         return [total / len(calls) for total, calls in zip(spent, self.calls, strict=True)]
+
+
+def _timed(code: Compiled, task: Task, at: Mapping[str, int]) -> Timed:
+    function, buffers = task.call.function, task.call.buffers
+    kinds = [ctypes.c_void_p] * len(function.buffers) + [ctypes.c_int64] * len(task.numbers)
+    run = code.function(function.name, kinds)
+    places = [buffers[name] for name in function.buffers]
+    arguments = [*(at[place.buffer] + 4 * place.at.constant for place in places), *task.numbers]
+
+    def timed() -> float:
+        start = perf_counter()
+        run(*arguments)
+        return perf_counter() - start
+
+    return timed

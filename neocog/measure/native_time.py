@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from time import perf_counter
 
-from ..native.pace import BACKWARD, FORWARD, UPDATE, Course, Pace, by_layer, step_time
+from ..native.pace import BACKWARD, FORWARD, UPDATE, Pace, course_of, step_time
 from ..plan.plan import Plan
 from .calls import Stepper
 from .clock import repeated, settle_memory, typical, watched
@@ -29,14 +29,14 @@ def measure(plan: Plan, mode: str, threads: int, *, seconds: float = 2.0) -> Mea
     check_training(plan, mode)
     settle_memory()
     trainer = trainer_for(plan, threads)
-    course = Course(plan, mode, threads)
+    course = course_of(plan, mode, threads)
     stepper = Stepper(course)
     with watched() as load:
         whole = typical(repeated(step_of(trainer, plan, mode), CPU, seconds))
         start = perf_counter()
         stepper.seconds(1)
         each = stepper.seconds(max(3, int(seconds / (perf_counter() - start))))
-    spent = by_layer(course, [task.times * one for task, one in zip(course.tasks, each, strict=True)])
+    spent = course.by_layer([task.times * one for task, one in zip(course.tasks, each, strict=True)])
     layers = {
         row.name: (spent.get((row.name, FORWARD), 0.0), spent.get((row.name, BACKWARD), 0.0)) for row in plan.rows
     }

@@ -8,6 +8,7 @@ import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
@@ -22,11 +23,10 @@ from ..native.effort import Effort
 from ..native.jit import Compiled, machine
 from ..native.kernel import Function, Index, Type, constant, fma, load
 from ..native.layout import aligned
-from ..native.pace import Course, Pace
+from ..native.pace import FEW, Pace, course_of
 from ..native.trainer import NativeTrainer, not_covered
 from ..plan.calibration import Together, Vector
 from ..plan.plan import Plan
-from ..plan.time import MODES
 from .calls import Stepper
 from .clock import repeated, settle_memory, typical
 from .kept import Question, Report, digest, machine_name
@@ -108,12 +108,14 @@ def measure_pace(dtype: str, threads: int, networks: Sequence[Rehearsal], tell: 
     """Time the calls of those networks' steps on one thread, and whole steps on all."""
     settle_memory()
     tell(f"measuring the native engine once, for some 20 s: {threads} thread{'s' * (threads > 1)}, {dtype}")
+    plans = [step.network.plan(batch=step.batch, dtype=dtype, optimizer="nesterov") for step in networks]
+    alone = {step.network: step.network.plan(dtype=dtype, optimizer="nesterov") for step in networks}
+    steps = {"training": plans, "inference": plans, FEW: list(alone.values())}
     efforts: list[Effort] = []
     seconds: list[float] = []
-    plans = [step.network.plan(batch=step.batch, dtype=dtype, optimizer="nesterov") for step in networks]
     for k, plan in enumerate(plans):
         tell(f"  network {k + 1} of {len(plans)}, call by call")
-        course = Course(plan, "training", 1)
+        course = course_of(plan, "training", 1)
         for task, effort, spent in zip(course.tasks, course.efforts, Stepper(course).seconds(ROUNDS), strict=True):
             efforts.append(Effort(*(n / task.times for n in effort)))
             seconds.append(float(spent))
@@ -121,19 +123,19 @@ def measure_pace(dtype: str, threads: int, networks: Sequence[Rehearsal], tell: 
     measured = Pace(machine_name(CPU), threads, dtype, peak(threads), costs(efforts, seconds, cycle), {}, {})
     together: dict[str, Together] = {}
     spread: dict[str, float] = {}
-    for mode in MODES:
-        tell(f"  {mode}, {len(plans)} networks")
-        rows = np.array([_row(plan, measured, mode) for plan in plans])
-        (alone, step, byte), spread[mode] = fit(rows, LIKELY)
-        together[mode] = alone, max(0.0, step), byte
-    return Pace(measured.machine, threads, dtype, measured.rate, measured.costs, together, spread)
+    for kind, whole in steps.items():
+        tell(f"  {kind}, {len(whole)} networks")
+        (weight, step, byte), spread[kind] = fit(np.array([_row(plan, measured, kind) for plan in whole]), LIKELY)
+        together[kind] = weight, max(0.0, step), byte
+    return replace(measured, together=together, spread=spread)
 
 
-def _row(plan: Plan, measured: Pace, mode: str) -> Vector:
+def _row(plan: Plan, measured: Pace, kind: str) -> Vector:
     """What is weighed, and what it should come to, as shares of that."""
+    mode = "training" if kind == "training" else "inference"
     made = trainer_for(plan, measured.threads)
     seconds = typical(repeated(step_of(made, plan, mode), CPU, SECONDS))
-    row: Vector = np.append(Course(plan, mode, measured.threads).alone(measured), seconds) / seconds
+    row: Vector = np.append(course_of(plan, mode, measured.threads).alone(measured), seconds) / seconds
     return row
 
 

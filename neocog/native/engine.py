@@ -130,11 +130,11 @@ class NativeNetwork:
 
     def score(self, x: Floats) -> Floats:
         """Scores (N, K)."""
-        if 0 < len(x) < self.lanes and self._single and len(x) <= self._single.most:
+        if 0 < len(x) < self.lanes and self.few and len(x) <= self.few.most:
             if not self._packed:
-                self._single.pack()
+                self.few.pack()
                 self._packed = True
-            return self._single.score(x)
+            return self.few.score(x)
         blocks = -(-len(x) // self.lanes)
         self._room(self.threads)
         self._images(x, blocks)
@@ -163,7 +163,7 @@ class NativeNetwork:
             self._keep("arena", arenas * self.sizes.arena // 4)
 
     @cached_property
-    def _single(self) -> SingleScorer | None:
+    def few(self) -> SingleScorer | None:
         """The plan for few images, compiled when it is first needed; None where there is none."""
         if not covers(self.network):
             return None

@@ -18,15 +18,21 @@ import numpy as np
 
 from ..plan.calibration import Together, Vector
 from ..plan.plan import Plan
-from ..plan.time import DRIFT, LayerTime, StepTime, check_step, operations
+from ..plan.time import DRIFT, MODES, LayerTime, StepTime, check_step, operations
 from .c_calls import StepCalls, step_calls
 from .effort import Counter, Effort
 from .jit import Machine, machine
-from .places import Places
+from .kernel import Function
+from .one_image_tasks import covers
+from .places import Places, first_layer
 from .program import Call, Program
+from .single import SinglePlan
 
 FORWARD, BACKWARD, UPDATE, REST = "forward", "backward", "update", "rest"
 WAYS = (FORWARD, BACKWARD)
+FEW = "few images"
+KINDS = (*MODES, FEW)
+"""Of steps: the modes, and what predicts few images."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +40,7 @@ class Pace:
     """What one machine does with one dtype and number of threads.
 
     `rate` is the most multiplications and additions a second that the threads reach together; `costs` are seconds on
-    one thread by the names of `Effort`; `together` has, for both modes, the weights of the seconds
+    one thread by the names of `Effort`; `together` has, for each of `KINDS`, the weights of the seconds
     of a thread's calls, of the step itself and of each byte its calls touch; `spread` says how far steps were off by
     them.
     """
@@ -68,30 +74,82 @@ class Pace:
 
 
 class Task(NamedTuple):
-    """A call in a step, how often the busiest thread makes it (a part of once, where it is shared), and its place."""
+    """A call in a step, how often the busiest thread makes it (a part of once, where it is shared), and its place.
+
+    `where` is forward, backward, update or the rest; `layer` is the one it works for, empty where that is not one.
+    """
 
     call: Call
     numbers: tuple[int, ...]
     times: float
     where: str
+    layer: str = ""
 
 
 class Course:
-    """A step of the native engine: what the thread with the most to do calls."""
+    """A step of the native engine: what the thread with the most to do calls, in the order in which it does.
+
+    `kind` is training, inference, or few images, which the engine runs one after the other in a way of its own.
+    """
+
+    def __init__(self, plan: Plan, kind: str, tasks: list[Task], functions: Mapping[str, Function]) -> None:
+        self.plan, self.kind, self.tasks, self.functions = plan, kind, tasks, functions
+
+    @cached_property
+    def efforts(self) -> list[Effort]:
+        """What each task does in all."""
+        counter = Counter(self.functions)
+        return [
+            Effort(*(task.times * n for n in counter.effort(task.call.function, task.numbers))) for task in self.tasks
+        ]
+
+    def alone(self, pace: Pace) -> Vector:
+        """What `Pace.together` weighs: seconds of the thread's calls, one step, and bytes."""
+        return np.array([math.fsum(map(pace.seconds, self.efforts)), 1.0, math.fsum(e.bytes for e in self.efforts)])
+
+    def by_layer(self, seconds: Sequence[float]) -> dict[tuple[str, str], float]:
+        """Seconds of the tasks added up by layer and place; what belongs to no layer is the rest."""
+        found: dict[tuple[str, str], float] = {}
+        for task, spent in zip(self.tasks, seconds, strict=True):
+            key = (task.layer, task.where) if task.layer or task.where == UPDATE else ("", REST)
+            found[key] = found.get(key, 0.0) + spent
+        return found
+
+
+def course_of(plan: Plan, mode: str, threads: int, on: Machine | None = None) -> Course:
+    """The course of a step of `plan.batch` images."""
+    made = BlockCourse(plan, mode, threads, on)
+    few = plan.batch < made.program.machine.lanes and mode == "inference" and covers(plan.network)
+    if few and (single := SinglePlan(made.program.machine, plan.network, made.program.regions)).most >= plan.batch:
+        return FewCourse(plan, single)
+    return made
+
+
+class FewCourse(Course):
+    """Images one after the other, by the plan for few of them."""
+
+    def __init__(self, plan: Plan, single: SinglePlan) -> None:
+        names = [first_layer(task.stage, plan.network) for task in single.tasks]
+        makers = zip(single.calls, single.makers, strict=True)
+        tasks = [Task(call, (), plan.batch, FORWARD, names[maker]) for call, maker in makers]
+        super().__init__(plan, FEW, tasks, single.functions)
+
+
+class BlockCourse(Course):
+    """Blocks of as many images as a vector has lanes, shared out among threads."""
 
     def __init__(self, plan: Plan, mode: str, threads: int, on: Machine | None = None) -> None:
         from ..losses import default_loss
 
-        self.plan, self.mode, self.threads = plan, mode, threads
         network = plan.network
+        self.threads = threads
         self.program = Program(on or machine(), network, default_loss(network).name, pairs=plan.dtype == "bfloat16")
         self.calls: StepCalls = step_calls(self.program, plan.optimizer)
         self.blocks = -(-plan.batch // self.program.machine.lanes)
-
-    @cached_property
-    def tasks(self) -> list[Task]:
-        """In the order in which they run."""
-        return list(self._training() if self.mode == "training" else self._inference())
+        tasks = list(self._training() if mode == "training" else self._inference())
+        places = Places(self.program)
+        named = [task._replace(layer=places.layer(task.call)) if task.where in WAYS else task for task in tasks]
+        super().__init__(plan, mode, named, self.program.functions)
 
     def _inference(self) -> Iterator[Task]:
         for call in (*self.calls.pack, *self.calls.prepare):
@@ -122,18 +180,6 @@ class Course:
         sizes = [after - first for first, after in pairwise(starts)]
         return max(sum(sizes[k :: self.threads]) for k in range(min(self.threads, groups)))
 
-    @cached_property
-    def efforts(self) -> list[Effort]:
-        """What each task does in all."""
-        counter = Counter(self.program.functions)
-        return [
-            Effort(*(task.times * n for n in counter.effort(task.call.function, task.numbers))) for task in self.tasks
-        ]
-
-    def alone(self, pace: Pace) -> Vector:
-        """What `Pace.together` weighs: seconds of the thread's calls, one step, and bytes."""
-        return np.array([math.fsum(map(pace.seconds, self.efforts)), 1.0, math.fsum(e.bytes for e in self.efforts)])
-
 
 def step_time(plan: Plan, pace: Pace, mode: str = "training") -> StepTime:
     """What one step of `plan.batch` images is expected to take.
@@ -142,10 +188,10 @@ def step_time(plan: Plan, pace: Pace, mode: str = "training") -> StepTime:
     Raises NeocogError for an unknown mode, or for a dtype that was not measured.
     """
     check_step(plan, pace.dtype, mode)
-    course = Course(plan, mode, pace.threads)
-    alone, step, byte = pace.together[mode]
+    course = course_of(plan, mode, pace.threads)
+    alone, step, byte = pace.together[course.kind]
     spent = [alone * pace.seconds(effort) + byte * effort.bytes for effort in course.efforts]
-    times = by_layer(course, spent)
+    times = course.by_layer(spent)
     layers = tuple(
         LayerTime(
             row.name,
@@ -157,15 +203,5 @@ def step_time(plan: Plan, pace: Pace, mode: str = "training") -> StepTime:
         for row, ideal in zip(plan.rows, operations(plan, mode) / pace.rate, strict=True)
     )
     update, rest = times.get(("", UPDATE), 0.0), times.get(("", REST), 0.0)
-    spread = math.hypot(pace.spread[mode], DRIFT)
+    spread = math.hypot(pace.spread[course.kind], DRIFT)
     return StepTime(mode, plan.batch, layers, update, rest + step, spread, engine="native")
-
-
-def by_layer(course: Course, seconds: Sequence[float]) -> dict[tuple[str, str], float]:
-    """Seconds of a course's tasks added up by layer and place; what belongs to no layer is the rest."""
-    places, found = Places(course.program), dict[tuple[str, str], float]()
-    for task, spent in zip(course.tasks, seconds, strict=True):
-        layer = places.layer(task.call) if task.where in WAYS else ""
-        key = (layer, task.where) if layer or task.where == UPDATE else ("", REST)
-        found[key] = found.get(key, 0.0) + spent
-    return found

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from ..network import Network
 from .kernel import Access
 from .layout import Volume
 from .program import Call, Part, Program, Region
+from .stages import Input, Stage
 from .weighted import WeightedPart
 
 LAYERS_OWN = ("weights", "packed", "gradients", "sums", "arena")
@@ -81,8 +83,12 @@ class Places:
 
 def layer_of(part: Part) -> str:
     """The name of the first layer of a part's stage."""
-    node = getattr(part.stage, "node", None)
-    return node.name if node else part.program.network.nodes[0].name
+    return first_layer(part.stage, part.program.network)
+
+
+def first_layer(stage: Stage, network: Network) -> str:
+    """The name of the first layer of a stage."""
+    return network.nodes[0].name if isinstance(stage, Input) else stage.node.name
 
 
 def kind_of(call: Call) -> str:

@@ -93,10 +93,14 @@ class SinglePlan:
             self._margins[source] = self._margins[source].with_(task.margins)
         self.positions, self.cycles = self._best_change()
         self.most = min(machine.lanes - 1, int(self._block_cycles() / self.cycles))
+        self.makers: list[int] = []
+        """The task that each call belongs to."""
         for k, task in enumerate(self.tasks):
             self._place(k, task)
+            self.makers += [k] * (len(self.calls) - len(self.makers))
             self._release(k)
         self._add("scores", self._scores, {"y": self._at((self.last, False)), "scores": Access("scores", Index())})
+        self.makers.append(self.last)
 
     # -- forms -------------------------------------------------------------------------------------------------
 
@@ -310,18 +314,23 @@ class SingleScorer:
     def __init__(self, plan: SinglePlan, kept: Floats) -> None:
         self.most, self._plan, self._weights = plan.most, plan, kept
         room = plan.rooms[0, plan.positions > 0]
-        self._code = Compiled([*plan.functions.values(), plan.function()])
+        self.code = Compiled([*plan.functions.values(), plan.function()])
         images, self._packed = aligned(self.most * room.size), aligned(plan.weights.size)
         scores = aligned(self.most * plan.classes + plan.lanes)
         self._images = _inside(images, room, plan.shape, self.most)
         self._scores = scores[: self.most * plan.classes].reshape(self.most, plan.classes)
         self._kept = (images, aligned(plan.size), self._packed, scores)
-        self._run = self._code.function("single", [*[ctypes.c_void_p] * len(self._kept), ctypes.c_int64])
+        self._run = self.code.function("single", [*[ctypes.c_void_p] * len(self._kept), ctypes.c_int64])
         self._arguments = [ctypes.c_void_p(array.ctypes.data) for array in self._kept]
 
     def pack(self) -> None:
         """Take the weights as they are now."""
         self._plan.weights.pack(self._weights, self._packed)
+
+    def addresses(self) -> dict[str, int]:
+        """Where each buffer of a call begins for the first image."""
+        names = ("images", "arena", "packed", "scores")
+        return dict(zip(names, (array.ctypes.data for array in self._kept), strict=True))
 
     def score(self, x: Floats) -> Floats:
         """Scores (N, K) of at most `most` images (N, C, H, W)."""

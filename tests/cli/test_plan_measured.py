@@ -47,7 +47,7 @@ def test_measuring_puts_what_was_predicted_beside_what_happened(neocog):
 
 
 def test_a_limit_on_latency_names_the_slowest_layer(neocog):
-    code, _, err = neocog("plan", NET, "--max-latency", "1us")
+    code, _, err = neocog("plan", NET, "--max-latency", "0.01us")
     assert code == 1
     assert "expected for a batch of 1 in float32" in err
     assert "begin with conv1, CONV3-4: it has the most" in err

@@ -14,23 +14,23 @@ from neocog.measure.native_time import compare, measure
 from neocog.measure.pace import USUAL, costs, measure_pace, pace, peak
 from neocog.measure.rehearsal import Rehearsal
 from neocog.native.effort import Effort
-from neocog.native.pace import Course, Pace
+from neocog.native.pace import FEW, KINDS, Pace, course_of
 from neocog.plan.time import MODES
 
 NET = "INPUT[8x8x3] -> CONV3-4 -> BN -> ADD[ CONV3-4 -> BN | ID ] -> RELU -> POOL2 -> FC3"
-FEW = [Rehearsal(Network.parse(text), 2) for text in (NET, "INPUT[6x6x1] -> FC8 -> RELU -> FC3")]
+TWO = [Rehearsal(Network.parse(text), 2) for text in (NET, "INPUT[6x6x1] -> FC8 -> RELU -> FC3")]
 
 
 @pytest.fixture(scope="module")
 def measured() -> Pace:
-    return measure_pace("float32", 1, FEW, lambda text: None)
+    return measure_pace("float32", 1, TWO, lambda text: None)
 
 
 def test_a_pace_has_weights_for_both_modes_and_no_cost_below_zero(measured):
     assert measured.costs.keys() == set(Effort._fields)
     assert all(0 <= cost < math.inf for cost in measured.costs.values())
     assert measured.rate > 0
-    assert measured.together.keys() == measured.spread.keys() == set(MODES)
+    assert measured.together.keys() == measured.spread.keys() == set(KINDS)
     assert Pace.from_dict(measured.as_dict()) == measured
 
 
@@ -56,10 +56,19 @@ def test_kinds_that_no_call_tells_apart_keep_what_is_usual():
 @pytest.mark.parametrize("mode", MODES)
 def test_a_course_takes_a_step_call_by_call_and_each_takes_time(mode):
     plan = Network.parse(NET).plan(batch=40, optimizer="nesterov")
-    course = Course(plan, mode, 1)
+    course = course_of(plan, mode, 1)
     seconds = Stepper(course).seconds(2)
     assert seconds.shape == (len(course.tasks),)
     assert (seconds > 0).all()
+
+
+def test_few_images_are_taken_call_by_call_too(measured):
+    plan = Network.parse(NET).plan(batch=1)
+    course = course_of(plan, "inference", 1)
+    assert course.kind == FEW
+    assert (Stepper(course).seconds(2) > 0).all()
+    found = compare(plan, measured, "inference", seconds=0.01)
+    assert found.measured.layers["conv1"][0] > 0
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -83,12 +92,12 @@ def test_training_is_not_measured_where_images_have_no_class():
 def test_a_pace_is_measured_once_for_each_machine_dtype_and_generator(measured, tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(room, "measure_pace", lambda *given: (asked.append(given[:2]), measured)[1])
-    found = [pace(folder=tmp_path, chosen=FEW) for _ in range(2)]
+    found = [pace(folder=tmp_path, chosen=TWO) for _ in range(2)]
     assert len(asked) == 1
     assert found[1] == measured
-    pace("bfloat16", folder=tmp_path, chosen=FEW)
+    pace("bfloat16", folder=tmp_path, chosen=TWO)
     monkeypatch.setattr(room, "_generator", lambda: "another")
-    pace(folder=tmp_path, chosen=FEW)
+    pace(folder=tmp_path, chosen=TWO)
     assert len(asked) == 3
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from neocog import NeocogError, Network, zoo
 from neocog.native.effort import Effort
-from neocog.native.jit import Machine
-from neocog.native.pace import BACKWARD, FORWARD, REST, UPDATE, Course, Pace, step_time
+from neocog.native.jit import Machine, machine
+from neocog.native.pace import BACKWARD, FEW, FORWARD, KINDS, REST, UPDATE, BlockCourse, Pace, course_of, step_time
 from neocog.plan.time import MODES, operations
 
 NET = "INPUT[8x8x3] -> CONV3-4 -> BN -> ADD[ CONV3-4 -> BN | ID ] -> RELU -> POOL2 -> FC3"
@@ -20,15 +20,15 @@ PACE = Pace(
     dtype="float32",
     rate=1e9,
     costs=dict.fromkeys(Effort._fields, 0.0) | {"products": 1e-9},
-    together=dict.fromkeys(MODES, PLAIN),
-    spread=dict.fromkeys(MODES, 0.0),
+    together=dict.fromkeys(KINDS, PLAIN),
+    spread=dict.fromkeys(KINDS, 0.0),
 )
 LANES = 16
 ON = Machine(LANES, 32)
 
 
-def course(batch: int, threads: int, mode: str = "training", text: str = NET) -> Course:
-    return Course(Network.parse(text).plan(batch=batch, optimizer="nesterov"), mode, threads, ON)
+def course(batch: int, threads: int, mode: str = "training", text: str = NET) -> BlockCourse:
+    return BlockCourse(Network.parse(text).plan(batch=batch, optimizer="nesterov"), mode, threads, ON)
 
 
 @pytest.mark.parametrize(("batch", "threads", "turns"), [(16, 1, 1), (64, 1, 4), (64, 2, 2), (80, 2, 3), (1, 2, 1)])
@@ -51,7 +51,7 @@ def test_a_training_step_has_every_call_of_the_program():
 def test_layers_take_the_time_of_their_products_and_the_rest_is_counted_once():
     plan = Network.parse("INPUT[6x6x16] -> FC32 -> FC8").plan(batch=16)
     step = step_time(plan, PACE, "inference")
-    lanes = Course(plan, "inference", 1).program.machine.lanes
+    lanes = machine().lanes
     blocks = 16 // lanes
     products = {layer.name: round(layer.forward / 1e-9) for layer in step.layers}
     assert products == {"input": 0, "fc1": 576 * 32 * blocks, "fc2": 32 * 8 * blocks}
@@ -59,12 +59,20 @@ def test_layers_take_the_time_of_their_products_and_the_rest_is_counted_once():
     assert step.seconds == pytest.approx(sum(layer.seconds for layer in step.layers) + step.overhead)
 
 
+def test_few_images_run_one_after_the_other_by_their_own_plan():
+    network = Network.parse("INPUT[12x12x4] -> CONV3-8 -> RELU -> CONV3-8 -> RELU -> FC5")
+    one, three = (course_of(network.plan(batch=batch), "inference", 2, ON) for batch in (1, 3))
+    assert (one.kind, three.kind) == (FEW, FEW)
+    assert {task.layer for task in one.tasks} == {"conv1", "conv2", "fc1"}
+    assert [3 * effort.products for effort in one.efforts] == [effort.products for effort in three.efforts]
+    assert course_of(network.plan(batch=64), "inference", 2, ON).kind == "inference"
+    assert course_of(network.plan(batch=1), "training", 2, ON).kind == "training"
+
+
 def test_weights_of_a_whole_step_count():
     plan = Network.parse(NET).plan(batch=64)
-    alone, bytes_ = (course(64, 1).alone(PACE)[k] for k in (0, 2))
-    if Course(plan, "training", 1).program.machine != ON:  # counted for another machine than this one
-        alone, bytes_ = (Course(plan, "training", 1).alone(PACE)[k] for k in (0, 2))
-    slower = replace(PACE, together=dict.fromkeys(MODES, (2.0, 1e-3, 1e-12)))
+    alone, _, bytes_ = course_of(plan, "training", 1).alone(PACE)
+    slower = replace(PACE, together=dict.fromkeys(KINDS, (2.0, 1e-3, 1e-12)))
     assert step_time(plan, slower).seconds == pytest.approx(2 * alone + 1e-3 + 1e-12 * bytes_)
 
 
@@ -80,7 +88,7 @@ def test_the_least_time_is_that_of_the_operations_of_the_plan():
 
 def test_what_is_off_widens_the_interval():
     plan = Network.parse(NET).plan()
-    narrow, wide = step_time(plan, PACE), step_time(plan, replace(PACE, spread=dict.fromkeys(MODES, 0.5)))
+    narrow, wide = step_time(plan, PACE), step_time(plan, replace(PACE, spread=dict.fromkeys(KINDS, 0.5)))
     assert narrow.interval[1] < wide.interval[1]
 
 
