@@ -2,7 +2,7 @@
 # Another Python: make test PYTHON=python3.12
 
 PYTHON ?= python3
-DEMO = $(BIN)/neocog train lenet5 mnist --epochs 12 --lr 0.0025 --shift 1 --init lecun --weight-decay 0
+DEMO = $(BIN)/neocog train lenet5 mnist --epochs 12 --lr 0.0025 --augment shift=1 --init lecun --weight-decay 0
 
 BIN := .venv/bin
 READY := .venv/ready

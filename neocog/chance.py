@@ -44,6 +44,13 @@ def mixed(x: Words) -> Words:
     return x
 
 
+def uniform(images: Words, positions: Words, first: np.uint32, second: np.uint32) -> Array:
+    """u for each image (N,) and position (P,), by two words: (N, P)."""
+    h = mixed(mixed(positions ^ second) ^ mixed(images ^ first)[:, None])
+    u: Array = (h >> np.uint32(32 - BITS)) / 2.0**BITS
+    return u
+
+
 class Draws(np.random.Generator):
     """What one training step draws, for the reference: each call of `random` is the next layer's."""
 
@@ -55,8 +62,5 @@ class Draws(np.random.Generator):
         """u for images and positions of a volume: `size` is (N, C, *spatial)."""
         first, second = words(self.seed, self.step, self.layers)
         self.layers += 1
-        images = mixed(np.arange(size[0], dtype=np.uint32) ^ first)
-        positions = mixed(np.arange(math.prod(size[1:]), dtype=np.uint32) ^ second)
-        hashed = mixed(positions ^ images[:, None])
-        u: Array = (hashed >> np.uint32(32 - BITS)) / 2.0**BITS
-        return u.reshape(size)
+        images, positions = (np.arange(n, dtype=np.uint32) for n in (size[0], math.prod(size[1:])))
+        return uniform(images, positions, first, second).reshape(size)

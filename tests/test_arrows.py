@@ -16,8 +16,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 ROOMS = (
     *("errors", "signal", "spelling", "layer", "chance", "layers", "network", "notation", "zoo", "plan"),
-    *("initialise", "losses", "reference", "files", "torch_engine", "native", "measure", "check", "data"),
-    *("model", "interop"),
+    *("initialise", "losses", "average", "feed", "reference", "files", "torch_engine", "native", "measure", "check"),
+    *("data", "model", "interop"),
     *("report", "training", "predict", "cli"),
 )
 FIRST_WITH_TORCH = ROOMS.index("torch_engine")  # rooms before it load at once: torch and its like only where they run

@@ -19,10 +19,13 @@ MODEL_SUFFIX = ".safetensors"
 NAME, NUMBER = r"[A-Za-z_]\w*", "[0-9]{1,9}"
 
 
-def add_network(parser: argparse.ArgumentParser) -> None:
+def add_network(parser: argparse.ArgumentParser, *, needed: bool = True) -> None:
     """Add NET and -D to a verb's arguments."""
     parser.add_argument(
-        "net", metavar="NET", help="a text 'INPUT[28x28x1] -> CONV3-8 -> ...', a file of one, a zoo name, or a model"
+        "net",
+        metavar="NET",
+        nargs=None if needed else "?",
+        help="a text 'INPUT[28x28x1] -> CONV3-8 -> ...', a file of one, a zoo name, or a model",
     )
     parser.add_argument(
         "-D",

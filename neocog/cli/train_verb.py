@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from ..errors import NeocogError
 from .arguments import whole_from
 from .output import command, console, print_json, print_wrapped
 from .source import add_network, read_network
@@ -17,67 +19,83 @@ if TYPE_CHECKING:
 EXAMPLES = """examples:
   neocog train lenet5-relu mnist
   neocog train 'INPUT[28x28x1] -> CONV5-8 -> RELU -> POOL2 -> FC10' mnist --epochs 2 --out runs/first
-  neocog train my.net fashion-mnist --optimizer adamw --lr 0.002 --shift 2 --seed 1
+  neocog train my.net fashion-mnist --optimizer adamw --lr 0.002 --augment 'shift=2, flip' --seed 1
+  neocog train --recipe recipes/mnist-fast.toml --seed 3
   neocog train lenet5-relu mnist --validation 10000 --target-accuracy 0.99 --json"""
 
 SETTINGS = (
-    *("epochs", "batch_size", "lr", "optimizer", "momentum", "weight_decay", "schedule", "shift", "init", "loss"),
-    *("seed", "engine", "device", "dtype", "validation", "target_accuracy", "out"),
+    *("epochs", "batch_size", "lr", "optimizer", "momentum", "weight_decay", "schedule", "augment", "init", "loss"),
+    *("ema", "seed", "engine", "device", "dtype", "validation", "target_accuracy", "out"),
 )
 """The arguments that `train` takes under the same names."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """NET, DATA, and the settings of the run."""
-    add_network(parser)
-    parser.add_argument("data", metavar="DATA", help="a built-in set (mnist) or a folder")
-    parser.add_argument("--out", metavar="DIR", help="folder of the run (default: runs/DATA-N)")
-    parser.add_argument(
-        "--epochs", type=whole_from(1), default=6, metavar="N", help="passes over the training images (default 6)"
+    """NET, DATA, and the settings of the run; those that are not given are the recipe's, else `train`'s own."""
+    add_network(parser, needed=False)
+    parser.add_argument("data", metavar="DATA", nargs="?", help="a built-in set (mnist) or a folder")
+    parser.add_argument("--recipe", metavar="FILE", help="network, data and settings from a file, in place of NET DATA")
+    settings = parser.add_argument_group("settings", argument_default=argparse.SUPPRESS)
+    settings.add_argument("--out", metavar="DIR", help="folder of the run (default: runs/DATA-N)")
+    settings.add_argument(
+        "--epochs", type=whole_from(1), metavar="N", help="passes over the training images (default 6)"
     )
-    parser.add_argument(
-        "--batch-size", "-b", type=whole_from(1), default=64, metavar="N", help="images in a step (default 64)"
+    settings.add_argument("--batch-size", "-b", type=whole_from(1), metavar="N", help="images in a step (default 64)")
+    settings.add_argument("--lr", type=float, help="highest learning rate (default: a good one for the optimizer)")
+    settings.add_argument("--optimizer", help="sgd, momentum, nesterov (default) or adamw")
+    settings.add_argument("--momentum", type=float, help="for momentum and nesterov (default 0.9)")
+    settings.add_argument("--weight-decay", type=float, help="not on biases and norms (default 5e-4)")
+    settings.add_argument("--schedule", help="constant, step, cosine or one-cycle (default)")
+    settings.add_argument(
+        "--augment",
+        metavar="CHANGES",
+        help="change images at random: 'shift=2, flip, rotate=10, scale=0.1, slide=0.5' or some of these",
     )
-    parser.add_argument("--lr", type=float, help="highest learning rate (default: a good one for the optimizer)")
-    parser.add_argument("--optimizer", default="nesterov", help="sgd, momentum, nesterov (default) or adamw")
-    parser.add_argument("--momentum", type=float, default=0.9, help="for momentum and nesterov (default 0.9)")
-    parser.add_argument("--weight-decay", type=float, default=5e-4, help="not on biases and norms (default 5e-4)")
-    parser.add_argument("--schedule", default="one-cycle", help="constant, step, cosine or one-cycle (default)")
-    parser.add_argument(
-        "--shift", type=whole_from(0), default=0, metavar="PIXELS", help="move images at random (default 0)"
+    settings.add_argument(
+        "--ema", type=float, metavar="DECAY", help="average the weights, as with 0.999 (default 0: do not)"
     )
-    parser.add_argument("--init", default="he", help="zeros, gaussian, he (default), he-out, xavier or lecun")
-    parser.add_argument("--loss", help="default: the one for the network's last layer")
-    parser.add_argument(
-        "--seed", type=whole_from(0), default=0, metavar="N", help="of weights, order and shifts (default 0)"
+    settings.add_argument("--init", help="zeros, gaussian, he (default), he-out, xavier or lecun")
+    settings.add_argument("--loss", help="default: the one for the network's last layer")
+    settings.add_argument("--seed", type=whole_from(0), metavar="N", help="of weights, order and changes (default 0)")
+    settings.add_argument("--engine", choices=("auto", "native", "torch"), help="what runs it (default auto)")
+    settings.add_argument("--device", help="cpu, cuda, cuda:1, ... (default auto)")
+    settings.add_argument("--dtype", help="of products: float32 (default), bfloat16, or auto, the faster")
+    settings.add_argument(
+        "--validation", type=whole_from(0), metavar="N", help="training images held out to measure on"
     )
-    parser.add_argument(
-        "--engine", choices=("auto", "native", "torch"), default="auto", help="what runs it (default auto)"
-    )
-    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... (default auto)")
-    parser.add_argument(
-        "--dtype", default="float32", help="of products: float32 (default), bfloat16, or auto, the faster"
-    )
-    parser.add_argument(
-        "--validation", type=whole_from(0), default=0, metavar="N", help="training images held out to measure on"
-    )
-    parser.add_argument("--target-accuracy", type=float, metavar="SHARE", help="stop at this accuracy, as in 0.99")
+    settings.add_argument("--target-accuracy", type=float, metavar="SHARE", help="stop at this accuracy, as in 0.99")
 
 
 def run(args: argparse.Namespace) -> int:
     """Train, then say how good it is, where everything lies and what to try next."""
+    recipe = _recipe(args)
     network = read_network(args)
     network.plan()  # before data and torch are loaded: a mistake in the network shows at once
     from ..data import load_data
     from ..training import train
 
-    given = {name: getattr(args, name) for name in SETTINGS}
-    model = train(network, load_data(args.data), **given)
+    given = {name: getattr(args, name) for name in SETTINGS if hasattr(args, name)}
+    model = train(network, load_data(args.data), **{**recipe, **given})
     if args.json:
         print_json(model.record)
     else:
         _print(model, args.data)
     return 0
+
+
+def _recipe(args: argparse.Namespace) -> Mapping[str, Any]:
+    """The settings of the recipe, whose network and data take the places of NET and DATA."""
+    if args.recipe is None:
+        if args.data is None:
+            raise NeocogError("train needs NET and DATA, or --recipe FILE", hint="neocog train lenet5-relu mnist")
+        return {}
+    if args.net is not None:
+        raise NeocogError("a recipe names the network and the data itself", received=args.net[:80])
+    from ..training.recipe import read_recipe
+
+    recipe = read_recipe(args.recipe)
+    args.net, args.data = recipe.network, recipe.data
+    return recipe.settings
 
 
 def _print(model: Model, data: str) -> None:

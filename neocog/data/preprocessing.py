@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError, ModelFileError
+from ..feed import Pixels
 from ..layer import Shape
 from .dataset import Dataset
 from .decode import MEGAPIXELS
@@ -60,19 +60,22 @@ class Preprocessing:
         """How many channels an image has."""
         return len(self.mean)
 
-    @cached_property
-    def _table(self) -> NDArray[np.float32]:
-        """The normalised value of each byte, (C, 256)."""
-        values = np.arange(256) / 255.0
-        return np.stack([(values - m) / s for m, s in zip(self.mean, self.std, strict=True)]).astype(np.float32)
+    def pixels(self, images: Images) -> Pixels:
+        """Images (N, h, w, C) of the training set's size, fitted into the network's input, to be numbers."""
+        scale = [1 / (255 * s) for s in self.std]
+        shift = [-m / s for m, s in zip(self.mean, self.std, strict=True)]
+        fitted = images if self.fits else self._fitted(images)
+        return Pixels(fitted, np.array(scale, np.float32), np.array(shift, np.float32))
+
+    @property
+    def fits(self) -> bool:
+        """Whether training images have the size of the network's input already."""
+        return self.source == self.size
 
     def __call__(self, images: Images) -> NDArray[np.float32]:
         """Images (N, h, w, C) of the training set's size as x (N, C, H, W)."""
-        fitted = images if self.source == self.size else self._fitted(images)
-        x = np.empty((len(fitted), self.channels, *fitted.shape[1:3]), np.float32)
-        for c in range(self.channels):  # a byte is always in the table; "wrap" spares numpy the copy that asks
-            np.take(self._table[c], fitted[..., c], out=x[:, c], mode="wrap")
-        return x
+        pixels = self.pixels(images)
+        return pixels.numbers(pixels.images)
 
     def _fitted(self, images: Images) -> Images:
         """Images in the middle of the network's input, on their ground.

@@ -212,7 +212,11 @@ class _Printer:
             case "load":
                 assert isinstance(value.detail, Access)  # noqa: S101
                 return self._place(value.detail, value.type)
-        return self._operation(value, [self._part(arg, uses, named) for arg in value.args])
+        args = [self._part(arg, uses, named) for arg in value.args]
+        if value.op == "gather":
+            assert isinstance(value.detail, Access)  # noqa: S101
+            return f"{self.helpers.operation('gather', value.type)}({value.detail.buffer}, {args[0]})"
+        return self._operation(value, args)
 
     def _operation(self, value: Value, args: list[str]) -> str:
         op, type_, source = value.op, value.type, value.args[0].type

@@ -13,7 +13,8 @@ from . import passes
 from .kernel import Access, Function, Index
 from .optimizers import OPTIMIZERS
 from .program import Call, Meeting, Program, Region
-from .steps import DECAYING, LOSS, NOT_DECAYING, Sizes, segments
+from .runtime import DECAYING, LOSS, NOT_DECAYING
+from .steps import Sizes, segments
 
 PURPOSES = {
     "load": "Images, one after the other, into a volume where they stand side by side in the lanes",

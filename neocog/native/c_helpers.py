@@ -159,6 +159,15 @@ class Helpers:
         elif op == "bits":
             other = {"f32": "int32_t", "i32": "float"}[type_.kind]
             yield f"INLINE {other} {name}({t} x) {{ return ((union {{ {t} from; {other} to; }}){{x}}).to; }}"
+        elif op == "gather":
+            yield f"INLINE {t} {name}(const void *from, {t} at) {{"
+            yield f"    for (int k = 0; k < {type_.lanes}; k++) {{"
+            yield "        int32_t read;"
+            yield "        memcpy(&read, (const char *)from + at[k], sizeof read);"
+            yield "        at[k] = read;"
+            yield "    }"
+            yield "    return at;"
+            yield "}"
         elif op in PAIRS:
             yield from _on_pairs(op, name, type_)
         elif op in WRAPPING:

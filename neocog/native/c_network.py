@@ -21,7 +21,8 @@ from .c_helpers import Helpers
 from .kernel import Function
 from .places import Places, kind_of
 from .program import GROUPS, Call, Program, Region
-from .steps import LOSS, NOT_DECAYING, Sizes
+from .runtime import LOSS, NOT_DECAYING
+from .steps import Sizes
 
 
 def c_program(program: Program, optimizer: str = "nesterov") -> str:

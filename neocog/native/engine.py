@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import math
 import threading
 import weakref
 from collections.abc import Iterable, Mapping
@@ -13,26 +12,48 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..average import share
 from ..chance import words
 from ..errors import RunError
+from ..feed import Course, Taken
 from ..layer import Layer, Shape
 from ..layers import Conv
 from ..network import Network
 from ..torch_engine.allocator import available_memory
+from .feeding import MOVE
 from .jit import Compiled, Machine, machine
 from .layout import aligned
 from .one_image_tasks import covers
 from .optimizers import OPTIMIZERS
 from .program import GROUPS, Program, Region
-from .runtime import CONTEXT_WORDS, QUIT, SCORE, TRAIN, runtime, slot
+from .runtime import (
+    BYTES,
+    CONTEXT_WORDS,
+    DECAYING,
+    LEARN,
+    LOSS,
+    MOVED,
+    NOT_DECAYING,
+    NUMBERS,
+    POINTERS,
+    QUIT,
+    SCORE,
+    SETTINGS,
+    SHARE,
+    runtime,
+    slot,
+)
 from .single import SinglePlan, SingleScorer
-from .steps import DECAYING, LOSS, NOT_DECAYING, Steps
+from .steps import Steps
 
 Floats = NDArray[np.float32]
 
 
 class NativeNetwork:
-    """A network as machine code for this processor, its weights, and the threads that run it."""
+    """A network as machine code for this processor, its weights, and the threads that run it.
+
+    With `ema` above 0 a moving average of the weights is kept with that decay, which prediction goes by.
+    """
 
     def __init__(
         self,
@@ -41,14 +62,15 @@ class NativeNetwork:
         optimizer: str,
         loss: str = "cross-entropy",
         dtype: str = "float32",
+        ema: float = 0.0,
         on: Machine | None = None,
     ) -> None:
         self.machine = on or machine()
         self.program = Program(self.machine, network, loss, pairs=dtype == "bfloat16")
         self.optimizer, self.updates = OPTIMIZERS[optimizer], 0
-        self.network, self.threads = network, threads
+        self.network, self.threads, self.ema = network, threads, ema
         self.lanes = self.machine.lanes
-        steps = Steps(self.program, network, optimizer)
+        steps = Steps(self.program, network, optimizer, averages=ema > 0)
         texts = [steps.train(), steps.score(), runtime()]
         self.sizes = steps.sizes
         self.code = Compiled(self.program.functions.values(), texts)
@@ -70,14 +92,16 @@ class NativeNetwork:
         self._keep("packed", max(1, p.packed))
         self._keep("coefficients", max(1, p.coefficients))
         self._keep("there", p.parameters if any(region.masked for region in p.regions) else 1)
-        self.words = self._keep("words", max(1, 2 * len(p.drawing))).view(np.uint32)
-        self._point("numbers", np.zeros(1, np.int32))
+        if self.ema:
+            self._keep("average", p.parameters + self.lanes)
         self.arenas = 0
         for name, size in (("scratch", self.sizes.scratch), ("halved", self.sizes.halved)):
             self._keep(name, max(1, self.threads * size // 4))
         self._keep("group", GROUPS * self.sizes.group // 4)
-        self.settings = self._keep("settings", 16)
-        self.scale = self._keep("scale", 1)
+        self._keep("staged", -(-self.threads * self.sizes.staged // 4))
+        self._plan: _Plan | None = None
+        self._context: NDArray[np.int64] = self.shared  # of the last step
+        self._in_use: list[NDArray[Any]] = []  # what it points to, beside what is kept
         self._set("threads", self.threads)
 
     def _keep(self, name: str, floats: int) -> Floats:
@@ -93,6 +117,11 @@ class NativeNetwork:
     def _set(self, name: str, value: int) -> None:
         self.shared[slot(name)] = value
 
+    @property
+    def served(self) -> Floats:
+        """The memory of the weights that prediction goes by."""
+        return self._kept["average"] if self.ema else self.weights
+
     # -- running -----------------------------------------------------------------------------------------------
 
     def train(
@@ -106,27 +135,83 @@ class NativeNetwork:
         step: int = 0,
     ) -> tuple[float, int]:
         """One update of the weights: mean loss and how many were right. Layers that draw do so by seed and step."""
-        blocks = -(-len(x) // self.lanes)
-        self._room(blocks if self.program.couples else self.threads)
-        self._images(x, blocks)
-        padded = aligned(blocks * self.lanes).view(np.int32)
+        plan = self._planned(np.array([len(x)]))
+        self._images(x, plan.blocks)
+        self._set("fed", NUMBERS)
+        taken = self._steps(plan, labels, np.array([lr]), momentum, decay, seed, step, {})
+        return float(taken.losses[0]), int(taken.right[0])
+
+    def learn(self, course: Course, momentum: float, decay: float, seed: int = 0, step: int = 0) -> Taken:
+        """The steps of a course, or those up to the first whose loss is not finite. `step` is the first one's number.
+
+        Weights become what `train` makes of `course.batches()`, to the last bit.
+        """
+        plan = self._planned(course.sizes)
+        pixels, moves = course.pixels, course.moves
+        self._set("fed", BYTES if moves is None else MOVED)
+        self._point("pixels", np.ascontiguousarray(pixels.images))
+        self._point("coding", np.concatenate([pixels.scale, pixels.shift], dtype=np.float32))
+        rows = plan.spread(course.rows, np.zeros(plan.places, np.int64))
+        fed = {"rows": (rows, self.lanes)}
+        if moves is not None:
+            placed = aligned(plan.blocks * MOVE * self.lanes).view(np.int32).reshape(plan.blocks, MOVE, self.lanes)
+            spread = plan.spread(moves, np.zeros((plan.places, MOVE - 1), np.int32))
+            placed[:, : MOVE - 1] = spread.reshape(plan.blocks, self.lanes, MOVE - 1).transpose(0, 2, 1)
+            placed[:, MOVE - 1] = np.arange(self.lanes) * self.sizes.image
+            fed["moves"] = (placed, MOVE * self.lanes)
+        return self._steps(plan, course.labels, course.rates, momentum, decay, seed, step, fed)
+
+    def _steps(
+        self,
+        plan: _Plan,
+        labels: NDArray[np.int64],
+        rates: NDArray[np.float64],
+        momentum: float,
+        decay: float,
+        seed: int,
+        step: int,
+        fed: dict[str, tuple[NDArray[Any], int]],
+    ) -> Taken:
+        """All steps of a plan. `fed` are arrays that hold so many values for each block, by their places."""
+        self._room(plan.most if self.program.couples else self.threads)
+        padded = aligned(plan.places).view(np.int32)
         padded[:] = -1
-        padded[: len(labels)] = labels
-        self._point("labels", padded)
-        self._chance(seed, step, blocks)
-        groups = self.program.groups(blocks)
-        self._point("starts", np.arange(groups + 1, dtype=np.int64) * blocks // groups)
-        self._set("groups", groups)
-        self._set("blocks", blocks)
-        self.scale[0] = 1.0 / len(x)
-        for place, part in ((DECAYING, decay), (NOT_DECAYING, 0.0)):
-            self.settings[place : place + 3] = self.optimizer.rates(self.updates + 1, lr, momentum, part)
-        self._run(TRAIN)
+        fed |= {"labels": (plan.spread(labels, padded), self.lanes)}
+        settings = aligned(SETTINGS * len(rates))
+        self._rates(settings.reshape(-1, SETTINGS), rates, momentum, decay)
+        self._set("weights", self.weights.ctypes.data)
+        contexts = self.shared[None].repeat(len(rates), axis=0)
+        for name, (array, each) in fed.items():
+            contexts[:, slot(name)] = array.ctypes.data + plan.starts * (each * array.itemsize)
+        for name, array, each in (("settings", settings, SETTINGS), ("scale", plan.scale, 1)):
+            contexts[:, slot(name)] = array.ctypes.data + plan.steps * (each * array.itemsize)
+        for name, column in (("blocks", plan.counts), ("groups", plan.groups), ("starts", plan.borders)):
+            contexts[:, slot(name)] = column
+        self._context, self._in_use = contexts[-1], [array for array, _ in fed.values()]
+        self._in_use += [settings, *self._chance(contexts, seed, step, plan.most)]
+        self._set("contexts", contexts.ctypes.data)
+        self._set("steps", len(rates))
+        self._run(LEARN)
         self._packed = False
-        loss = float(self.settings[LOSS])
-        if math.isfinite(loss):  # else the weights are as they were
-            self.updates += 1
-        return loss / len(x), int(self.settings[LOSS + 1])
+        sums = settings.reshape(-1, SETTINGS)[:, LOSS : LOSS + 2].astype(np.float64)
+        bad = np.flatnonzero(~np.isfinite(sums[:, 0]))
+        made = int(bad[0]) + 1 if len(bad) else len(sums)
+        self.updates += made - bool(len(bad))  # the weights are as they were before the step of a loss that is not
+        sums[made - 1, 1] *= not len(bad)
+        return Taken(sums[:made, 0] / plan.sizes[:made], sums[:made, 1].astype(np.int64))
+
+    def _rates(self, settings: Floats, rates: NDArray[np.float64], momentum: float, decay: float) -> None:
+        """The numbers that the optimizer and the average want of each step."""
+        for k, (row, lr) in enumerate(zip(settings, rates.tolist(), strict=True), start=self.updates):
+            for place, part in ((DECAYING, decay), (NOT_DECAYING, 0.0)):
+                row[place : place + 3] = self.optimizer.rates(k + 1, lr, momentum, part)
+            row[SHARE] = share(self.ema, k)
+
+    def _planned(self, sizes: NDArray[np.int64]) -> _Plan:
+        """The plan for steps of these sizes: mostly the one before."""
+        if self._plan is None or not np.array_equal(self._plan.sizes, sizes):
+            self._plan = _Plan(sizes, self.program)
+        return self._plan
 
     def score(self, x: Floats) -> Floats:
         """Scores (N, K)."""
@@ -142,6 +227,7 @@ class NativeNetwork:
         scores = aligned(blocks * classes * self.lanes)
         self._point("scores", scores)
         self._set("blocks", blocks)
+        self._set("weights", self.served.ctypes.data)
         self._run(SCORE)
         return scores.reshape(blocks, classes, self.lanes).transpose(0, 2, 1).reshape(-1, classes)[: len(x)].copy()
 
@@ -168,7 +254,7 @@ class NativeNetwork:
         if not covers(self.network):
             return None
         plan = SinglePlan(self.machine, self.network, self.program.regions)
-        return SingleScorer(plan, self.weights) if plan.most else None
+        return SingleScorer(plan, self.served) if plan.most else None
 
     def _images(self, x: Floats, blocks: int) -> None:
         images = np.ascontiguousarray(x, np.float32)
@@ -178,12 +264,17 @@ class NativeNetwork:
             images = padded
         self._point("images", images)
 
-    def _chance(self, seed: int, step: int, blocks: int) -> None:
-        if drawing := len(self.program.drawing):
-            self.words[:] = np.concatenate([words(seed, step, k) for k in range(drawing)])
-            numbers = aligned(blocks * self.lanes).view(np.int32)
-            numbers[:] = np.arange(len(numbers))
-            self._point("numbers", numbers)
+    def _chance(self, contexts: NDArray[np.int64], seed: int, first: int, blocks: int) -> tuple[NDArray[Any], ...]:
+        """The words of each step and the numbers of images, where contexts find them while the arrays live."""
+        if not self.program.drawing:
+            return ()
+        layers = range(len(self.program.drawing))
+        drawn = np.array([[words(seed, first + k, layer) for layer in layers] for k in range(len(contexts))])
+        numbers = aligned(blocks * self.lanes).view(np.int32)
+        numbers[:] = np.arange(len(numbers))
+        contexts[:, slot("words")] = drawn.ctypes.data + np.arange(len(contexts)) * (drawn.nbytes // len(contexts))
+        contexts[:, slot("numbers")] = numbers.ctypes.data
+        return drawn, numbers
 
     def _run(self, job: int) -> None:
         if not self._workers and self.threads > 1:
@@ -192,7 +283,8 @@ class NativeNetwork:
 
     def addresses(self, block: int) -> dict[str, int]:
         """Where each buffer of a call begins for the first thread and its group, at a block of the last step."""
-        found = {name: array.ctypes.data for name, array in self._kept.items()}
+        found = {name: int(self._context[slot(name)]) for name in POINTERS}
+        found |= {name: array.ctypes.data for name, array in self._kept.items()}
         for name, size in (
             ("images", self.sizes.images),
             ("labels", self.sizes.labels),
@@ -231,10 +323,11 @@ class NativeNetwork:
             self._rows(region)[:, : region.count] = self._as_rows(region, array)
             if region.masked:
                 self._rows(region, "there")[:, : region.count] = self._as_rows(region, np.ones_like(array))
+        self.served[:] = self.weights
 
-    def read_weights(self) -> dict[str, Floats]:
-        """Copies of all weights."""
-        return self._read(self.program.regions, "weights")
+    def read_weights(self, *, latest: bool = False) -> dict[str, Floats]:
+        """Copies of all weights that prediction goes by, or of the `latest`, which training has come to."""
+        return self._read(self.program.regions, "average" if self.ema and not latest else "weights")
 
     def _read(self, regions: Iterable[Region], memory: str) -> dict[str, Floats]:
         found: dict[str, list[Floats]] = {}
@@ -279,6 +372,34 @@ class NativeNetwork:
         """Whose parameter it is, and what that reads."""
         node = self.network.node(region.name.partition(".")[0])
         return node.layer, self.network.input_shapes(node)[0]
+
+
+class _Plan:
+    """Where the images of some steps lie: each step's in blocks of its own, the last of which may have room left.
+
+    For each step `counts` are its blocks and `starts` those before it, `groups` how many parts its blocks are in, and
+    `borders` the addresses of where these begin. `places` is how many images there is room for.
+    """
+
+    def __init__(self, sizes: NDArray[np.int64], program: Program) -> None:
+        lanes = program.machine.lanes
+        self.sizes, self.counts, self.steps = sizes, -(-sizes // lanes), np.arange(len(sizes))
+        self.scale = (1 / sizes).astype(np.float32)
+        self.starts = np.cumsum(self.counts) - self.counts
+        self.blocks, self.most = int(self.counts.sum()), int(self.counts.max())
+        self.places = self.blocks * lanes
+        before = self.starts * lanes - (np.cumsum(sizes) - sizes)
+        self._to = np.arange(int(sizes.sum())) + np.repeat(before, sizes)
+        counts = self.counts.tolist()
+        self.groups = [program.groups(count) for count in counts]
+        kinds = {(count, groups) for count, groups in zip(counts, self.groups, strict=True)}
+        self._borders = {count: np.arange(groups + 1, dtype=np.int64) * count // groups for count, groups in kinds}
+        self.borders = [self._borders[count].ctypes.data for count in counts]
+
+    def spread(self, values: NDArray[Any], into: NDArray[Any]) -> NDArray[Any]:
+        """What belongs to each image, at its place; returns `into`."""
+        into[self._to] = values
+        return into
 
 
 def _end_workers(code: Compiled, shared: NDArray[np.int64], workers: list[threading.Thread]) -> None:

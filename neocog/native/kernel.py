@@ -312,6 +312,11 @@ def load_from(type_: Type, buffer: str, at: Index) -> Value:
     return Value(type_, "load", (), Access(buffer, at, Type(type_.kind)))
 
 
+def gather(buffer: str, places: Value) -> Value:
+    """In each lane the i32 whose bytes begin so many bytes from a buffer's start, the lowest first."""
+    return Value(places.type, "gather", (places,), Access(buffer, Index(), I8))
+
+
 def constant(type_: Type, number: float) -> Value:
     """The same number in every lane."""
     return Value(type_, "constant", (), number)

@@ -247,6 +247,8 @@ class _Printer:
             return self._splat(value, args[0])
         if op == "shuffle":
             return self._shuffle(value, args)
+        if op == "gather":
+            return self._gather(value, args[0])
         if op in ("pair", "neighbours"):
             return self._pair(args, source.lanes)
         if op == "dot":
@@ -308,6 +310,16 @@ class _Printer:
             return f"extractelement {source} {args[0]}, i32 {value.detail[0]}"
         mask = ", ".join(f"i32 {lane}" for lane in value.detail)
         return f"shufflevector {source} {args[0]}, {source} {args[1]}, <{value.type.lanes} x i32> <{mask}>"
+
+    def _gather(self, value: Value, places: str) -> str:
+        assert isinstance(value.detail, Access)  # noqa: S101
+        vector, lanes = written(value.type), value.type.lanes
+        start = self._address(value.detail, value.type)[0]
+        at = self._line(f"getelementptr i8, ptr {start}, {vector} {places}")
+        name, pointers, mask = f"llvm.masked.gather.v{lanes}i32.v{lanes}p0", f"<{lanes} x ptr>", _mask(value.type)
+        self.declared.add(f"declare {vector} @{name}({pointers}, i32, {mask}, {vector})")
+        all_ = _constant(Value(value.type.of("i1"), "constant", (), 1))
+        return f"call {vector} @{name}({pointers} {at}, i32 1, {mask} {all_}, {vector} poison)"
 
     def _line(self, instruction: str) -> str:
         name = f"%{self._new('t')}"

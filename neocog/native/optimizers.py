@@ -86,6 +86,21 @@ def adamw(name: str, machine: Machine, group: int, summed: bool) -> Function:
     return f
 
 
+def average(name: str, machine: Machine) -> Function:
+    """An average `a` of weights takes in a `share` of what they are now: see `neocog/average.py`.
+
+    Numbers: the first vector, and the one after the last.
+    """
+    f = Function(name, ("a", "w", "share", "loss"), ("first", "last"))
+    vector = Type("f32", machine.lanes)
+    share, loss = (f.let(splat(load(F32, buffer, Index()), machine.lanes)) for buffer in ("share", "loss"))
+    sound = f.let((loss - loss).equals(constant(vector, 0.0)))
+    with f.loop(f.number("last"), f.number("first")) as k:
+        a, w = (f.let(load(vector, buffer, k)) for buffer in ("a", "w"))
+        f.store("a", k, select(sound, fma(share, w - a, a), a))
+    return f
+
+
 def _adamw_rates(step: int, lr: float, momentum: float, decay: float) -> tuple[float, float, float]:
     """Rate over the mean's bias correction; one over the root of the squares' own; how much of a weight decays."""
     return lr / (1 - BETA1**step), 1 / math.sqrt(1 - BETA2**step), lr * decay

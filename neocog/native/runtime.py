@@ -1,4 +1,7 @@
-"""How a program runs: one step for all threads, and the workers that wait for the next.
+"""How a program runs: a course of steps for all threads, and the workers that wait for the next one.
+
+Each step of a course has a context of its own: a copy of what threads share, but for what differs from step to step. So
+threads go from one to the next by themselves. Once a loss is not finite they make no more.
 
 Threads meet at barriers between the parts of a step: weights are packed; blocks of images run, each group of them into
 gradients of its own; the groups' gradients are added up in a fixed order; weights are updated. Which thread does what
@@ -14,29 +17,36 @@ from typing import NamedTuple
 
 from .program import Call
 
-SLOTS = ("generation", "job", "arrived", "turn", "threads", "groups", "blocks")
+SLOTS = ("generation", "job", "arrived", "turn", "threads", "groups", "blocks", "fed", "steps")
 """Whole numbers that threads share, 64 bits each, a cache line apart."""
 POINTERS = (
     *("arena", "weights", "velocity", "packed", "group", "scratch", "images", "labels", "settings", "scale", "scores"),
     *("starts", "coefficients", "there", "squares", "halved", "words", "numbers"),
+    *("pixels", "rows", "moves", "staged", "coding", "average", "contexts"),
 )
 LINE = 8
-TRAIN, SCORE, QUIT = 1, 2, 0
+LEARN, SCORE, QUIT = 1, 2, 0
+NUMBERS, BYTES, MOVED = 0, 1, 2
+"""What a step is fed: see `Steps`."""
+SETTINGS = 16
+"""Numbers for each step."""
+DECAYING, NOT_DECAYING, LOSS, SHARE = 0, 4, 8, 12
+"""Where they are: rates for weights and for biases, the sums of losses and hits, and that of the new in averages."""
+PLACES = {name: k * LINE for k, name in enumerate((*SLOTS, *POINTERS))}
+CONTEXT_WORDS = len(PLACES) * LINE
 
 
 def slot(name: str) -> int:
     """The place of a shared whole number or pointer, in units of 8 bytes."""
-    names = (*SLOTS, *POINTERS)
-    return names.index(name) * LINE
+    return PLACES[name]
 
-
-CONTEXT_WORDS = (len(SLOTS) + len(POINTERS)) * LINE
 
 SPINS = 50_000
 """Looks before a waiting thread sleeps, about 100 us: what lies between two steps of a small network is mostly less."""
 
 RUNTIME = """
 declare i32 @usleep(i32)
+declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
 
 define internal void @barrier(ptr %shared) #0 {{
 entry:
@@ -72,13 +82,40 @@ done:
  ret void
 }}
 
+define internal void @course(ptr %shared, i64 %thread) #0 {{
+entry:
+ %steps.at = getelementptr i64, ptr %shared, i64 {steps}
+ %steps = load i64, ptr %steps.at, align 8
+ %contexts.at = getelementptr i64, ptr %shared, i64 {contexts}
+ %contexts = load ptr, ptr %contexts.at, align 8
+ br label %step
+step:
+ %k = phi i64 [0, %entry], [%next, %step]
+ %offset = mul i64 %k, {words}
+ %context = getelementptr i64, ptr %contexts, i64 %offset
+ call void @train(ptr %context, i64 %thread)
+ %settings.at = getelementptr i64, ptr %context, i64 {settings}
+ %settings = load ptr, ptr %settings.at, align 8
+ %loss.at = getelementptr float, ptr %settings, i64 {loss}
+ %loss = load float, ptr %loss.at, align 4
+ %nothing = fsub float %loss, %loss
+ %sound = fcmp oeq float %nothing, 0.0
+ %next = add i64 %k, 1
+ %more = icmp slt i64 %next, %steps
+ %again = and i1 %sound, %more
+ br i1 %again, label %step, label %done
+done:
+ call void @barrier(ptr %shared)
+ ret void
+}}
+
 define void @worker(ptr %shared, i64 %thread, i64 %seen.first) #0 {{
 entry:
  %generation = getelementptr i64, ptr %shared, i64 {generation}
  %job.at = getelementptr i64, ptr %shared, i64 {job}
  br label %wait
 wait:
- %seen = phi i64 [%seen.first, %entry], [%now, %train.done], [%now, %score.done]
+ %seen = phi i64 [%seen.first, %entry], [%now, %learn.done], [%now, %score.done]
  br label %look
 look:
  %tries = phi i64 [0, %wait], [%more, %again]
@@ -96,11 +133,11 @@ again:
  br label %look
 go:
  %job = load i64, ptr %job.at, align 8
- switch i64 %job, label %quit [ i64 1, label %train i64 2, label %score ]
-train:
- call void @train(ptr %shared, i64 %thread)
- br label %train.done
-train.done:
+ switch i64 %job, label %quit [ i64 1, label %learn i64 2, label %score ]
+learn:
+ call void @course(ptr %shared, i64 %thread)
+ br label %learn.done
+learn.done:
  br label %wait
 score:
  call void @score(ptr %shared, i64 %thread)
@@ -117,9 +154,9 @@ entry:
  %job.at = getelementptr i64, ptr %shared, i64 {job}
  store i64 %job, ptr %job.at, align 8
  %before = atomicrmw add ptr %generation, i64 1 acq_rel
- switch i64 %job, label %quit [ i64 1, label %train i64 2, label %score ]
-train:
- call void @train(ptr %shared, i64 0)
+ switch i64 %job, label %quit [ i64 1, label %learn i64 2, label %score ]
+learn:
+ call void @course(ptr %shared, i64 0)
  ret void
 score:
  call void @score(ptr %shared, i64 0)
@@ -132,8 +169,8 @@ quit:
 
 def runtime(spins: int = SPINS) -> str:
     """Barriers and workers."""
-    places = {name: slot(name) for name in SLOTS}
-    return RUNTIME.format(spins=spins, **places)
+    places = {name: slot(name) for name in (*SLOTS, "contexts", "settings")}
+    return RUNTIME.format(spins=spins, words=CONTEXT_WORDS, loss=LOSS, **places)
 
 
 class _Open(NamedTuple):

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from ..network import Network
 from . import passes
+from .feeding import MOVE, behind, load_bytes, load_moved, takes_bytes
 from .kernel import Access, Function, Index
-from .optimizers import OPTIMIZERS
-from .program import Call, Meeting, Program
-from .runtime import Body
+from .optimizers import OPTIMIZERS, average
+from .program import Call, Meeting, Program, Region
+from .runtime import BYTES, DECAYING, LOSS, MOVED, NOT_DECAYING, NUMBERS, SHARE, Body
 
-DECAYING, NOT_DECAYING, LOSS = 0, 4, 8
-"""Places in the settings that threads share: rates for weights, for biases, and the sums of losses and hits."""
 HERE = Index()
 
 
 class Sizes(NamedTuple):
-    """Bytes of what each thread or group has for itself, and of a block's images, labels and scores."""
+    """Bytes of what each thread or group has for itself, and of a block's images, labels, scores and moves.
+
+    `image` is of one image of bytes, and `staged` of a block of them.
+    """
 
     arena: int
     scratch: int
@@ -27,6 +30,9 @@ class Sizes(NamedTuple):
     images: int
     labels: int
     scores: int
+    moves: int
+    image: int
+    staged: int
 
     @classmethod
     def of(cls, program: Program, network: Network) -> Sizes:
@@ -40,14 +46,22 @@ class Sizes(NamedTuple):
             images=network.input_shape.elements * block,
             labels=block,
             scores=network.shapes[-1].channels * block,
+            moves=MOVE * block,
+            image=network.input_shape.elements,
+            staged=network.input_shape.elements * program.machine.lanes + behind(network.input_shape),
         )
 
 
 class Steps:
-    """`train` and `score` of a program as LLVM IR. Kernels that they need are added to the program."""
+    """`train` and `score` of a program as LLVM IR. Kernels that they need are added to the program.
 
-    def __init__(self, program: Program, network: Network, optimizer: str) -> None:
-        self.program, self.sizes = program, Sizes.of(program, network)
+    A step is fed images as numbers one after the other, or as bytes of a data set: those of `rows`, as they are or
+    moved. With `averages` each update moves the average of the weights too.
+    """
+
+    def __init__(self, program: Program, network: Network, optimizer: str, averages: bool = False) -> None:
+        self.program, self.sizes, self.averages = program, Sizes.of(program, network), averages
+        self.input = network.input_shape
         self.lanes, self.optimizer = program.machine.lanes, optimizer
         self.group_vectors = self.sizes.group // (4 * self.lanes)
 
@@ -126,9 +140,40 @@ class Steps:
         if self.program.couples:
             places["arena"] = body.step(shared["arena"], b, self.sizes.arena)
         for call in calls:
-            body.call(call, places)
+            if "x" in call.buffers and call.buffers["x"].buffer == "images":
+                self._load(body, call, places, b)
+            else:
+                body.call(call, places)
         body.end(done_blocks)
         body.end(done_groups)
+
+    def _load(self, body: Body, call: Call, places: dict[str, str], block: str) -> None:
+        """Bring a block of images into the lanes: what a step is fed decides how."""
+        fed = body.shared("fed")
+        with body.when(body.line(f"icmp eq i64 {fed}, {NUMBERS}")):
+            body.call(call, places)
+        if not takes_bytes(self.input):
+            return
+        machine, shape, volume = self.program.machine, self.input, self.program.parts[0].y
+        places = places | {"coding": body.pointer("coding")}
+        for name, size in (("staged", self.sizes.staged), ("moves", self.sizes.moves)):
+            places[name] = body.step(body.pointer(name), "%thread" if name == "staged" else block, size)
+        with body.when(body.line(f"icmp ne i64 {fed}, {NUMBERS}")):
+            self._stage(body, places["staged"], body.step(body.pointer("rows"), block, 8 * self.lanes))
+        for kind, kernel in ((BYTES, load_bytes), (MOVED, load_moved)):
+            function = self.program.add("feed", partial(kernel, machine=machine, shape=shape, volume=volume))
+            buffers = {name: Access(name, HERE) for name in ("staged", "coding", "labels", "moves")}
+            with body.when(body.line(f"icmp eq i64 {fed}, {kind}")):
+                body.call(Call(function, buffers | {"y": call.buffers["y"]}), places)
+
+    def _stage(self, body: Body, staged: str, rows: str) -> None:
+        """Copy a block's images, each from its row of the data set."""
+        pixels, size = body.pointer("pixels"), self.sizes.image
+        lane, done = body.loop("0", str(self.lanes), "1")
+        row = body.line(f"load i64, ptr {body.step(rows, lane, 8)}, align 8")
+        to, source = body.step(staged, lane, size), body.step(pixels, row, size)
+        body.do(f"call void @llvm.memcpy.p0.p0.i64(ptr {to}, ptr {source}, i64 {size}, i1 false)")
+        body.end(done)
 
     def _meet(self, body: Body, meetings: Sequence[Meeting], places: dict[str, str], threads: str) -> None:
         """What needs all blocks, rows shared out among threads; then blocks may go on."""
@@ -157,25 +202,38 @@ class Steps:
 
     def _updates(self, body: Body, places: dict[str, str], threads: str, groups: str) -> None:
         for region in self.program.regions:
-            if not region.trainable:
-                continue
-            summed = region.sums is not None or region.met
-            function = self.program.add("update", _update(self.program, self.group_vectors, summed, self.optimizer))
-            start = Index(region.start)
-            buffers = {
-                "w": Access("weights", start),
-                "v": Access("velocity", start),
-                "s": Access("squares", start),
-                "dw": Access("gradients", start),
-                "settings": Access("settings", Index(DECAYING if region.decays else NOT_DECAYING)),
-                "loss": Access("settings", Index(LOSS)),
-            }
-            share = self._share(body, region.size // self.lanes, threads)
-            if region.masked:
-                mask = self.program.add("mask", _mask(self.program, self.group_vectors))
-                there = {"dw": buffers["dw"], "there": Access("there", start)}
-                body.call(Call(mask, there), places, (*share, groups))
-            body.call(Call(function, buffers), places, (*share, groups))
+            if region.trainable:
+                self._update(body, region, places, threads, groups)
+            if self.averages:
+                self._average(body, region, places, threads)
+
+    def _update(self, body: Body, region: Region, places: dict[str, str], threads: str, groups: str) -> None:
+        summed = region.sums is not None or region.met
+        function = self.program.add("update", _updating(self.program, self.group_vectors, summed, self.optimizer))
+        start = Index(region.start)
+        buffers = {
+            "w": Access("weights", start),
+            "v": Access("velocity", start),
+            "s": Access("squares", start),
+            "dw": Access("gradients", start),
+            "settings": Access("settings", Index(DECAYING if region.decays else NOT_DECAYING)),
+            "loss": Access("settings", Index(LOSS)),
+        }
+        share = self._share(body, region.size // self.lanes, threads)
+        if region.masked:
+            mask = self.program.add("mask", _mask(self.program, self.group_vectors))
+            there = {"dw": buffers["dw"], "there": Access("there", start)}
+            body.call(Call(mask, there), places, (*share, groups))
+        body.call(Call(function, buffers), places, (*share, groups))
+
+    def _average(self, body: Body, region: Region, places: dict[str, str], threads: str) -> None:
+        """Each thread the part that it has updated."""
+        function = self.program.add("average", lambda name: average(name, self.program.machine))
+        places = places | {"average": body.pointer("average")}
+        start = Index(region.start)
+        buffers = {name: Access("settings", Index(at)) for name, at in (("share", SHARE), ("loss", LOSS))}
+        buffers |= {"a": Access("average", start), "w": Access("weights", start)}
+        body.call(Call(function, buffers), places, self._share(body, region.size // self.lanes, threads))
 
     def _share(self, body: Body, total: int, threads: str) -> tuple[str, str]:
         """The part of `total` things that is this thread's: the first, and the one after the last."""
@@ -236,5 +294,5 @@ def _lanes(program: Program, count: int, padded: int, group: int) -> Callable[[s
     return lambda name: passes.sum_lanes(name, program.machine, count, padded, group)
 
 
-def _update(program: Program, group: int, summed: bool, optimizer: str) -> Callable[[str], Function]:
+def _updating(program: Program, group: int, summed: bool, optimizer: str) -> Callable[[str], Function]:
     return lambda name: OPTIMIZERS[optimizer].kernel(name, program.machine, group, summed)

@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import reference
+from ..feed import Course, Taken
 from ..network import Network
 from .engine import NativeNetwork
+from .feeding import takes_bytes
 from .losses import KERNELS
 from .optimizers import OPTIMIZERS
 from .program import GROUPS
@@ -59,7 +61,8 @@ class NativeTrainer:
 
     Chance inside the network (DROPOUT) is drawn anew for each step from (seed, step): `chance.Draws` has the numbers.
     Two trainers given the same arguments end with the same bits, whatever the number of threads. With `dtype` bfloat16
-    products round what they multiply; weights, volumes and sums stay float32.
+    products round what they multiply; weights, volumes and sums stay float32. With `ema` above 0 a moving average of
+    the weights is kept with that decay (`neocog/average.py`), and scores and weights are its own.
     """
 
     name = "native"
@@ -78,12 +81,13 @@ class NativeTrainer:
         device: str = "auto",
         seed: int = 0,
         dtype: str = "float32",
+        ema: float = 0.0,
         threads: int | None = None,
     ) -> None:
         self.threads = threads or pick_threads(network, batch_size)
         self.network, self.momentum, self.weight_decay = network, momentum, weight_decay
         self.seed, self.steps = seed, 0
-        self._network = NativeNetwork(network, self.threads, optimizer, loss, dtype)
+        self._network = NativeNetwork(network, self.threads, optimizer, loss, dtype, ema)
         self._network.write_weights(weights)
 
     def step(self, x: NDArray[np.float32], labels: NDArray[np.int64], lr: float) -> tuple[float, int]:
@@ -97,12 +101,24 @@ class NativeTrainer:
         )
         return loss, right if math.isfinite(loss) else 0
 
+    def learn(self, course: Course) -> Taken:
+        """The steps of a course, up to the first whose loss is not finite: that one leaves the weights as they are.
+
+        Raises ValueError for images that are no input of the network.
+        """
+        shape, images = self.network.input_shape, course.pixels.images
+        if not takes_bytes(shape) or images.shape[1:] != (*shape.spatial, shape.channels):
+            raise ValueError(f"images of {images.shape[1:]} bytes are no input of {shape}")
+        taken = self._network.learn(course, self.momentum, self.weight_decay, seed=self.seed, step=self.steps + 1)
+        self.steps += len(taken.losses)
+        return taken
+
     def scores(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """The network's output (N, K) for x (N, C, H, W)."""
         return self._network.score(x)
 
     def weights(self) -> dict[str, NDArray[np.float32]]:
-        """Copies of all arrays by name."""
+        """Copies of all arrays by name: their averages, if those are kept."""
         return self._network.read_weights()
 
     def first_non_finite(self, x: NDArray[np.float32]) -> str | None:
@@ -110,7 +126,7 @@ class NativeTrainer:
 
         By the reference, since this engine does not keep every layer's output.
         """
-        trace = reference.forward(self.network, self.weights(), x)
+        trace = reference.forward(self.network, self._network.read_weights(latest=True), x)
         largest = np.finfo(np.float32).max
         for node, y in zip(self.network.nodes, trace.outputs, strict=True):
             if not bool((np.abs(y) <= largest).all()):

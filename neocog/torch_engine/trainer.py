@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ..average import share
 from ..errors import NeocogError
+from ..feed import Course, Taken
 from ..losses import LOSSES
 from ..network import Network
 from .allocator import keep_memory_free
@@ -30,7 +33,9 @@ class TorchTrainer:
     state is left alone. On a CPU two trainers given the same arguments end with the same bits, if torch was given
     the same number of threads. `batch_size` is only to choose how many of them to use, and how to keep memory.
 
-    With `dtype` bfloat16 the parameters stay float32: autocast makes the copies and the volumes that are bfloat16.
+    With `dtype` bfloat16 the parameters stay float32: autocast makes the copies and the volumes that are bfloat16. With
+    `ema` above 0 a moving average of the weights is kept with that decay (`neocog/average.py`), and scores and weights
+    are its own.
     """
 
     name = "torch"
@@ -48,6 +53,7 @@ class TorchTrainer:
         device: str = "auto",
         seed: int = 0,
         dtype: str = "float32",
+        ema: float = 0.0,
     ) -> None:
         check_dtype(dtype)
         self.dtype = dtype
@@ -62,6 +68,8 @@ class TorchTrainer:
         self._format = torch.channels_last if network.input_shape.rank == 2 else torch.contiguous_format
         self.module.to(memory_format=self._format)  # type: ignore[call-overload]  # torch's stubs lack this form
         self.optimizer = make_optimizer(self.module, optimizer, momentum, weight_decay)
+        self.ema, self.updates = ema, 0
+        self.served = deepcopy(self.module) if ema else self.module
 
     def step(self, x: NDArray[np.float32], labels: NDArray[np.int64], lr: float) -> tuple[float, int]:
         """One update from x (N, C, H, W) and labels (N,): the batch's mean loss before it, and how many were right.
@@ -87,6 +95,8 @@ class TorchTrainer:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         self.optimizer.step()
+        if self.ema:
+            self._average()
         self.optimizer.zero_grad(set_to_none=True)  # now, so that no gradients lie beside the next batch's volumes
         scores = outputs[self.module.network.nodes[-1].name].detach().float().cpu().numpy()
         predicted = self.loss.posterior(scores).argmax(axis=1)
@@ -100,16 +110,34 @@ class TorchTrainer:
             loss = loss + weight * self.loss.torch_value(outputs[name].float(), labels)
         return loss
 
+    def _average(self) -> None:
+        """Have the average take in the weights and running statistics as they are now."""
+        part = share(self.ema, self.updates)
+        with torch.no_grad():
+            for a, w in zip(self.served.state_dict().values(), self.module.state_dict().values(), strict=True):
+                a.lerp_(w, part) if a.is_floating_point() else a.copy_(w)
+        self.updates += 1
+
+    def learn(self, course: Course) -> Taken:
+        """The steps of a course, up to the first whose loss is not finite: that one leaves the weights as they are."""
+        made: list[tuple[float, int]] = []
+        for x, labels, lr in course.batches():
+            made.append(self.step(x, labels, lr))
+            if not math.isfinite(made[-1][0]):
+                break
+        losses, right = zip(*made, strict=True)
+        return Taken(np.array(losses), np.array(right))
+
     def scores(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """The network's output (N, K) as at prediction, for x (N, C, H, W)."""
         self._switch(training=False)
         with threads(self.threads), torch.inference_mode(), precision(self.dtype, torch.device(self.device)):
-            found: NDArray[np.float32] = self.module(self._tensor(x)).float().cpu().numpy()
+            found: NDArray[np.float32] = self.served(self._tensor(x)).float().cpu().numpy()
         return found
 
     def weights(self) -> dict[str, NDArray[np.float32]]:
-        """Copies of all arrays by name, running statistics included."""
-        return read_weights(self.module)
+        """Copies of all arrays by name, running statistics included: their averages, if those are kept."""
+        return read_weights(self.served)
 
     def first_non_finite(self, x: NDArray[np.float32]) -> str | None:
         """The name of the first layer whose output for x holds an infinity or a NaN; None if there is none."""
@@ -123,8 +151,9 @@ class TorchTrainer:
 
     def _switch(self, *, training: bool) -> None:
         """Have the layers behave as in training or as in prediction; telling each costs, so only where it changes."""
-        if self.module.training != training:
-            self.module.train(training)
+        module = self.module if training else self.served
+        if module.training != training:
+            module.train(training)
 
     def _tensor(self, x: NDArray[np.float32]) -> Tensor:
         return torch.from_numpy(x).to(self.device).contiguous(memory_format=self._format)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..data import Dataset, Preprocessing
-from ..data.order import epoch_order, sample_keys
-from .augment import shifted
-
-Batch = tuple[NDArray[np.float32], NDArray[np.int64]]
+from ..data.order import epoch_order
+from ..feed import Course, Moves
+from .augment import Augment
 
 
 @dataclass(frozen=True)
@@ -22,22 +21,50 @@ class Batches:
     dataset: Dataset
     preprocessing: Preprocessing
     batch_size: int
-    shift: int
+    augment: Augment
     seed: int
 
     def __len__(self) -> int:
         """How many mini-batches an epoch has."""
         return -(-len(self.dataset.labels) // self.batch_size)
 
-    def epoch(self, epoch: int) -> Iterator[Batch]:
-        """Every image once: x (N, C, H, W) with labels (N,).
+    def epoch(self, epoch: int) -> Pass:
+        """Every image once. Batches differ in size by at most one image, so that none is too small for BN."""
+        count = len(self.dataset.labels)
+        order = epoch_order(count, self.seed, epoch)
+        moves = None
+        if self.augment.changes:
+            moves = self.augment.moves(order, self.seed, epoch, self.preprocessing.size)
+        sizes = np.full(len(self), count // len(self), np.int64)
+        sizes[: count % len(self)] += 1
+        return Pass(self, order, moves, sizes)
 
-        Batches differ in size by at most one image, so that none is too small for BN.
+
+@dataclass(frozen=True, eq=False)
+class Pass:
+    """One epoch: its images in order, how each is moved, and the sizes of the mini-batches that they make up."""
+
+    of: Batches
+    order: NDArray[np.int64]
+    moves: Moves | None
+    sizes: NDArray[np.int64]
+
+    def course(self, first: int, rates: Sequence[float]) -> Course:
+        """Steps from mini-batch `first` on, one for each learning rate.
+
+        Images that must be made to fit into the network's input are so now, for these steps alone.
         """
-        order = epoch_order(len(self.dataset.labels), self.seed, epoch)
-        for ids in np.array_split(order, len(self)):
-            images = shifted(self.dataset.images[ids], sample_keys(ids, self.seed, epoch), self.shift)
-            yield self.preprocessing(images), self.dataset.labels[ids]
+        dataset, preprocessing = self.of.dataset, self.of.preprocessing
+        sizes = self.sizes[first : first + len(rates)]
+        begin = int(self.sizes[:first].sum())
+        part = slice(begin, begin + int(sizes.sum()))
+        rows = self.order[part]
+        labels, moves = dataset.labels[rows], None if self.moves is None else self.moves[part]
+        if preprocessing.fits:
+            pixels = preprocessing.pixels(dataset.images)
+        else:
+            pixels, rows = preprocessing.pixels(dataset.images[rows]), np.arange(len(rows))
+        return Course(pixels, rows, labels, moves, sizes, np.array(rates, np.float64))
 
 
 def hold_out(dataset: Dataset, count: int) -> tuple[Dataset, Dataset]:

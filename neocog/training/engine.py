@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import NeocogError
+from ..feed import Course, Taken
 from ..measure.calibration import calibration_question
 from ..measure.pace import pace_question
 from ..native import pace as native_pace
@@ -29,17 +30,14 @@ ADVANTAGE = 1.3
 
 
 class Engine(Protocol):
-    """Holds a network's weights and optimizer state, and changes them by one mini-batch at a time."""
+    """Holds a network's weights and optimizer state, and changes them by one mini-batch after the other."""
 
     name: str
     device: str
     threads: int
 
-    def step(self, x: NDArray[np.float32], labels: NDArray[np.int64], lr: float) -> tuple[float, int]:
-        """One update from x (N, C, H, W) and labels (N,): the batch's mean loss before it, and how many were right.
-
-        When the loss is not finite the weights are left as they are.
-        """
+    def learn(self, course: Course) -> Taken:
+        """The steps of a course, up to the first whose loss is not finite: that one leaves the weights as they are."""
 
     def scores(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """The network's output (N, K) as at prediction."""

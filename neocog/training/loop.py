@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from time import perf_counter
 from types import FrameType
 
 import numpy as np
@@ -25,6 +26,27 @@ from .settings import Settings
 
 POINTS_PER_EPOCH = 25
 """How often an epoch's loss and learning rate are logged, for the curves."""
+
+
+CALL_SECONDS = 0.1
+"""About how long an engine is left alone with some steps; then progress is shown, and Ctrl-C is obeyed."""
+FASTER = 16
+"""The most times as many steps as before that it then gets: the first ones take longer."""
+
+
+class Pace:
+    """How many steps an engine is given at once."""
+
+    def __init__(self) -> None:
+        self.steps = 1
+
+    @contextmanager
+    def timed(self, steps: int) -> Iterator[None]:
+        """Learn from how long so many steps take."""
+        started = perf_counter()
+        yield
+        fitting = round(steps * CALL_SECONDS / max(1e-9, perf_counter() - started))
+        self.steps = max(1, min(fitting, FASTER * steps))
 
 
 class Interrupt:
@@ -66,32 +88,40 @@ class Loop:
     def run(self) -> tuple[list[Epoch], Measured]:
         """Train for the given epochs, or until the target accuracy. Returns their numbers and the last measurement.
 
-        Raises RunError when the loss is not finite, KeyboardInterrupt after the step in which Ctrl-C was pressed.
+        Raises RunError when the loss is not finite, KeyboardInterrupt after the steps in which Ctrl-C was pressed.
         """
         epochs: list[Epoch] = []
+        pace = Pace()
         with interruptible() as interrupt:
             for number in range(1, self.settings.epochs + 1):
-                learned = self._learn(number, interrupt)
+                learned = self._learn(number, pace, interrupt)
                 result = measure(self.engine, self.measured_on, self.batches.preprocessing, self.settings.loss)
                 epochs.append(self._note(number, learned, result))
                 if self.settings.target_accuracy is not None and result.accuracy >= self.settings.target_accuracy:
                     break
         return epochs, result
 
-    def _learn(self, epoch: int, interrupt: Interrupt) -> Meter:
+    def _learn(self, epoch: int, pace: Pace, interrupt: Interrupt) -> Meter:
         """Every mini-batch once."""
         whole, recent = Meter(), Meter()
-        for step, (x, labels) in enumerate(self.batches.epoch(epoch), start=(epoch - 1) * len(self.batches)):
-            lr = self._rate(step)
-            loss, right = self.engine.step(x, labels, lr)
-            if not math.isfinite(loss):
-                raise self._not_finite(x, epoch, step)
-            for meter in (whole, recent):
-                meter.add(loss, right, len(labels))
-            self.progress.stepped(epoch, whole)
-            if (step + 1) % max(1, len(self.batches) // POINTS_PER_EPOCH) == 0:
-                self.folder.log("steps", {"step": step + 1, "lr": lr, "loss": recent.loss})
-                recent = Meter()
+        images, before = self.batches.epoch(epoch), (epoch - 1) * len(self.batches)
+        done = 0
+        while done < len(self.batches):
+            rates = [self._rate(before + k) for k in range(done, min(done + pace.steps, len(self.batches)))]
+            course = images.course(done, rates)
+            with pace.timed(len(rates)):
+                taken = self.engine.learn(course)
+            for k, (loss, right) in enumerate(zip(taken.losses.tolist(), taken.right.tolist(), strict=True)):
+                step = before + done + k
+                if not math.isfinite(loss):
+                    raise self._not_finite(course.batch(k)[0], epoch, step)
+                for meter in (whole, recent):
+                    meter.add(loss, right, int(course.sizes[k]))
+                if (step + 1) % max(1, len(self.batches) // POINTS_PER_EPOCH) == 0:
+                    self.folder.log("steps", {"step": step + 1, "lr": rates[k], "loss": recent.loss})
+                    recent = Meter()
+            done += len(rates)
+            self.progress.stepped(epoch, whole, len(rates))
             if interrupt.asked:
                 raise KeyboardInterrupt
         whole.stop()
@@ -117,7 +147,7 @@ class Loop:
             images_per_second=learned.images_per_second,
         )
         if not math.isfinite(result.loss):
-            x, _ = next(self.batches.epoch(number))
+            x, _ = self.batches.epoch(number).course(0, [epoch.lr]).batch(0)
             raise self._not_finite(x, number, steps - 1)
         self.folder.log("epoch", asdict(epoch))
         self.progress.epoch_done(epoch, self.settings.epochs)

@@ -15,8 +15,8 @@ class Progress(Protocol):
     def started(self, headline: str, epochs: int, steps: int) -> None:
         """The run begins: `steps` mini-batches in all."""
 
-    def stepped(self, epoch: int, meter: Meter) -> None:
-        """A mini-batch was learned; `meter` has the epoch's means so far."""
+    def stepped(self, epoch: int, meter: Meter, steps: int) -> None:
+        """So many mini-batches more were learned; `meter` has the epoch's means so far."""
 
     def epoch_done(self, epoch: Epoch, epochs: int) -> None:
         """An epoch ended and was measured."""
@@ -40,7 +40,7 @@ class Silence:
     def started(self, headline: str, epochs: int, steps: int) -> None:
         """Nothing."""
 
-    def stepped(self, epoch: int, meter: Meter) -> None:
+    def stepped(self, epoch: int, meter: Meter, steps: int) -> None:
         """Nothing."""
 
     def epoch_done(self, epoch: Epoch, epochs: int) -> None:
@@ -92,10 +92,10 @@ class Bar:
         self.task = self.bar.add_task("", total=steps, epoch=f"1/{epochs}", numbers="")
         self.bar.start()
 
-    def stepped(self, epoch: int, meter: Meter) -> None:
-        """One step further."""
+    def stepped(self, epoch: int, meter: Meter, steps: int) -> None:
+        """Some steps further."""
         numbers = f"loss {meter.loss:.4f}  {meter.accuracy:.2%}  {meter.images_per_second:,.0f} img/s"
-        self.bar.update(self.task, advance=1, epoch=f"{epoch}/{self.epochs}", numbers=numbers)
+        self.bar.update(self.task, advance=steps, epoch=f"{epoch}/{self.epochs}", numbers=numbers)
 
     def epoch_done(self, epoch: Epoch, epochs: int) -> None:
         """The epoch's line, above the bar."""

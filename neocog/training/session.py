@@ -20,6 +20,7 @@ from ..losses import default_loss
 from ..model import Model
 from ..network import Network
 from ..report import write_report
+from .augment import NONE, Augment
 from .batches import Batches, hold_out
 from .engine import Engine, choose_engine
 from .fits import check_batches, check_fits
@@ -41,7 +42,8 @@ def train(
     momentum: float = 0.9,
     weight_decay: float = 5e-4,
     schedule: str = "one-cycle",
-    shift: int = 0,
+    augment: str = NONE,
+    ema: float = 0.0,
     seed: int = 0,
     init: str = "he",
     loss: str | None = None,
@@ -57,12 +59,13 @@ def train(
     """Train a network as a classifier and write a run folder: model, metrics, settings and report.
 
     `data` is what `load_data` gives, or a name or folder for it. `lr` is the schedule's highest; None is a good one
-    for the optimizer and small networks. `loss` None is the one for the network's last layer. `shift` moves each
-    training image by up to that many pixels, anew in each epoch. `validation` holds that many training images out,
-    and the accuracy after each epoch, at which `target_accuracy` (a fraction) may end the run, is measured on them;
-    with 0 it is measured on the test images. With `dtype` bfloat16, products round what they multiply; weights stay
-    float32; auto is the faster of the two where this machine has been calibrated, else float32. `out` None makes
-    `runs/<name>-N`, `name` being that of the data.
+    for the optimizer and small networks. `loss` None is the one for the network's last layer. `augment` says how each
+    training image is changed, anew in each epoch: `"shift=2, flip, rotate=10"`, see training/augment.py. With `ema` the
+    moving average of the weights with that decay is what is measured and saved; 0 is none. `validation` holds that many
+    training images out, and the accuracy after each epoch, at which `target_accuracy` (a fraction) may end the run, is
+    measured on them; with 0 it is measured on the test images. With `dtype` bfloat16, products round what they
+    multiply; weights stay float32; auto is the faster of the two where this machine has been calibrated, else float32.
+    `out` None makes `runs/<name>-N`, `name` being that of the data.
     `progress` is auto, bar, lines, none, or an object of one's own.
 
     Raises DataError, NeocogError or ShapeError before anything is written when something does not fit,
@@ -79,7 +82,8 @@ def train(
         momentum=momentum,
         weight_decay=weight_decay,
         schedule=schedule,
-        shift=shift,
+        augment=augment,
+        ema=ema,
         init=init,
         loss=loss,
         validation=validation,
@@ -117,13 +121,15 @@ class Session:
             device=device,
             seed=settings.seed,
             dtype=choice.dtype,
+            ema=settings.ema,
         )
         self.config = self._config()
 
     def run(self, folder: RunFolder, progress: Progress) -> Model:
         """Train, measure on the test images, and fill the folder."""
         settings = self.settings
-        batches = Batches(self.learned_from, self.preprocessing, settings.batch_size, settings.shift, settings.seed)
+        augment = Augment.parse(settings.augment)
+        batches = Batches(self.learned_from, self.preprocessing, settings.batch_size, augment, settings.seed)
         folder.write_config(self.config)
         progress.started(self._headline(), settings.epochs, settings.epochs * len(batches))
         loop = Loop(self.engine, batches, self.measured_on, settings, folder, progress)
@@ -150,13 +156,15 @@ class Session:
 
     def _results(self, epochs: list[Epoch], accuracy: float, loss: float) -> dict[str, Any]:
         images = len(self.learned_from.labels) * len(epochs)
+        learning = sum(epoch.seconds for epoch in epochs)
         return {
             "test_accuracy": accuracy,
             "test_loss": loss,
             "test_images": len(self.data.test.labels),
             "epochs": len(epochs),
             "seconds": round(perf_counter() - self.started, 3),
-            "images_per_second": round(images / sum(epoch.seconds for epoch in epochs), 1),
+            "training_seconds": round(learning, 3),
+            "images_per_second": round(images / learning, 1),
         }
 
     def _config(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 from ..errors import NeocogError
 from ..losses import LOSSES
 from ..torch_engine.trainer import DTYPES, OPTIMIZERS
+from .augment import Augment
 from .schedule import SCHEDULES
 
 LEARNING_RATES = {"sgd": 0.1, "momentum": 0.02, "nesterov": 0.02, "adamw": 0.004}
@@ -26,7 +27,8 @@ class Settings:
     momentum: float
     weight_decay: float
     schedule: str
-    shift: int
+    augment: str
+    ema: float
     init: str
     loss: str
     validation: int
@@ -45,10 +47,12 @@ class Settings:
             self._require(name, getattr(self, name) in words, f"one of {', '.join(words)}")
         for name in ("epochs", "batch_size"):
             self._require(name, getattr(self, name) >= 1, "a whole number from 1")
-        for name in ("shift", "validation", "seed", "weight_decay"):
+        for name in ("validation", "seed", "weight_decay"):
             self._require(name, getattr(self, name) >= 0, "0 or more")
         self._require("lr", 0 < self.lr < float("inf"), "a number above 0")
-        self._require("momentum", 0 <= self.momentum < 1, "from 0 up to, not including, 1")
+        for name in ("momentum", "ema"):
+            self._require(name, 0 <= getattr(self, name) < 1, "from 0 up to, not including, 1")
+        Augment.parse(self.augment)
         self._require(
             "target_accuracy",
             self.target_accuracy is None or 0 < self.target_accuracy <= 1,

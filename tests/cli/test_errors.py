@@ -149,7 +149,7 @@ def test_a_folder_is_no_network_and_an_unreadable_file_neither(neocog, tmp_path,
 
 USAGE = [
     (["plan"], "required: NET"),
-    (["train", SMALL], "required: DATA"),
+    (["train", SMALL], "train needs NET and DATA, or --recipe FILE"),
     (["eval"], "required: MODEL, DATA"),
     (["predict", "model.safetensors"], "required: FILE"),
     (["plan", SMALL, "extra"], "unrecognized arguments: extra"),
@@ -209,7 +209,9 @@ SETTINGS = [
     (["--target-accuracy", "nan"], "a fraction above 0"),
     (["--seed", "-1"], "a whole number from 0"),
     (["--seed", "9" * 40], "at most 18 digits"),
-    (["--shift", "-1"], "a whole number from 0"),
+    (["--augment", "shift=-1"], "augment: shift is a whole number of pixels from 0 to 64"),
+    (["--augment", "spin=3"], "augment is none, or of shift=..., flip, rotate=..., scale=..., slide=..."),
+    (["--ema", "1"], "ema is from 0 up to, not including, 1"),
     (["--validation", "384"], "received: validation=384 of 384 images"),
     (["--optimizer", "magic"], "optimizer is one of"),
     (["--schedule", "magic"], "schedule is one of"),
@@ -226,6 +228,18 @@ SETTINGS = [
 @pytest.mark.parametrize(("options", "says"), SETTINGS, ids=[" ".join(o)[:40] for o, _ in SETTINGS])
 def test_a_setting_that_makes_no_sense_ends_before_anything_is_written(options, says, neocog, folder):
     assert refused(neocog("train", SMALL, folder, *options), says).out == ""
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ([], "train needs NET and DATA, or --recipe FILE"),
+        ([SMALL, "mnist", "--recipe", "any.toml"], "a recipe names the network and the data itself"),
+        (["--recipe", "none.toml"], "none.toml: this recipe cannot be read"),
+    ],
+)
+def test_what_to_train_is_said_once(asked, says, neocog):
+    assert refused(neocog("train", *asked), says).out == ""
 
 
 def test_a_layer_that_the_native_engine_lacks_is_named(neocog, folder):

@@ -72,6 +72,21 @@ def test_train_ends_with_the_accuracy_the_files_and_commands_that_work(neocog, f
     assert "epoch 1/1" in err
 
 
+def test_a_recipe_gives_what_the_command_line_does_not(neocog, folder, tmp_path):
+    recipe = tmp_path / "a.toml"
+    recipe.write_text(f'network = "{NET}"\ndata = "{folder}"\nepochs = 2\naugment = "shift=1"\nema = 0.9\n')
+    out = tmp_path / "run"
+    answer = neocog("train", "--recipe", recipe, "--epochs", 1, "--device", "cpu", "--out", out, "--json")
+    record = document(answer)
+    assert record["network"] == NET
+    assert {name: record["settings"][name] for name in ("epochs", "augment", "ema", "batch_size")} == {
+        "epochs": 1,
+        "augment": "shift=1",
+        "ema": 0.9,
+        "batch_size": 64,
+    }
+
+
 def test_the_printed_next_steps_run_as_they_are(shell, trained, folder):
     _, out = trained
     done = shell(f"neocog eval '{out}/model.safetensors' '{folder}' && neocog plan '{out}/model.safetensors'")

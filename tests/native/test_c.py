@@ -35,6 +35,7 @@ from neocog.native.kernel import (
     dot,
     floor,
     fma,
+    gather,
     largest,
     load,
     load_from,
@@ -179,6 +180,14 @@ def single_numbers() -> Function:
     return f
 
 
+def scattered() -> Function:
+    """Numbers that begin at places which are known only when they are read."""
+    f = Function("scattered", ("x", "among", "z"))
+    places = both(bits(load(V, "x", Index(0)), "i32"), constant(W, 15))
+    f.store("z", Index(0), gather("among", places) + splat(load(I32, "among", Index(4)), LANES))
+    return f
+
+
 def loops() -> dict[str, Function]:
     """Loops inside loops, loops whose ends are numbers or the nearer of two, and a function that calls another."""
     inner = Function("inner", ("a", "b"))
@@ -200,7 +209,7 @@ def loops() -> dict[str, Function]:
 
 @needs_compiler
 def test_every_operation_and_statement_gives_the_same_numbers_as_c(tmp_path):
-    assert_same(tmp_path, operations() | {"single_numbers": single_numbers()} | loops())
+    assert_same(tmp_path, operations() | {f.name: f for f in (single_numbers(), scattered())} | loops())
 
 
 @needs_compiler

@@ -17,7 +17,7 @@ def test_lenet5_reads_ninety_nine_percent_of_the_test_digits(tmp_path):
     (recipe,) = re.findall(r"^DEMO = .* train lenet5 mnist (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     words = recipe.split()
     given = {name.lstrip("-").replace("-", "_"): value for name, value in zip(words[::2], words[1::2], strict=True)}
-    kinds = {"epochs": int, "shift": int, "lr": float, "weight_decay": float, "init": str}
+    kinds = {"epochs": int, "augment": str, "lr": float, "weight_decay": float, "init": str}
     settings = {name: kinds[name](value) for name, value in given.items()}
     model = train(zoo("lenet5"), load_data("mnist"), seed=3, out=tmp_path / "run", progress="none", **settings)
     assert model.record["test_images"] == 10_000

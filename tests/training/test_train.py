@@ -16,6 +16,7 @@ from neocog.data import Dataset, Splits
 from neocog.native.jit import Machine
 from neocog.training import engine as engine_room
 from neocog.training.engine import choose_engine
+from neocog.training.loop import Pace
 from neocog.training.metrics import Epoch, Meter
 from neocog.training.progress import Bar, Silence, choose_progress
 from neocog.training.run import read_metrics
@@ -44,7 +45,7 @@ def test_a_network_learns_to_read_digits(small, digits, tmp_path):
 def test_training_twice_with_one_seed_gives_the_same_bits(digits, tmp_path):
     network = Network.parse("INPUT[28x28x1] -> POOL2 -> CONV3-4 -> BN -> RELU -> POOL2 -> DROPOUT(0.2) -> FC10")
     first, second, other = (
-        run(network, digits, tmp_path, seed=seed, shift=1, out=tmp_path / str(k)).weights
+        run(network, digits, tmp_path, seed=seed, augment="shift=1", out=tmp_path / str(k)).weights
         for k, seed in enumerate((3, 3, 4))
     )
     assert all(np.array_equal(first[name], second[name]) for name in first)
@@ -62,7 +63,7 @@ def test_a_finished_run_leaves_four_files(small, digits, tmp_path):
 
 
 def test_the_settings_file_is_enough_to_do_the_run_again(small, digits, tmp_path):
-    model = run(small, digits, tmp_path, shift=2, schedule="cosine")
+    model = run(small, digits, tmp_path, augment="shift=2, rotate=5", ema=0.9, schedule="cosine")
     config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text(encoding="utf-8"))
     again = run(Network.parse(config["network"]), digits, tmp_path, out=tmp_path / "again", **config["settings"])
     assert all(np.array_equal(again.weights[name], array) for name, array in model.weights.items())
@@ -152,26 +153,52 @@ def test_a_network_that_breaks_in_the_very_last_step_leaves_no_model(small, digi
 
 
 class PressCtrlC(Silence):
-    """Presses Ctrl-C in the third step, and counts the steps."""
+    """Presses Ctrl-C after the first steps of the second epoch, and counts how often it is told of steps afterwards."""
 
     def __init__(self):
-        self.steps = 0
+        self.after = None
 
-    def stepped(self, epoch, meter):
-        self.steps += 1
-        if self.steps == 15:
+    def stepped(self, epoch, meter, steps):
+        if self.after is not None:
+            self.after += 1
+        elif epoch == 2:
+            self.after = 0
             signal.raise_signal(signal.SIGINT)
 
 
-def test_ctrl_c_ends_the_run_after_the_step_and_keeps_the_weights_so_far(small, digits, tmp_path):
+@pytest.mark.parametrize("engine", ["native", "torch"])
+def test_ctrl_c_ends_the_run_after_the_step_and_keeps_the_weights_so_far(engine, small, digits, tmp_path):
     before, progress = signal.getsignal(signal.SIGINT), PressCtrlC()
     with pytest.raises(KeyboardInterrupt):
-        run(small, digits, tmp_path, progress=progress)
-    assert progress.steps == 15
+        run(small, digits, tmp_path, progress=progress, engine=engine)
+    assert progress.after == 0
     assert files(tmp_path / "run") == ["config.yaml", "interrupted.safetensors", "metrics.jsonl"]
     assert len(epochs_of(tmp_path / "run")) == 1
     assert load(tmp_path / "run" / "interrupted.safetensors").record["interrupted"] is True
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_an_engine_is_left_alone_for_about_a_tenth_of_a_second(monkeypatch):
+    times = iter([0.0, 0.001, 1.0, 1.016, 2.0, 2.2, 3.0, 4.0])
+    monkeypatch.setattr("neocog.training.loop.perf_counter", lambda: next(times))
+    pace, given = Pace(), []
+    for _ in range(4):
+        given.append(pace.steps)
+        with pace.timed(pace.steps):
+            pass
+    assert [*given, pace.steps] == [1, 16, 100, 50, 5]
+
+
+def test_steps_are_told_of_once_each(small, digits, tmp_path):
+    told = []
+
+    class Told(Silence):
+        def stepped(self, epoch, meter, steps):
+            told.append((epoch, steps, meter.images))
+
+    run(small, digits, tmp_path, progress=Told())
+    assert [sum(steps for epoch, steps, _ in told if epoch == number) for number in (1, 2)] == [12, 12]
+    assert [max(images for epoch, _, images in told if epoch == number) for number in (1, 2)] == [384, 384]
 
 
 def test_training_works_in_a_thread_too(small, digits, tmp_path):
@@ -212,6 +239,7 @@ DIGIT = "INPUT[28x28x1]"
         (f"{DIGIT} -> FC10", {"device": "gpu"}, ["this device is unknown"]),
         (f"{DIGIT} -> FC10", {"init": "ones"}, ["there is no such initialiser"]),
         (f"{DIGIT} -> FC10", {"epochs": 0}, ["epochs is a whole number from 1"]),
+        (f"{DIGIT} -> FC10", {"augment": "shift=99"}, ["augment: shift is a whole number of pixels from 0 to 64"]),
         (f"{DIGIT} -> FC10", {"optimizer": "adam"}, ["optimizer is one of sgd"]),
         (f"{DIGIT} -> FC10", {"validation": 384}, ["received: validation=384 of 384 images", "try: validation=64"]),
         (f"{DIGIT} -> FC9 -> BN -> FC10", {"batch_size": 1}, ["bn1: BN needs two values", "try: batch_size=2 or more"]),
@@ -341,7 +369,7 @@ def test_a_bar_leaves_the_epochs_lines_behind():
     bar, meter = Bar(stream), Meter()
     meter.add(0.5, 3, 4)
     bar.started("a [b] run", epochs=2, steps=2)
-    bar.stepped(1, meter)
+    bar.stepped(1, meter, 1)
     bar.epoch_done(Epoch(1, 1, 0.1, 0.5, 0.75, 0.4, 0.8, "test", 1.5, 4000.0), 2)
     bar.finished()
     assert "a [b] run" in stream.getvalue()
