@@ -17,7 +17,7 @@ help:
 	@echo "make test-all   every test"
 	@echo "make lint       ruff (rules, layout) and mypy --strict"
 	@echo "make docs       write docs/layers/ from the layers' own files"
-	@echo "make bench      measure against other libraries (bench-env installs those)"
+	@echo "make bench      measure against other libraries (bench-env installs those): some 25 minutes"
 	@echo "make clean      remove the environments and caches; runs/ stays"
 
 demo: $(READY)
@@ -55,12 +55,12 @@ bench-env: $(READY) $(BENCH_READY)
 bench: bench-env
 	@$(BIN)/python bench/refusals.py
 	@$(BIN)/python bench/planning.py
-	@$(BIN)/python bench/compare.py
+	@$(BIN)/python bench/speed.py
 
-$(BENCH_READY): bench/requirements.txt
+$(BENCH_READY): bench/requirements.txt constraints.txt
 	@echo "setting up the other libraries in .bench-venv"
 	@$(PYTHON) -m venv --clear .bench-venv
-	@$(BENCH_BIN)/python -m pip install --quiet --disable-pip-version-check -r bench/requirements.txt
+	@$(BENCH_BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -r bench/requirements.txt
 	@touch $@
 
 clean:

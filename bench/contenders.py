@@ -1,88 +1,154 @@
-"""One contender trains `lenet5-relu` for some seconds and prints how many images a second it took in.
-
-    python bench/contenders.py NAME BATCH SECONDS
-
-All do the same work: random 28x28 images already in memory, softmax cross-entropy, SGD with Nesterov momentum 0.9,
-float32, the library's own defaults otherwise. The first steps, which compile and allocate, are not timed.
-"""
+"""Who takes part, and the parent's side of the conversation with them: `peers/serve.py` has the other side."""
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
 import sys
-from collections.abc import Callable
-from time import perf_counter
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
 
-import numpy as np
-
-WARM_UP = 5
-Step = Callable[[np.ndarray, np.ndarray], object]
-
-
-def neocog() -> Step:
-    from neocog import zoo
-    from neocog.initialise import initialise
-    from neocog.torch_engine.trainer import TorchTrainer
-
-    net = zoo("lenet5-relu")
-    trainer = TorchTrainer(net, initialise(net, 0, "he"), loss="cross-entropy", device="cpu")
-    return lambda x, labels: trainer.step(x, labels, 0.01)
+HERE = Path(__file__).parent
+OURS, PEERS = Path(sys.executable), HERE.parent / ".bench-venv" / "bin" / "python"
 
 
-def torch() -> Step:
-    import torch
-    from torch import nn
+@dataclass(frozen=True)
+class Contender:
+    """A library in one setting: the file in `peers/` that runs it, the Python that has it, and what it is told."""
 
-    model = nn.Sequential(
-        *(nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)),
-        *(nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()),
-        *(nn.Linear(400, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, 10)),
-    )
-    optimizer = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9, nesterov=True)
+    name: str
+    peer: Path
+    python: Path = PEERS
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    trains: bool = True
+    slow: bool = False
+    """Takes so long to be made ready that it takes part with one batch of each network only."""
 
-    def step(x: np.ndarray, labels: np.ndarray) -> float:
-        optimizer.zero_grad()
-        loss = nn.functional.cross_entropy(model(torch.from_numpy(x)), torch.from_numpy(labels))
-        loss.backward()
-        optimizer.step()
-        return loss.item()
+    @property
+    def ours(self) -> bool:
+        return "neocog" in self.peer.name
 
-    return step
-
-
-def keras() -> Step:
-    os.environ["KERAS_BACKEND"] = "jax"
-    import keras
-    from keras import layers
-
-    model = keras.Sequential(
-        [
-            *(keras.Input((28, 28, 1)), layers.Conv2D(6, 5, padding="same", activation="relu"), layers.MaxPool2D()),
-            *(layers.Conv2D(16, 5, activation="relu"), layers.MaxPool2D(), layers.Flatten()),
-            *(layers.Dense(120, "relu"), layers.Dense(84, "relu"), layers.Dense(10)),
-        ]
-    )
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(optimizer=keras.optimizers.SGD(0.01, momentum=0.9, nesterov=True), loss=loss)
-    return lambda x, labels: model.train_on_batch(x.transpose(0, 2, 3, 1), labels)
+    @property
+    def float32_torch(self) -> bool:
+        """Whether torch computes in float32, under whatever name."""
+        return "torch" in self.name and "bfloat16" not in self.name
 
 
-CONTENDERS: dict[str, Callable[[], Step]] = {"neocog": neocog, "torch": torch, "keras": keras}
+def _contender(name: str, peer: str, python: Path = PEERS, *, trains: bool = True, **settings: Any) -> Contender:
+    slow = bool(settings.get("compiled"))
+    return Contender(name, HERE / "peers" / f"{peer}.py", python, settings, trains=trains, slow=slow)
 
 
-def images_per_second(step: Step, batch: int, seconds: float) -> float:
-    draw = np.random.default_rng(0)
-    x = draw.random((batch, 1, 28, 28), np.float32)
-    labels = draw.integers(0, 10, batch)
-    for _ in range(WARM_UP):
-        step(x, labels)
-    steps, start = 0, perf_counter()
-    while (elapsed := perf_counter() - start) < seconds:
-        step(x, labels)
-        steps += 1
-    return steps * batch / elapsed
+CONTENDERS = (
+    _contender("native", "with_neocog", OURS, engine="native", dtype="float32"),
+    _contender("native bfloat16", "with_neocog", OURS, engine="native", dtype="bfloat16"),
+    _contender("our torch", "with_neocog", OURS, engine="torch", dtype="float32"),
+    _contender("our torch bfloat16", "with_neocog", OURS, engine="torch", dtype="bfloat16"),
+    _contender("torch", "with_torch", OURS),
+    _contender("torch channels last", "with_torch", OURS, channels_last=True),
+    _contender("torch bfloat16", "with_torch", OURS, channels_last=True, bfloat16=True),
+    _contender("torch compiled", "with_torch", OURS, channels_last=True, compiled=True),
+    _contender("torch compiled bfloat16", "with_torch", OURS, channels_last=True, bfloat16=True, compiled=True),
+    _contender("Keras", "with_keras"),
+    _contender("Keras bfloat16", "with_keras", bfloat16=True),
+    _contender("JAX", "with_flax"),
+    _contender("ONNX Runtime", "with_onnx", trains=False, runtime="onnxruntime"),
+    _contender("OpenVINO", "with_onnx", trains=False, runtime="openvino"),
+    _contender("OpenVINO float32", "with_onnx", trains=False, runtime="openvino", precision="f32"),
+)
 
 
-if __name__ == "__main__":
-    name, batch, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
-    print(images_per_second(CONTENDERS[name](), batch, seconds))
+class PeerError(Exception):
+    """A contender has no answer; the words say why."""
+
+
+class Process:
+    """A contender as a process that waits for commands. `cores` None is all; its libraries count what it may use.
+
+    Raises PeerError where it does not come up.
+    """
+
+    def __init__(self, contender: Contender, cores: int | None = None) -> None:
+        self.contender = contender
+        if not contender.python.exists():
+            raise PeerError("not installed: make bench-env")
+        # what it prints besides, read only if it ends by itself
+        self.errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
+        self._process = subprocess.Popen(
+            [contender.python, contender.peer],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.errors,
+            text=True,
+            preexec_fn=(lambda: _stay_on(cores)) if cores else None,
+        )
+        try:
+            self.versions: dict[str, str] = self._answer()["versions"]
+        except PeerError:
+            self.close()
+            raise
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def ended(self) -> bool:
+        return self._process.poll() is not None
+
+    def make(self, **work: Any) -> int:
+        """Get a network ready; the number of its parameters."""
+        return self._ask(do="make", **work, **self.contender.settings)["parameters"]
+
+    def run(self, seconds: float) -> float:
+        """Images a second of what was made."""
+        return self._ask(do="run", seconds=seconds)["rate"]
+
+    def drop(self) -> None:
+        """Give its memory back."""
+        self._ask(do="drop")
+
+    def close(self) -> None:
+        """End it, also in the middle of something."""
+        self._process.kill()
+        self._process.communicate()
+        self.errors.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _ask(self, **command: Any) -> Any:
+        try:
+            print(json.dumps(command), file=self._process.stdin, flush=True)
+        except BrokenPipeError:
+            raise self._ended() from None
+        return self._answer()
+
+    def _answer(self) -> Any:
+        line = self._process.stdout.readline()
+        if not line:
+            raise self._ended()
+        answer = json.loads(line)
+        for reason in ("cannot", "failed"):
+            if reason in answer:
+                raise PeerError(answer[reason])
+        return answer
+
+    def _ended(self) -> PeerError:
+        """Why it is gone, by the last line that it wrote."""
+        code = self._process.wait()
+        self.errors.seek(0)
+        lines = [line for line in self.errors.read().splitlines() if line.strip()]
+        return PeerError(f"ended with {code}: {lines[-1][:160] if lines else 'no word'}")
+
+
+def _stay_on(cores: int) -> None:
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
