@@ -26,7 +26,7 @@ class Contender:
     settings: Mapping[str, Any] = field(default_factory=dict)
     trains: bool = True
     slow: bool = False
-    """Takes so long to be made ready that it takes part with one batch of each network only."""
+    """Takes so long to be made ready that it takes part with the largest batch of each network only."""
 
     @property
     def ours(self) -> bool:

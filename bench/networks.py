@@ -28,13 +28,13 @@ class Entry:
 
 
 NETWORKS = {
-    "convnetjs-mnist": Entry("convnetjs-mnist", (64, 1024), (1024,)),
-    "lenet5-relu": Entry("lenet5-relu", (16, 64, 256, 1024), (64, 1024)),
-    "lenet5": Entry("lenet5", (64, 256), (256,)),
-    "convnetjs-cifar10": Entry("convnetjs-cifar10", (16, 64, 256), (256,)),
+    "convnetjs-mnist": Entry("convnetjs-mnist", (64,), (256,)),
+    "lenet5-relu": Entry("lenet5-relu", (16, 64, 1024), (64, 1024)),
+    "lenet5": Entry("lenet5", (64,), (256,)),
+    "convnetjs-cifar10": Entry("convnetjs-cifar10", (64, 256), (256,)),
     "1-D text": Entry(
         "INPUT[100x64] -> CONV5-64 -> RELU -> POOL2 -> CONV5-64 -> RELU -> POOL2 -> FC128 -> RELU -> FC10",
-        (64, 256),
+        (256,),
         (256,),
     ),
     "32-32-64-64": Entry(
@@ -44,8 +44,8 @@ NETWORKS = {
     "small VGG": Entry(
         "INPUT[32x32x3] -> CONV3-64 -> RELU -> POOL2 -> CONV3-128 -> RELU -> POOL2 -> [CONV3-256 -> RELU]*2 -> POOL2"
         " -> FC10",
-        (64, 256),
-        (256,),
+        (64,),
+        (64,),
     ),
     "all-cnn-c": Entry("all-cnn-c", (64,), (64,)),
     "112x112": Entry(
@@ -55,8 +55,8 @@ NETWORKS = {
         (16,),
     ),
     "alexnet": Entry("alexnet", (16,), (16,)),
-    "resnet18": Entry("resnet18", (16,), (16,)),
-    "vgg11": Entry("vgg11", (4,), (16,)),
+    "resnet18": Entry("resnet18", (8,), (8,)),
+    "vgg11": Entry("vgg11", (4,), (4,)),
 }
 
 

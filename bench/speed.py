@@ -48,13 +48,13 @@ SHARE_OF_MEMORY = 0.5
 
 @dataclass(frozen=True)
 class Job:
-    """One network with one batch, to be trained or predicted with. `whole`: slow contenders take part too."""
+    """One network with one batch, to be trained or predicted with. `slow`: those slow to make take part too."""
 
     name: str
     network: Network
     batch: int
     training: bool
-    whole: bool = True
+    slow: bool = True
 
     def work(self) -> dict[str, Any]:
         """What a peer is told; the text is for ours."""
@@ -62,7 +62,7 @@ class Job:
         return {"text": str(self.network), "nodes": nodes, "batch": self.batch, "training": self.training}
 
     def takes(self, contender: Contender) -> bool:
-        return (contender.trains or not self.training) and (self.whole or not contender.slow)
+        return (contender.trains or not self.training) and (self.slow or not contender.slow)
 
     def auto(self) -> str:
         """The contender that neocog itself would choose to train."""
@@ -210,7 +210,7 @@ def jobs(names: Iterable[str], batches: Iterable[int], *, training: bool, one: b
         own = (1,) if one else entry.training if training else entry.predicting
         for batch in own:
             if not wanted or batch in wanted:
-                yield Job(name, entry.network(), batch, training, whole=batch == own[-1])
+                yield Job(name, entry.network(), batch, training, slow=batch == own[-1] and not one)
 
 
 def table(results: list[Result], contenders: list[Contender], *, one: bool = False) -> Iterator[str]:
@@ -279,7 +279,7 @@ def main() -> None:
     parser.add_argument("--networks", default="", help="names, joined by commas (default: all)")
     parser.add_argument("--batches", default="", help="numbers, joined by commas, of those that a network has")
     parser.add_argument("--contenders", default="", help="names, joined by commas (default: all)")
-    parser.add_argument("--seconds", type=float, default=0.4, help="how long each contender runs in each round")
+    parser.add_argument("--seconds", type=float, default=0.25, help="how long each contender runs in each round")
     parser.add_argument("--write", action="store_true", help="put the tables and the chart into docs/performance.md")
     args = parser.parse_args()
     networks = chosen(args.networks, NETWORKS, "network")

@@ -122,7 +122,7 @@ def test_those_that_only_predict_do_not_train(fake):
     assert not job(training=True).takes(predicts)
     assert job(training=False).takes(predicts)
     assert job().takes(slow)
-    assert not replace(job(), whole=False).takes(slow)
+    assert not replace(job(), slow=False).takes(slow)
 
 
 def result(**rounds: list[float]) -> speed.Result:

@@ -120,11 +120,3 @@ def check_shape(node: dict[str, Any], shape: tuple[int, ...]) -> None:
     found, planned = (tuple(n for n in sizes if n != 1) for sizes in (shape, node["shape"]))
     if found != planned:
         raise ValueError(f"{node['op']} gave {shape} instead of {tuple(node['shape'])}")
-
-
-def fastest(makes: list[Callable[[], Callable[[], object]]]) -> Callable[[], object]:
-    """Of several ways to make the same step, that which then takes the shortest time."""
-    steps = [make() for make in makes]
-    for step in steps:
-        step()
-    return max(steps, key=lambda step: rate(step, 1, 0.1))

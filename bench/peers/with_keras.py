@@ -1,7 +1,7 @@
 """Keras 3 on TensorFlow: a functional model in a step of its own.
 
-`fit` and `train_on_batch` run the same step with more Python around it. Whether XLA or TensorFlow's own kernels run it
-is decided by trying both.
+`fit` and `train_on_batch` run the same step with more Python around it. TensorFlow's own kernels run it: on CPUs XLA,
+which Keras takes by itself, was two to four times slower on most of these networks and took longer to compile.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from serve import (
     Work,
     channels_last,
     check_shape,
-    fastest,
     images,
     labels,
     refuse_rare_forms,
@@ -129,12 +128,9 @@ def make(nodes: Nodes, batch: int, training: bool, bfloat16: bool = False, **_: 
     def predict(x: Any, _: Any) -> Any:
         return model(x, training=False)
 
-    def ready(xla: bool) -> Callable[[], object]:
-        run = tf.function(step if training else predict, jit_compile=xla)
-        return lambda: run(x, y).numpy()
-
     parameters = sum(math.prod(v.shape) for v in model.trainable_variables)
-    return Work(parameters, fastest([lambda: ready(True), lambda: ready(False)]))
+    run = tf.function(step if training else predict)
+    return Work(parameters, lambda: run(x, y).numpy())
 
 
 if __name__ == "__main__":
