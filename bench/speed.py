@@ -43,7 +43,7 @@ ROUNDS = 3
 CHART = DOCS / "images" / "speed.svg"
 BASELINE, NATIVE = "torch", "native"
 SHARE_OF_MEMORY = 0.5
-"""How much of the free memory the contenders' networks may fill together; beyond it each is dropped after its turn."""
+"""How much of the machine's memory all networks may fill together; beyond it each is dropped after its turn."""
 
 
 @dataclass(frozen=True)
@@ -194,8 +194,8 @@ def fit_together(job: Job, count: int) -> bool:
     """Whether so many networks lie in memory beside each other."""
     plan = job.network.plan(batch=job.batch, optimizer="nesterov")
     needed = plan.memory["training_bytes" if job.training else "inference_bytes"]
-    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return count * needed < SHARE_OF_MEMORY * free
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return count * needed < SHARE_OF_MEMORY * memory
 
 
 def tell(text: str) -> None:
