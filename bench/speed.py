@@ -184,10 +184,15 @@ class Arena:
             del self.processes[name]
             self._start(contender)
 
-    def notes(self) -> Iterator[str]:
-        """Who did not take part, where and why."""
-        for (network, reason), names in self.missing.items():
-            yield f"- {network}: {', '.join(dict.fromkeys(names))}: {reason}"
+
+def notes(arenas: Iterable[Arena]) -> Iterator[str]:
+    """Who did not take part, where and why."""
+    missing: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+    for arena in arenas:
+        for key, names in arena.missing.items():
+            missing[key] += names
+    for (network, reason), names in missing.items():
+        yield f"- {network}: {', '.join(dict.fromkeys(names))}: {reason}"
 
 
 def fit_together(job: Job, count: int) -> bool:
@@ -257,8 +262,10 @@ def about(versions: dict[str, str], results: list[Result]) -> Iterator[str]:
     """The machine, the versions, the limit, and how quiet it was."""
     names = ", ".join(f"{name} {version}" for name, version in versions.items())
     yield f"{machine_name(torch.device('cpu'))}, {platform.system()}, Python {platform.python_version()}, {names}."
-    limit = median(limit for result in results for limit in result.limits)
-    yield f"The limit was {limit / 1e9:.0f} GFLOP/s on {cores()} cores, {machine().lanes} numbers in a vector."
+    limits = [limit for result in results if result.job.training for limit in result.limits]
+    if limits:
+        lanes = machine().lanes
+        yield f"The limit was {median(limits) / 1e9:.0f} GFLOP/s on {cores()} cores, {lanes} numbers in a vector."
     others = [load for result in results for load in result.others]
     if len(others) > 1:
         middle, most = median(others), quantiles(others, n=10)[-1]
@@ -287,25 +294,29 @@ def main() -> None:
     contenders = [c for c in CONTENDERS if c.name in names]
     batches = [int(number) for number in args.batches.split(",") if number]
 
-    sections: list[tuple[str, list[Result], bool]] = []
-    with Arena(contenders) as arena:
-        for title, training in (("Training, images a second", True), ("Predicting, images a second", False)):
-            work = jobs(networks, batches, training=training)
-            sections.append((title, [arena.measure(job, args.seconds) for job in work], False))
-    with Arena(contenders, cores=1) as alone:
-        work = jobs(networks, batches, training=False, one=True)
-        results = [alone.measure(job, args.seconds) for job in work]
-        sections.append(("Predicting one image on one core, microseconds", results, True))
+    lines: list[str] = []
+    every: list[Result] = []
 
-    lines = list(about(arena.versions, [result for _, results, _ in sections for result in results]))
-    lines += ["", f"![Training beside plain torch]({CHART.parent.name}/{CHART.name})"]
-    for title, results, one in sections:
-        lines += ["", f"### {title}", "", *table(results, contenders, one=one)]
-    lines += ["", "Not taking part:", "", *dict.fromkeys([*arena.notes(), *alone.notes()])]
-    print("\n".join(lines))
+    def section(title: str, arena: Arena, **kind: bool) -> list[Result]:
+        results = [arena.measure(job, args.seconds) for job in jobs(networks, batches, **kind)]
+        made = ["", f"### {title}", "", *table(results, contenders, one=kind.get("one", False))]
+        print("\n".join(made), flush=True)
+        lines.extend(made)
+        every.extend(results)
+        return results
+
+    with Arena(contenders) as arena:
+        trained = section("Training, images a second", arena, training=True)
+        section("Predicting, images a second", arena, training=False)
+    with Arena([c for c in contenders if not c.slow], cores=1) as alone:
+        section("Predicting one image on one core, microseconds", alone, training=False, one=True)
+
+    head = [*about(arena.versions, every), "", f"![Training beside plain torch]({CHART.parent.name}/{CHART.name})"]
+    tail = ["", "Not taking part:", "", *notes([arena, alone])]
+    print("\n".join([*tail, "", *head]))
     if args.write:
-        write("bench/speed.py", lines)
-        largest = {result.job.name: result for result in sections[0][1]}
+        write("bench/speed.py", [*head, *lines, *tail])
+        largest = {result.job.name: result for result in trained}
         CHART.write_text(draw(speedups(largest, names)), encoding="utf-8")
 
 

@@ -114,7 +114,7 @@ def test_one_that_fails_is_noted_and_the_others_go_on(fake, trick, says):
             result = arena.measure(job(), 0.0, rounds=2)
             assert result.rate("bad") is None
             assert result.rate("good") > 0
-        assert any(says in note and "bad" in note and "tiny" in note for note in arena.notes())
+        assert any(says in note and "bad" in note and "tiny" in note for note in speed.notes([arena]))
 
 
 def test_those_that_only_predict_do_not_train(fake):

@@ -1,4 +1,4 @@
-"""neocog: LeNet-5 in today's terms with the settings that `neocog train` has by itself."""
+"""neocog: the recipe recipes/mnist-fast.toml, as `neocog train --recipe` runs it."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from pathlib import Path
 
 from digits import SEED, TARGET
 
-from neocog import load_data, train, zoo
+from neocog import Network, load_data, train
+from neocog.training.recipe import read_recipe
+
+RECIPE = Path(__file__).parents[2] / "recipes" / "mnist-fast.toml"
+TOLD = {"epoch": "epochs", "accuracy": "test_accuracy", "seconds": "seconds"}
 
 
 def main() -> None:
-    data = load_data("mnist")
+    recipe = read_recipe(RECIPE)
+    settings = {**recipe.settings, "seed": SEED, "target_accuracy": TARGET, "progress": "none"}
     with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder, "run")
-        model = train(zoo("lenet5-relu"), data, out=out, seed=SEED, target_accuracy=TARGET, progress="none")
-    told = {name: model.record[key] for name, key in TOLD.items()}
-    print(json.dumps(told), flush=True)
-
-
-TOLD = {"epoch": "epochs", "accuracy": "test_accuracy", "seconds": "seconds"}
+        model = train(Network.parse(recipe.network), load_data(recipe.data), out=Path(folder, "run"), **settings)
+    print(json.dumps({name: model.record[key] for name, key in TOLD.items()}), flush=True)
 
 
 if __name__ == "__main__":
