@@ -8,7 +8,7 @@ are in memory in the order that the library likes best, softmax cross-entropy (L
 with Nesterov momentum 0.9, all cores, and the loss or the scores back in Python. `make bench-env` installs the peers.
 
 The limit is what a kernel of nothing but multiply-adds on registers reaches on all cores, measured between the rounds.
-`--write` puts the tables and the chart into docs/performance.md. That takes some 20 minutes on a machine that does
+`--write` puts the tables and the chart into docs/performance.md. That takes some 25 minutes on a machine that does
 nothing else, and the first time longer: torch.compile keeps what it compiled.
 """
 
