@@ -94,7 +94,10 @@ def _totals(made: dict[str, Any]) -> Iterator[str]:
     )
     if made["segments"] > 1:
         yield f"blocks wait for each other {made['segments'] - 1} times a step, for normalization"
-    yield f"a block of {lanes} images takes {memory['block']}, transposed gradients {memory['scratch']} beside it"
+    arena, kept = memory["arena"], memory["kept"]
+    yield f"each thread takes {arena} for a block of {lanes} images, and {memory['scratch']} for transposed gradients"
+    if made["segments"] > 1:
+        yield f"each block keeps {kept} while it waits"
     yield f"weights take {memory['weights']}, their copies in the order of reading {memory['packed']}"
     yield f"each group of blocks takes {memory['group']} for its gradients"
 

@@ -33,6 +33,8 @@ def run(args: argparse.Namespace) -> int:
         extra["advice"] = _advice(made)
     if args.timeline:
         extra["timeline"] = [moment._asdict() for moment in made.training.moments]
+    if known and known.native and (args.time or args.measure):
+        extra["native"] = _native(made, known.native.threads)
     findings = Findings(made, args, known)
     _print(made, args, extra | findings.as_dict())
     if not args.json:
@@ -62,6 +64,15 @@ def _advice(made: Plan) -> list[dict[str, str]]:
     return [one._asdict() for one in advice(made)]
 
 
+def _native(made: Plan, threads: int) -> dict[str, Any]:
+    """Bytes that the native engine takes, in all and by purpose."""
+    from ..native.footprint import footprints
+
+    found = footprints(made, threads)
+    totals = {f"{mode}_bytes": one.total for mode, one in found.items()}
+    return {"threads": threads, **totals, "parts": {mode: one._asdict() for mode, one in found.items()}}
+
+
 def _print(made: Plan, args: argparse.Namespace, extra: dict[str, Any]) -> None:
     if args.json:
         print_json(made.as_dict() | extra)
@@ -74,6 +85,10 @@ def _print(made: Plan, args: argparse.Namespace, extra: dict[str, Any]) -> None:
         out.print()
         for line in summary(made):
             print_wrapped(out, line)
+    if "native" in extra and not args.json:
+        inference, training = (size(extra["native"][f"{mode}_bytes"]) for mode in ("inference", "training"))
+        line = f"the native engine takes {inference} for inference, {training} for training"
+        print_wrapped(console(stderr=args.format != "table"), line)
     if args.timeline and not args.json:
         _print_timeline(made, stderr=args.format != "table")
     if "advice" in extra and not args.json:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from time import perf_counter
 
@@ -13,6 +13,7 @@ from ..initialise import initialise
 from ..losses import default_loss
 from ..native.engine import NativeNetwork
 from ..native.jit import Compiled
+from ..native.kernel import Access
 from ..native.pace import WAYS, BlockCourse, Course, FewCourse, Task
 from ..plan.calibration import Vector
 from .rehearsal import images_for
@@ -25,7 +26,7 @@ class Stepper:
 
     def __init__(self, course: Course) -> None:
         plan = course.plan
-        loss = default_loss(plan.network).name
+        loss, self.training = default_loss(plan.network).name, course.kind == "training"
         self.network = NativeNetwork(plan.network, 1, plan.optimizer, loss, plan.dtype)
         self.network.write_weights(initialise(plan.network))
         x, labels = images_for(plan)
@@ -41,12 +42,15 @@ class Stepper:
     def _in_blocks(self, task: Task, blocks: int) -> list[Timed]:
         """One for each block; a single one for what threads share."""
         each = range(blocks if task.where in WAYS and not task.numbers else 1)
-        return [_timed(self.network.code, task, self.network.addresses(block)) for block in each]
+        training, network = self.training, self.network
+        layout = network.program.training_layout if training else network.program.predicting_layout
+        places = [layout.placed(place) for place in task.call.places]
+        return [_timed(network.code, task, places, network.addresses(block, training=training)) for block in each]
 
     def _of_few(self, task: Task) -> list[Timed]:
         scorer = self.network.few
         assert scorer is not None  # noqa: S101
-        return [_timed(scorer.code, task, scorer.addresses())]
+        return [_timed(scorer.code, task, task.call.places, scorer.addresses())]
 
     def seconds(self, rounds: int) -> Vector:
         """Of each task for one block or image, typically: (tasks,)."""
@@ -65,11 +69,10 @@ class Stepper:
         return [total / len(calls) for total, calls in zip(spent, self.calls, strict=True)]
 
 
-def _timed(code: Compiled, task: Task, at: Mapping[str, int]) -> Timed:
-    function, buffers = task.call.function, task.call.buffers
+def _timed(code: Compiled, task: Task, places: Sequence[Access], at: Mapping[str, int]) -> Timed:
+    function = task.call.function
     kinds = [ctypes.c_void_p] * len(function.buffers) + [ctypes.c_int64] * len(task.numbers)
     run = code.function(function.name, kinds)
-    places = [buffers[name] for name in function.buffers]
     arguments = [*(at[place.buffer] + 4 * place.at.constant for place in places), *task.numbers]
 
     def timed() -> float:

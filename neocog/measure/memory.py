@@ -1,7 +1,7 @@
-"""Memory, measured: the same network, batch and settings that a plan is for, run by the engine in a fresh process.
+"""Memory, measured: the same network, batch and settings that a plan is for, run by an engine in a fresh process.
 
 `resident` is the program that runs there and says how it measures. What is measured is what a step takes on top of a
-process that has torch loaded and has trained before, the caller's batch included.
+process that has the engine loaded and has trained before, the caller's batch included.
 """
 
 from __future__ import annotations
@@ -12,8 +12,12 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from ..errors import NeocogError, RunError
+from ..native.cache import FOLDER
+from ..native.footprint import footprints
+from ..native.trainer import pick_threads
 from ..network import Network
 from ..plan.tables import size
 from ..torch_engine.allocator import available_memory
@@ -26,12 +30,14 @@ class Measured:
     """Bytes at the fullest moment of training or predicting a batch.
 
     `peak_bytes` is resident memory. `allocated_bytes` counts torch's arrays and the batch alone, and so leaves out code
-    and what malloc keeps back. `predicted_bytes` is the plan's.
+    and what malloc keeps back; it is 0 for the native engine, of which `building_bytes` says what was resident while
+    its code was made. `predicted_bytes` is the plan's, or the native engine's own.
     """
 
     peak_bytes: int
     allocated_bytes: int
     predicted_bytes: int
+    building_bytes: int = 0
 
     @property
     def error(self) -> float:
@@ -62,6 +68,7 @@ def measure(
     optimizer: str = "momentum",
     training: bool = True,
     returning: bool = True,
+    engine: str = "torch",
 ) -> Measured:
     """Train on, or predict, a batch of noise a few times in a process of its own, and see what it took.
 
@@ -70,12 +77,15 @@ def measure(
 
     Raises NeocogError where the prediction does not fit what is free, and RunError where the process fails.
     """
-    memory = network.plan(batch=batch, dtype=dtype, optimizer=optimizer).memory
-    predicted = memory["training_bytes" if training else "inference_bytes"]
+    plan = network.plan(batch=batch, dtype=dtype, optimizer=optimizer)
+    mode = "training" if training else "inference"
+    predicted = plan.memory[f"{mode}_bytes"]
+    if engine == "native":
+        predicted = footprints(plan, pick_threads(network, batch))[mode].total
     _check_fits(predicted, available_memory())
-    job = {"network": str(network), "batch": batch, "dtype": dtype, "optimizer": optimizer}
+    job = {"network": str(network), "batch": batch, "dtype": dtype, "optimizer": optimizer, "engine": engine}
     found = _run(json.dumps(job | {"training": training, "returning": returning}))
-    return Measured(found["peak"], found["allocated"], predicted)
+    return Measured(found["peak"], found["allocated"], predicted, found["building"])
 
 
 def _check_fits(predicted: int, free: int | None) -> None:
@@ -89,14 +99,15 @@ def _check_fits(predicted: int, free: int | None) -> None:
 
 def _run(job: str) -> dict[str, int]:
     paths = [str(PACKAGE), *filter(None, [os.environ.get("PYTHONPATH")])]
-    done = subprocess.run(
-        [sys.executable, "-m", "neocog.measure.resident"],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-        input=job,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    with TemporaryDirectory() as cache:  # native code is made there, and not found ready
+        done = subprocess.run(
+            [sys.executable, "-m", "neocog.measure.resident"],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), FOLDER: cache},
+            input=job,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     if done.returncode != 0:
         words = done.stderr.strip().splitlines()
         raise RunError("the measuring process failed", received=words[-1] if words else f"exit {done.returncode}")

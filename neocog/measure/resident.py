@@ -2,9 +2,10 @@
 
 1. Tell malloc to give freed memory back, so that what is resident is what is alive (`returning`).
 2. Train and predict with a tiny network, so that libraries are loaded and their buffers exist.
-3. Note the resident memory; build the engine and the batch; reset the kernel's record of the most that was resident.
+3. Note the resident memory; build the engine and the batch; read and reset the kernel's record of the most that was
+   resident.
 4. Run three steps: from the second on the optimizer's state exists. Read that record; the difference is the answer.
-5. Run one more under torch's profiler, which sees each array come and go, to say how much of it was arrays.
+5. With torch run one more under its profiler, which sees each array come and go, to say how much of it was arrays.
 
 Source of the record: VmHWM of /proc/self/status, reset through /proc/self/clear_refs (proc(5)). Elsewhere getrusage's
 maximum stands in, which cannot be reset.
@@ -27,6 +28,8 @@ from torch import Tensor
 
 from ..initialise import initialise
 from ..losses import default_loss
+from ..native.footprint import known
+from ..native.trainer import NativeTrainer
 from ..network import Network
 from ..torch_engine.allocator import return_freed_memory
 from ..torch_engine.trainer import TorchTrainer
@@ -45,37 +48,35 @@ def main() -> None:
     _repeat(_work(Network.parse(TINY), training, **job | {"batch": 16})[0])
     _settle()
     before = _resident("VmRSS")
+    _forget_the_most()
     step, owned = _work(network, training, **job)
+    building = _resident("VmHWM") - before
     _settle()
     _forget_the_most()
     _repeat(step)
     peak = _resident("VmHWM") - before
-    json.dump({"peak": peak, "allocated": owned() + _most_allocated(step)}, sys.stdout)
+    allocated = owned() + _most_allocated(step) if job["engine"] == "torch" else 0
+    json.dump({"peak": peak, "allocated": allocated, "building": building}, sys.stdout)
 
 
 def _work(
-    network: Network, training: bool, batch: int, dtype: str, optimizer: str
+    network: Network, training: bool, batch: int, dtype: str, optimizer: str, engine: str = "torch"
 ) -> tuple[Callable[[], Any], Callable[[], int]]:
-    """What to run over and over, and how many bytes of arrays outlast it."""
+    """What to run over and over, and how many bytes of arrays outlast it, where torch runs it."""
     weights = initialise(network)
     loss = default_loss(network).name
-    trainer = TorchTrainer(
-        network, weights, loss=loss, optimizer=_known(optimizer), batch_size=batch, device="cpu", dtype=dtype
-    )
+    kind: type[TorchTrainer | NativeTrainer] = NativeTrainer if engine == "native" else TorchTrainer
+    trainer = kind(network, weights, loss=loss, optimizer=known(optimizer), batch_size=batch, device="cpu", dtype=dtype)
     rng, source = np.random.default_rng(0), network.input_shape
     x = rng.standard_normal((batch, source.channels, *source.spatial), np.float32)
     labels = rng.integers(0, network.shapes[-1].channels, batch)
 
     def owned() -> int:
+        assert isinstance(trainer, TorchTrainer)  # noqa: S101
         arrays = sum(tensor.nbytes for tensor in _tensors(trainer))
         return arrays + x.nbytes + (labels.nbytes if training else 0)
 
     return (lambda: trainer.step(x, labels, 1e-6)) if training else (lambda: trainer.scores(x)), owned
-
-
-def _known(optimizer: str) -> str:
-    """The engine's name for it: plain Adam needs as much memory as AdamW, which is the one that it has."""
-    return "adamw" if optimizer == "adam" else optimizer
 
 
 def _tensors(trainer: TorchTrainer) -> Iterator[Tensor]:

@@ -13,9 +13,9 @@ from itertools import pairwise
 
 from .elementary import ActivationCode
 from .endings import Plain, Sink
-from .kernel import F32, Function, Index, Type, Value, constant, load, splat
+from .kernel import F32, Access, Function, Index, Type, Value, constant, fma, load, splat
 from .layout import Margins, Volume, rows_of
-from .normalising import Norm, spread
+from .normalising import Norm, column_sums, spread, total_of
 from .program import Call, Part, Program
 from .stages import Blend, Stage, Term
 
@@ -50,61 +50,78 @@ def blend(name: str, lanes: int, mixed: Mixed) -> Function:
     f = Function(
         name, ("y", *_buffers(mixed.terms, "x"), *_normed(mixed.terms, "scale"), *_normed(mixed.terms, "shift"))
     )
-    vector = Type("f32", lanes)
     for first, count, here in mixed.ranges():
         with f.loop(count) as k:
-            c = k + first
-            factors = {
-                t: [f.let(splat(load(F32, f"{word}{t}", c), lanes)) for word in ("scale", "shift")]
-                for t in here
-                if mixed.terms[t].norm
-            }
-            for y, x in _positions(f, mixed.y):
-                sum_: Value | None = None
-                for t in here:
-                    value = load(vector, f"x{t}", mixed.x(t, c, y, x))
-                    if t in factors:
-                        value = value * factors[t][0] + factors[t][1]
-                    sum_ = value if sum_ is None else sum_ + value
-                made = f.let(sum_ or constant(vector, 0.0))
-                f.store("y", mixed.y.at(c, y, x), mixed.activation.forward(f, made) if mixed.activation else made)
+            channel = _Channel(f, lanes, mixed, k + first, here)
+            for y, xs in rows_of(f, mixed.y):
+                for x in xs:
+                    f.store("y", mixed.y.at(channel.c, y, x), channel.value(y, x))
     return f
 
 
-def unblend(name: str, lanes: int, mixed: Mixed, d: Volume, plain: tuple[int, Sink] | None) -> Function:
+class _Channel:
+    """One channel of a blend inside a kernel, which has what normalised terms are multiplied by in registers."""
+
+    def __init__(self, f: Function, lanes: int, mixed: Mixed, c: Index, here: list[int]) -> None:
+        self.f, self.vector, self.mixed, self.c, self.here = f, Type("f32", lanes), mixed, c, here
+        self.factors = {
+            t: [f.let(splat(load(F32, f"{word}{t}", c), lanes)) for word in ("scale", "shift")]
+            for t in here
+            if mixed.terms[t].norm
+        }
+
+    def value(self, y: Index, x: Index) -> Value:
+        """Of the blend at a position."""
+        sum_: Value | None = None
+        for t in self.here:
+            value = load(self.vector, f"x{t}", self.mixed.x(t, self.c, y, x))
+            if t in self.factors:
+                value = value * self.factors[t][0] + self.factors[t][1]
+            sum_ = value if sum_ is None else sum_ + value
+        made, activation = self.f.let(sum_ or constant(self.vector, 0.0)), self.mixed.activation
+        return activation.forward(self.f, made) if activation else made
+
+
+def unblend(name: str, lanes: int, mixed: Mixed, d: Volume, plain: tuple[int, Sink] | None, *, again: bool) -> Function:
     """The gradient `dy` for y becomes that for the sum; each term's share goes on from there.
 
-    Into the sink of one `plain` term at once. For normalised terms k, with the mean of `mean<k>`, vectors of the sums
-    of the gradient and of its product with x - mean are stored in `sum<k>` and `product<k>`.
+    Into the sink of one `plain` term at once. y is read, or computed `again`. For normalised terms k, with the mean of
+    `mean<k>`, vectors of the sums of the gradient and of its product with x - mean are stored in `sum<k>` and
+    `product<k>`.
     """
     normed = [k for k, term in enumerate(mixed.terms) if term.norm]
     words = [word for k in normed for word in (f"x{k}", f"mean{k}", f"sum{k}", f"product{k}")]
-    held = ("y_",) if mixed.activation else ()
+    again = again and mixed.activation is not None
+    held = ["y_"] if mixed.activation and not again else []
+    if again:
+        held = [f"x{k}" for k in range(len(mixed.terms)) if k not in normed]
+        held += [*_normed(mixed.terms, "scale"), *_normed(mixed.terms, "shift")]
     f = Function(name, ("dy", *held, *words, *(plain[1].buffers if plain else ())))
     vector = Type("f32", lanes)
     for first, count, here in mixed.ranges():
         with f.loop(count) as k:
             c = k + first
-            sums = {t: [f.variable(constant(vector, 0.0)) for _ in range(2)] for t in here if t in normed}
+            sums = {t: (column_sums(f, vector), column_sums(f, vector)) for t in here if t in normed}
             means = {t: f.let(splat(load(F32, f"mean{t}", c), lanes)) for t in sums}
+            channel = _Channel(f, lanes, mixed, c, here) if again else None
             for y, xs in rows_of(f, mixed.y):
                 gradients = {}
-                for x in xs:
+                for column, x in enumerate(xs):
                     value = f.let(load(vector, "dy", d.at(c, y, x)))
                     if mixed.activation:
-                        out = f.let(load(vector, "y_", mixed.y.at(c, y, x)))
-                        value = f.let(mixed.activation.backward(f, out, value))
+                        made = channel.value(y, x) if channel else load(vector, "y_", mixed.y.at(c, y, x))
+                        value = f.let(mixed.activation.backward(f, f.let(made), value))
                         f.store("dy", d.at(c, y, x), value)
                     gradients[x] = value
                     for t, (sum_, product) in sums.items():
                         off = load(vector, f"x{t}", mixed.x(t, c, y, x)) - means[t]
-                        f.set(sum_, sum_.value + value)
-                        f.set(product, product.value + value * off)
+                        f.set(sum_[column], sum_[column].value + value)
+                        f.set(product[column], fma(value, off, product[column].value))
                 if plain and plain[0] in here:
                     _put(f, mixed.terms[plain[0]], plain[1], c, y, gradients)
             for t, (sum_, product) in sums.items():
-                f.store(f"sum{t}", c - mixed.terms[t].first, sum_.value)
-                f.store(f"product{t}", c - mixed.terms[t].first, product.value)
+                f.store(f"sum{t}", c - mixed.terms[t].first, total_of(sum_))
+                f.store(f"product{t}", c - mixed.terms[t].first, total_of(product))
     return f
 
 
@@ -132,11 +149,6 @@ def _normed(terms: tuple[Term, ...], word: str) -> list[str]:
     return [f"{word}{k}" for k, term in enumerate(terms) if term.norm]
 
 
-def _positions(f: Function, volume: Volume) -> Iterator[tuple[Index, Index]]:
-    for y, xs in rows_of(f, volume):
-        yield from ((y, x) for x in xs)
-
-
 class BlendPart(Part):
     """A blend in a program."""
 
@@ -148,6 +160,11 @@ class BlendPart(Part):
         self.norms = {k: Norm(program, term.norm, self.sources[k].y) for k, term in enumerate(stage.terms) if term.norm}
         self.wants = self.wants or any(norm.weight for norm in self.norms.values())
         self.mixed = Mixed(stage.terms, tuple(source.y for source in self.sources), self.y, stage.activation)
+        self.margins = margins
+        self.light = False  # whether y is made anew rather than kept
+        self.again: Volume | None = None
+        for k in self.norms:
+            self.sources[k].lasts = True
 
     def forwards(self) -> None:
         """Moments and their meeting where there is normalization, then the blend."""
@@ -155,14 +172,35 @@ class BlendPart(Part):
             norm.measure()
         for norm in self.norms.values():
             norm.meet()
-        mixed = self.mixed
-        function = self.program.add("blend", lambda name: blend(name, self.lanes, mixed))
-        places = {"y": self.program.at(self.y)}
-        for k, source in enumerate(self.sources):
-            places[f"x{k}"] = self.program.at(source.y)
-            if k in self.norms:
-                places |= {f"scale{k}": self.norms[k].scale, f"shift{k}": self.norms[k].shift}
-        self.program.forward.append(Call(function, places))
+        self.program.forward.append(self._blend(self.y))
+        self.light = not self.lasts and all(map(self._stays, range(len(self.terms))))
+
+    def _stays(self, k: int) -> bool:
+        """Whether what a term reads is there on the way back in any case; of blends those are that are not light."""
+        source = self.sources[k]
+        return k in self.norms or (isinstance(source, BlendPart) and not source.light)
+
+    def _blend(self, y: Volume) -> Call:
+        """The call that makes y in a volume like it."""
+        function = self.program.add("blend", lambda name: blend(name, self.lanes, self.mixed))
+        return Call(function, self._read | {"y": self.program.at(y)})
+
+    @property
+    def _read(self) -> dict[str, Access]:
+        """Where the terms lie, and what normalised ones are multiplied by."""
+        places = {f"x{k}": self.program.at(source.y) for k, source in enumerate(self.sources)}
+        for k, norm in self.norms.items():
+            places |= {f"scale{k}": norm.scale, f"shift{k}": norm.shift}
+        return places
+
+    def y_back(self) -> Volume:
+        """Computed again, into a volume that its readers share, where all that it is made of is kept in any case."""
+        if not self.light:
+            return self.y
+        if self.again is None:
+            self.again = self.program.arena.volume(self.stage.output, self.margins)
+            self.program.backward += [*self.program.cleared(self.again), self._blend(self.again)]
+        return self.again
 
     def backwards(self) -> None:
         """First what needs only the gradient, then, where blocks meet for it, what normalization hands on."""
@@ -185,11 +223,11 @@ class BlendPart(Part):
         plain = (at_once, sink) if at_once is not None and sink is not None else None
         if not (plain or self.norms or mixed.activation):
             return
-        function = self.program.add("unblend", lambda name: unblend(name, self.lanes, mixed, d, plain))
-        places = places | {"dy": self.program.at(d), "y_": self.program.at(self.y)}
+        again = self.light or (len(self.norms) == len(self.terms) == 1)
+        function = self.program.add("unblend", lambda name: unblend(name, self.lanes, mixed, d, plain, again=again))
+        places = places | self._read | {"dy": self.program.at(d), "y_": self.program.at(self.y)}
         for k, norm in self.norms.items():
-            places |= {f"x{k}": self.program.at(self.sources[k].y), f"mean{k}": norm.mean}
-            places |= {f"sum{k}": norm.sums, f"product{k}": norm.products}
+            places |= {f"mean{k}": norm.mean, f"sum{k}": norm.sums, f"product{k}": norm.products}
         self.program.backward.append(Call(function, places))
         if at_once is not None:
             self.sources[at_once].done()

@@ -14,7 +14,7 @@ from .kernel import Access, Function, Index
 from .optimizers import OPTIMIZERS
 from .program import Call, Meeting, Program, Region
 from .runtime import DECAYING, LOSS, NOT_DECAYING
-from .steps import Sizes, segments
+from .steps import Sizes
 
 PURPOSES = {
     "load": "Images, one after the other, into a volume where they stand side by side in the lanes",
@@ -39,6 +39,7 @@ PURPOSES = {
     "expect": "Stochastic pooling in prediction: the mean of each window, weighted by size",
     "pack": "Weights in the order in which a kernel reads them",
     "clear": "Zeros",
+    "margins": "Zeros around a volume",
     "lanes": "Sums of lanes and groups, added up into gradients",
     "mask": "No gradient for weights that are not there",
     "losses": "Losses and hits of all groups, added up",
@@ -93,14 +94,14 @@ def step_calls(program: Program, optimizer: str) -> StepCalls:
     return StepCalls(
         pack=program.packs,
         segments=[
-            Segment(calls, [maker.meeting(meeting) for meeting in meetings]) for calls, meetings in segments(program)
+            Segment(calls, [maker.meeting(meeting) for meeting in meetings]) for calls, meetings in program.segments
         ],
         clear=maker.clear(),
         sums=[maker.sum(region, region.sums) for region in program.regions if region.sums is not None],
         losses=maker.losses(),
         updates=[call for region in program.regions if region.trainable for call in maker.update(region)],
         prepare=program.prepared,
-        predict=[*(c for c in program.forward if isinstance(c, Call) and not c.training), maker.scores()],
+        predict=program.predictions,
     )
 
 
@@ -110,13 +111,13 @@ class _Maker:
     def __init__(self, program: Program, optimizer: str) -> None:
         self.program, self.machine, self.optimizer = program, program.machine, OPTIMIZERS[optimizer]
         self.lanes = program.machine.lanes
-        self.group = Sizes.of(program, program.network).group // (4 * self.lanes)
+        self.group = Sizes.of(program).group // (4 * self.lanes)
 
     def _call(self, kind: str, build: Callable[[str], Function], **places: Access) -> Call:
         return Call(self.program.add(kind, build), places)
 
     def meeting(self, meeting: Meeting) -> Shared:
-        function = self.program.add("meet", lambda name: meeting.build(name, self.program.arena.size))
+        function = self.program.add("meet", lambda name: meeting.build(name, self.program.training_layout.kept))
         return Shared(Call(function, meeting.buffers), meeting.rows, "blocks")
 
     def clear(self) -> Call:
@@ -150,11 +151,6 @@ class _Maker:
             there = {"dw": places["dw"], "there": _at("there", region.start)}
             calls.insert(0, self._call("mask", lambda name: passes.mask(name, self.machine, self.group), **there))
         return [Shared(call, region.size // self.lanes, "groups") for call in calls]
-
-    def scores(self) -> Call:
-        last = self.program.last.y
-        places = {"y": self.program.at(last), "scores": _at("scores")}
-        return self._call("scores", lambda name: passes.store_scores(name, self.machine, last), **places)
 
 
 def _at(buffer: str, start: int = 0) -> Access:

@@ -21,9 +21,10 @@ struct net {
     float *scratch, *halved, *scores;     // of the block in hand
     float *groups;                        // GROUPS times GROUP
     float *result, *gradients, *sums;     // of the group in hand
-    float *batch, *arenas;                // of all blocks of a batch
+    float *batch, *all_kept;              // of all blocks of a batch
     int32_t *classes;                     // likewise; -1 where a block has no image
-    float *images, *arena;                // of the block in hand
+    float *images, *arena, *kept;         // of the block in hand
+    float *training, *predicting;         // what arena is
     int32_t *labels;
     int32_t *words;                       // two for each layer that draws, of a step's own: see neocog/chance.py
     int32_t *counted, *numbers;           // of the images of a batch, and of the block in hand
@@ -49,7 +50,7 @@ static void use_group(struct net *n, int64_t group) {
 static void use_block(struct net *n, int64_t block) {
     n->images = n->batch + block * LANES * IMAGE;
     n->labels = n->classes + block * LANES;
-    n->arena = n->arenas + block * NEXT_ARENA;
+    n->kept = n->all_kept + block * KEPT;
     n->numbers = n->counted + block * LANES;
 }
 
@@ -74,14 +75,15 @@ void net_open(struct net *n) {
         .there = zeros(MASKS), .packed = zeros(PACKED), .coefficients = zeros(COEFFICIENTS),
         .settings = zeros(16), .scale = zeros(1), .scratch = zeros(SCRATCH), .halved = zeros(HALVED),
         .words = zeros(2 * DRAWING), .scores = zeros(LANES * CLASSES), .groups = zeros((int64_t)GROUPS * GROUP),
+        .training = zeros(ARENA), .predicting = zeros(PREDICTING),
     };
     fill_masks(n);
 }
 
 void net_close(struct net *n) {
     void *all[] = {n->weights, n->velocity, n->squares, n->there, n->packed, n->coefficients, n->settings,
-                   n->scale, n->scratch, n->halved, n->scores, n->groups, n->batch, n->arenas, n->classes,
-                   n->words, n->counted};
+                   n->scale, n->scratch, n->halved, n->scores, n->groups, n->batch, n->all_kept, n->classes,
+                   n->words, n->counted, n->training, n->predicting};
     for (size_t k = 0; k < sizeof all / sizeof *all; k++)
         free(all[k]);
 }
@@ -92,12 +94,12 @@ static int64_t take_batch(struct net *n, const float *images, const int32_t *lab
     if (blocks > n->room) {
         free(n->batch);
         free(n->classes);
-        free(n->arenas);
+        free(n->all_kept);
         free(n->counted);
         n->batch = zeros(blocks * LANES * IMAGE);
         n->classes = zeros(blocks * LANES);
         n->counted = zeros(blocks * LANES);
-        n->arenas = zeros((blocks - 1) * NEXT_ARENA + ARENA);
+        n->all_kept = zeros(blocks * KEPT);
         n->room = blocks;
     }
     memset(n->batch, 0, sizeof(float) * blocks * LANES * IMAGE);
@@ -142,6 +144,7 @@ float train(struct net *n, const float *images, const int32_t *labels, int64_t c
     set_rates(n, 0, rate, momentum, decay);
     set_rates(n, $not_decaying, rate, momentum, 0);
     n->scale[0] = (float)(1.0 / (double)count);
+    n->arena = n->training;
     pack_weights(n);
     for (int64_t g = 0; g < groups; g++) {
         use_group(n, g);
@@ -159,6 +162,7 @@ $segments
 // Scores [count][CLASSES] of images [count][IMAGE].
 void score(struct net *n, const float *images, int64_t count, float *scores) {
     int64_t blocks = take_batch(n, images, 0, count);
+    n->arena = n->predicting;
     pack_weights(n);
     prepare(n);
     for (int64_t b = 0; b < blocks; b++) {

@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from textwrap import wrap
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from .c_calls import Segment, Shared, StepCalls, purpose, step_calls
 from .c_driver import MEMORY, RATES, STEP
 from .c_helpers import Helpers
 from .kernel import Function
+from .lifetimes import Layout
 from .places import Places, kind_of
 from .program import GROUPS, Call, Program, Region
 from .runtime import LOSS, NOT_DECAYING
@@ -27,7 +29,7 @@ from .steps import Sizes
 
 def c_program(program: Program, optimizer: str = "nesterov") -> str:
     """The file. Its `train` makes one step, its `score` gives the scores of images."""
-    calls, helpers, places = step_calls(program, optimizer), Helpers(), Places(program)
+    calls, helpers = step_calls(program, optimizer), Helpers()
     functions = [c_function(function, helpers, _about(function)) for function in program.functions.values()]
     parts = [
         _about_network(program),
@@ -35,7 +37,7 @@ def c_program(program: Program, optimizer: str = "nesterov") -> str:
         *functions,
         _sizes(program),
         MEMORY.substitute(masks=_masks(program)),
-        *_parts(calls, places),
+        *_parts(program, calls),
         STEP.substitute(
             rates=RATES[optimizer],
             not_decaying=NOT_DECAYING,
@@ -71,7 +73,7 @@ def _about_network(program: Program) -> str:
 
 def _sizes(program: Program) -> str:
     """How much memory there is, and where parameters lie in it."""
-    sizes, network = Sizes.of(program, program.network), program.network
+    sizes, network = Sizes.of(program), program.network
     masked = any(region.masked for region in program.regions)
     counts = {
         "LANES": (program.machine.lanes, "images side by side: a block"),
@@ -82,8 +84,9 @@ def _sizes(program: Program) -> str:
         "MASKS": (program.parameters if masked else 0, "numbers that say which parameters are there"),
         "PACKED": (program.packed, "numbers of weights in the order of reading"),
         "COEFFICIENTS": (program.coefficients, "numbers that all blocks share"),
-        "ARENA": (sizes.arena // 4, "numbers of all volumes of a block"),
-        "NEXT_ARENA": (sizes.arena // 4 if program.couples else 0, "from one block's to the next, if all are needed"),
+        "ARENA": (sizes.arena // 4, "numbers of volumes of the block in hand"),
+        "PREDICTING": (sizes.predicting // 4, "the same in prediction"),
+        "KEPT": (sizes.kept // 4, "numbers that a block keeps while others are in hand"),
         "SCRATCH": (sizes.scratch // 4, "numbers of gradients, transposed"),
         "HALVED": (sizes.halved // 4, "numbers for pairs of bfloat16"),
         "GROUP": (sizes.group // 4, "numbers of a group: 2 LANES of losses and hits, PARAMETERS, sums of lanes"),
@@ -123,22 +126,30 @@ def _masks(program: Program) -> str:
 # -- calls -----------------------------------------------------------------------------------------------------
 
 
-def _parts(calls: StepCalls, places: Places) -> Iterator[str]:
+class Names(NamedTuple):
+    """What lies in memory, and where."""
+
+    places: Places
+    layout: Layout
+
+
+def _parts(program: Program, calls: StepCalls) -> Iterator[str]:
     """The functions of the driver that call kernels, one after the other."""
-    yield _calls("pack_weights", "Weights in the order of reading, made anew for each step.", calls.pack, places)
-    yield _calls("clear", "A group's results, gradients and sums of lanes become zero.", [calls.clear], places)
+    names = Names(Places(program), program.training_layout)
+    yield _calls("pack_weights", "Weights in the order of reading, made anew for each step.", calls.pack, names)
+    yield _calls("clear", "A group's results, gradients and sums of lanes become zero.", [calls.clear], names)
     for k, segment in enumerate(calls.segments, start=1):
         about = (
             "A block of images forwards, and back from its loss" if len(calls.segments) == 1 else "A block of images"
         )
-        yield _calls(f"part_{k}", f"{about}.", segment.calls, places)
+        yield _calls(f"part_{k}", f"{about}.", segment.calls, names)
         if segment.meetings:
-            yield _calls(f"meet_{k}", "What needs all blocks.", segment.meetings, places, "blocks")
-    yield _calls("add_up", "What groups and lanes hold apart.", calls.sums, places, "groups")
-    yield _calls("add_losses", "Likewise.", [calls.losses], places, "groups")
-    yield _calls("update", "All parameters, once the first group holds the sums.", calls.updates, places, "groups")
-    yield _calls("prepare", "What prediction needs once.", calls.prepare, places)
-    yield _calls("predict", "The scores of a block.", calls.predict, places)
+            yield _calls(f"meet_{k}", "What needs all blocks.", segment.meetings, names, "blocks")
+    yield _calls("add_up", "What groups and lanes hold apart.", calls.sums, names, "groups")
+    yield _calls("add_losses", "Likewise.", [calls.losses], names, "groups")
+    yield _calls("update", "All parameters, once the first group holds the sums.", calls.updates, names, "groups")
+    yield _calls("prepare", "What prediction needs once.", calls.prepare, names)
+    yield _calls("predict", "The scores of a block.", calls.predict, names._replace(layout=program.predicting_layout))
 
 
 def _segment_lines(segments: Sequence[Segment]) -> Iterator[str]:
@@ -148,26 +159,26 @@ def _segment_lines(segments: Sequence[Segment]) -> Iterator[str]:
             yield f"    meet_{k}(n, blocks);"
 
 
-def _calls(name: str, about: str, calls: Iterable[Call | Shared], places: Places, count: str = "") -> str:
+def _calls(name: str, about: str, calls: Iterable[Call | Shared], names: Names, count: str = "") -> str:
     """A function that calls kernels; `count` is what it must be told how many there are of."""
-    lines = [line for call in calls for line in _one_call(call, places)]
+    lines = [line for call in calls for line in _one_call(call, names)]
     unused = [] if lines else [f"    (void){name};" for name in ("n", count) if name]
     number = f", int64_t {count}" if count else ""
     return "\n".join([f"// {about}", f"static void {name}(struct net *n{number}) {{", *lines, *unused, "}"])
 
 
-def _one_call(one: Call | Shared, places: Places) -> Iterator[str]:
+def _one_call(one: Call | Shared, names: Names) -> Iterator[str]:
     """One argument a line, each with what lies there."""
     call = one.call if isinstance(one, Shared) else one
     numbers = f"0, {one.rows}, {one.of}" if isinstance(one, Shared) else ", ".join(call.function.numbers)
-    layer = places.layer(call)
+    layer = names.places.layer(call)
     yield f"    // {kind_of(call)}{f' of {layer}' if layer else ''}"
     yield f"    {call.function.name}("
     arguments = [(name, call.buffers[name]) for name in call.function.buffers]
     for k, (name, access) in enumerate(arguments):
         comma = "," if numbers or k + 1 < len(arguments) else ""
-        what = places.name(access)
-        yield f"        at(n->{access.buffer}, {access.at.constant}){comma}  // {name}{f': {what}' if what else ''}"
+        what, (buffer, at, _) = names.places.name(access), names.layout.placed(access)
+        yield f"        at(n->{buffer}, {at.constant}){comma}  // {name}{f': {what}' if what else ''}"
     if numbers:
         yield f"        {numbers}"
     yield "    );"

@@ -80,10 +80,13 @@ def _weights(call: Call) -> str | None:
 
 
 def _memory(program: Program) -> dict[str, int]:
-    """A block is as many images as there are lanes; each group of blocks has gradients of its own."""
-    sizes = Sizes.of(program, program.network)
+    """Of training. Each thread has an arena; each block, as many images as there are lanes, keeps what outlasts a
+    meeting of threads; each group of blocks has gradients of its own.
+    """
+    sizes = Sizes.of(program)
     return {
-        "block": sizes.arena,
+        "arena": sizes.arena,
+        "kept": sizes.kept,
         "scratch": sizes.scratch,
         "group": sizes.group,
         "weights": program.parameters * 4,

@@ -123,10 +123,11 @@ class DeconvPart(LonePart):
 
     def backwards(self) -> None:
         """The gradient for y is copied to where zeros are around it; then weights, then inputs."""
-        arena, d = self.program.arena, self.gradient()
-        g = arena.borrow(
+        d = self.gradient()
+        g = self.program.arena.dense(
             self.stage.output, self.frame.margins(extent(self.stage.output), (self.x.height, self.x.width))
         )
+        self.program.backward += self.program.cleared(g)
         bias = "bias" in self.owned
         copy = Through(self.convolution.ending, self.y, g, bias, self.lanes)
         places = {
@@ -139,7 +140,6 @@ class DeconvPart(LonePart):
         if self.source.wants:
             self._inputs(g)
             self.source.done()
-        arena.give_back(g)
 
     def _weights(self, g: Volume) -> None:
         gradient = self._gradient(_source(g))

@@ -21,6 +21,7 @@ from ..layers import Conv
 from ..network import Network
 from ..torch_engine.allocator import available_memory
 from .feeding import MOVE
+from .footprint import Footprint
 from .jit import Compiled, Machine, machine
 from .layout import aligned
 from .one_image_tasks import covers
@@ -70,7 +71,7 @@ class NativeNetwork:
         self.optimizer, self.updates = OPTIMIZERS[optimizer], 0
         self.network, self.threads, self.ema = network, threads, ema
         self.lanes = self.machine.lanes
-        steps = Steps(self.program, network, optimizer, averages=ema > 0)
+        steps = Steps(self.program, optimizer, averages=ema > 0)
         texts = [steps.train(), steps.score(), runtime()]
         self.sizes = steps.sizes
         self.code = Compiled(self.program.functions.values(), texts)
@@ -94,7 +95,7 @@ class NativeNetwork:
         self._keep("there", p.parameters if any(region.masked for region in p.regions) else 1)
         if self.ema:
             self._keep("average", p.parameters + self.lanes)
-        self.arenas = 0
+        self._rooms: dict[str, Floats] = {}
         for name, size in (("scratch", self.sizes.scratch), ("halved", self.sizes.halved)):
             self._keep(name, max(1, self.threads * size // 4))
         self._keep("group", GROUPS * self.sizes.group // 4)
@@ -173,7 +174,9 @@ class NativeNetwork:
         fed: dict[str, tuple[NDArray[Any], int]],
     ) -> Taken:
         """All steps of a plan. `fed` are arrays that hold so many values for each block, by their places."""
-        self._room(plan.most if self.program.couples else self.threads)
+        batch = int(plan.sizes.max())
+        self._room("arena", "training", self.threads * self.sizes.arena, batch)
+        self._room("kept", "kept", plan.most * self.sizes.kept, batch)
         padded = aligned(plan.places).view(np.int32)
         padded[:] = -1
         fed |= {"labels": (plan.spread(labels, padded), self.lanes)}
@@ -221,7 +224,7 @@ class NativeNetwork:
                 self._packed = True
             return self.few.score(x)
         blocks = -(-len(x) // self.lanes)
-        self._room(self.threads)
+        self._room("arena", "predicting", self.threads * self.sizes.predicting, len(x))
         self._images(x, blocks)
         classes = self.network.shapes[-1].channels
         scores = aligned(blocks * classes * self.lanes)
@@ -231,22 +234,33 @@ class NativeNetwork:
         self._run(SCORE)
         return scores.reshape(blocks, classes, self.lanes).transpose(0, 2, 1).reshape(-1, classes)[: len(x)].copy()
 
-    def _room(self, arenas: int) -> None:
-        """Memory for so many blocks at a time; it starts as zeros, which margins stay.
+    def _room(self, buffer: str, use: str, size: int, batch: int) -> None:
+        """Memory of so many bytes for volumes, the more the larger the batch. Raises RunError where it is short."""
+        if use not in self._rooms or size > self._rooms[use].nbytes:
+            self._rooms.pop(use, None)
+            self._check_fits(batch, training=use != "predicting")
+            self._rooms[use] = aligned(size // 4)
+        self._set(buffer, self._rooms[use].ctypes.data)
 
-        Raises RunError where there is not so much.
-        """
-        if arenas > self.arenas:
-            needed, free = arenas * self.sizes.arena, available_memory()
-            if free is not None and needed > free:
-                asked = f"{needed / 2**30:.1f} GiB for {arenas} blocks of {self.lanes}"
-                raise RunError(
-                    "the native engine keeps the volumes of so many blocks of images at a time, which do not fit",
-                    received=f"{asked}; {free / 2**30:.1f} are free",
-                    hint="engine=torch, or smaller mini-batches",
-                )
-            self.arenas = arenas
-            self._keep("arena", arenas * self.sizes.arena // 4)
+    def _check_fits(self, batch: int, *, training: bool) -> None:
+        needed, free = self.footprint(batch, training=training), available_memory()
+        if free is not None and needed.total - needed.present > free:
+            raise RunError(
+                "the native engine would need more memory for such mini-batches than there is",
+                received=f"{needed.total / 2**30:.1f} GiB; {free / 2**30:.1f} are free",
+                hint="engine=torch, or smaller mini-batches",
+            )
+
+    def footprint(self, batch: int, *, training: bool) -> Footprint:
+        """What a batch of so many images takes in all."""
+        return Footprint.of(
+            self.program,
+            batch=batch,
+            threads=self.threads,
+            optimizer=self.optimizer,
+            training=training,
+            averages=self.ema > 0,
+        )
 
     @cached_property
     def few(self) -> SingleScorer | None:
@@ -281,18 +295,18 @@ class NativeNetwork:
             self._start_workers()
         self._start(self.shared.ctypes.data, job)
 
-    def addresses(self, block: int) -> dict[str, int]:
+    def addresses(self, block: int, *, training: bool) -> dict[str, int]:
         """Where each buffer of a call begins for the first thread and its group, at a block of the last step."""
         found = {name: int(self._context[slot(name)]) for name in POINTERS}
         found |= {name: array.ctypes.data for name, array in self._kept.items()}
+        found["arena"] = self._rooms["training" if training else "predicting"].ctypes.data
+        found["kept"] = self._rooms["kept"].ctypes.data + block * self.sizes.kept
         for name, size in (
             ("images", self.sizes.images),
             ("labels", self.sizes.labels),
             ("numbers", self.sizes.labels),
         ):
             found[name] += block * size
-        if self.program.couples:
-            found["arena"] += block * self.sizes.arena
         found["result"] = found["group"]
         found["gradients"] = found["result"] + 2 * self.lanes * 4
         found["sums"] = found["gradients"] + self.program.parameters * 4

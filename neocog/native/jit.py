@@ -79,10 +79,10 @@ class Compiled:
     """
 
     def __init__(self, functions: Iterable[Function], texts: Iterable[str] = ()) -> None:
-        self.ir = "\n".join([module(functions, machine().dots), *texts, "attributes #0 = { nounwind }"])
+        ir = "\n".join([module(functions, machine().dots), *texts, "attributes #0 = { nounwind }"])
         target = _target()
-        key = hashlib.sha256("\n".join([llvmlite.__version__, target.triple, *_processor(), self.ir]).encode())
-        code = cached(key.hexdigest(), lambda: _assembled(self.ir, target))
+        key = hashlib.sha256("\n".join([llvmlite.__version__, target.triple, *_processor(), ir]).encode())
+        code = cached(key.hexdigest(), lambda: _assembled(ir, target))
         self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target)
         self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         self._engine.finalize_object()

@@ -1,13 +1,12 @@
 """Where numbers lie in memory while a network runs.
 
 Images stand side by side in the lanes of a vector: a volume is [C][top + H + bottom][left + W + right] vectors, each
-holding one value of as many images as there are lanes. Its margins are zero and stay zero, so that a kernel that reads
-padding needs no test. A 1-D volume has H = 1.
+holding one value of as many images as there are lanes. Its margins are zero, so that a kernel that reads padding needs
+no test. A 1-D volume has H = 1.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -18,6 +17,8 @@ from numpy.typing import NDArray
 from ..layer import Shape
 from .kernel import Function, Index
 
+SMALL = 1 << 14
+"""Vectors of a volume that need not share its memory for margins to be cleared: that took 4 % of LeNet-5's step."""
 COLUMNS = 4
 """Positions of a row that kernels of single values take at once, so that they do not wait for each other."""
 
@@ -40,7 +41,7 @@ class Volume:
     """A volume in an arena. `offset` is the place of its first value, `row` and `plane` are the steps to the next ones.
 
     All are in vectors. `at` counts from the first value, for kernels get a pointer to it; `before` are margins that lie
-    ahead of it.
+    ahead of it. Margins are zero from the start and stay so, or if they are `cleared`, that is done before it is made.
     """
 
     channels: int
@@ -50,6 +51,7 @@ class Volume:
     row: int
     plane: int
     before: int = 0
+    cleared: bool = False
 
     def at(self, channel: Index | int, y: Index | int = 0, x: Index | int = 0) -> Index:
         """How far a value is from the first."""
@@ -59,11 +61,6 @@ class Volume:
     def positions(self) -> int:
         """How many positions a channel has."""
         return self.height * self.width
-
-    @property
-    def is_dense(self) -> bool:
-        """Whether its values lie without gaps, channel after channel."""
-        return (self.row, self.plane) == (self.width, self.positions)
 
 
 def along(f: Function, total: int, size: int) -> Iterator[tuple[Index, int]]:
@@ -92,21 +89,30 @@ def extent(shape: Shape) -> tuple[int, int]:
     return height, width
 
 
-class Arena:
-    """Memory of one block of images, handed out in vectors.
+class Room(NamedTuple):
+    """Part of an arena, in vectors. It may only share memory with rooms of its kind: margins at the same places."""
 
-    What is borrowed and given back is lent again for an equal volume, whose zero margins are at the same places.
+    start: int
+    size: int
+    kind: tuple[int, ...] = ()
+
+
+class Arena:
+    """What a program needs memory for, each thing in a room of its own: `lifetimes` says where they really lie.
+
+    Where memory is `short` all margins are cleared each time a volume is made, so that it may share memory with
+    anything; else only those of large volumes.
     """
 
-    def __init__(self) -> None:
-        self.size = 0
-        self._free: dict[tuple[Shape, Margins], list[Volume]] = defaultdict(list)
-        self._lent: dict[int, tuple[Shape, Margins]] = {}
+    def __init__(self, *, short: bool = False) -> None:
+        self.size, self.short = 0, short
+        self.rooms: list[Room] = []
 
-    def take(self, vectors: int) -> int:
-        """Room for so many vectors."""
+    def take(self, vectors: int, kind: tuple[int, ...] = ()) -> int:
+        """Room for so many vectors: where it starts."""
         start = self.size
         self.size += vectors
+        self.rooms.append(Room(start, vectors, kind))
         return start
 
     def volume(self, shape: Shape, margins: Margins = Margins()) -> Volume:  # noqa: B008  # an immutable value
@@ -117,25 +123,17 @@ class Arena:
         if height * width > 64 and plane % 16 == 0:
             plane += 3
         before = margins.top * row + margins.left
-        start = self.take(shape.channels * plane)
-        return Volume(shape.channels, height, width, start + before, row, plane, before)
+        cleared = any(margins) and (self.short or shape.channels * plane > SMALL)
+        kind = (height, width, *margins, plane, shape.channels) if any(margins) and not cleared else ()
+        start = self.take(shape.channels * plane, kind)
+        return Volume(shape.channels, height, width, start + before, row, plane, before, cleared)
 
-    def borrow(self, shape: Shape, margins: Margins = Margins()) -> Volume:  # noqa: B008  # an immutable value
-        """Room for a volume for a while. What it held before is still there, inside its margins."""
-        free = self._free[shape, margins]
-        made = free.pop() if free else self._borrowed(shape, margins)
-        self._lent[made.offset] = shape, margins
-        return made
-
-    def _borrowed(self, shape: Shape, margins: Margins) -> Volume:
+    def dense(self, shape: Shape, margins: Margins = Margins()) -> Volume:  # noqa: B008  # an immutable value
+        """Room for a volume that has no gaps if it has no margins."""
         if any(margins):
             return self.volume(shape, margins)
-        height, width = extent(shape)  # without margins there are no gaps either
+        height, width = extent(shape)
         return Volume(shape.channels, height, width, self.take(shape.elements), width, height * width)
-
-    def give_back(self, volume: Volume) -> None:
-        """The end of a loan."""
-        self._free[self._lent.pop(volume.offset)].append(volume)
 
 
 def aligned(floats: int) -> NDArray[np.float32]:

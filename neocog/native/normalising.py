@@ -16,12 +16,28 @@ which is the formula of `layers/batchnorm.py` sorted by powers of x. Lanes witho
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import partial, reduce
+from operator import add
 
 from ..layers.batchnorm import BatchNorm
 from ..network import Node
 from .endings import Sink
-from .kernel import F32, Access, Function, Index, Type, Value, constant, largest, load, root, select, splat, total
+from .kernel import (
+    F32,
+    Access,
+    Function,
+    Index,
+    Type,
+    Value,
+    Variable,
+    constant,
+    largest,
+    load,
+    root,
+    select,
+    splat,
+    total,
+)
 from .layout import COLUMNS, Volume, rows_of
 from .program import Call, Meeting, Program, Region
 
@@ -45,16 +61,23 @@ def moments(name: str, lanes: int, x: Volume) -> Function:
 
 
 def _summed(f: Function, lanes: int, x: Volume, c: Index, of: Callable[[Value], Value]) -> Value:
-    """The sum over positions of what is made of each value: several sums, which do not wait for each other."""
+    """The sum over positions of what is made of each value."""
     vector = Type("f32", lanes)
-    sums = [f.variable(constant(vector, 0.0)) for _ in range(COLUMNS)]
+    sums = column_sums(f, vector)
     for y, columns in rows_of(f, x):
         for sum_, column in zip(sums, columns, strict=False):
             f.set(sum_, sum_.value + of(f.let(load(vector, "x", x.at(c, y, column)))))
-    first, *rest = (sum_.value for sum_ in sums)
-    for other in rest:
-        first = first + other
-    return first
+    return total_of(sums)
+
+
+def column_sums(f: Function, vector: Type) -> list[Variable]:
+    """A sum for each of the columns that a kernel has in hand at once, so that they do not wait for each other."""
+    return [f.variable(constant(vector, 0.0)) for _ in range(COLUMNS)]
+
+
+def total_of(sums: list[Variable]) -> Value:
+    """Those sums together."""
+    return reduce(add, (sum_.value for sum_ in sums))
 
 
 def meet(name: str, stride: int, lanes: int, positions: int, layer: BatchNorm) -> Function:

@@ -8,7 +8,7 @@ from ..layer import Shape
 from .endings import Sink
 from .jit import Machine
 from .kernel import F32, Function, Index, Type, constant, load, load_from, total
-from .layout import Volume, along, extent
+from .layout import COLUMNS, Volume, along, extent
 from .weight_gradient import transposed
 
 
@@ -75,10 +75,31 @@ def _numbered(f: Function, taps: tuple[int, ...]) -> Iterator[tuple[Index, Index
 def clear(name: str, machine: Machine, vectors: int) -> Function:
     """Zeros in `y`."""
     f = Function(name, ("y",))
-    vector = Type("f32", machine.lanes)
-    with f.loop(vectors) as k:
-        f.store("y", k, constant(vector, 0.0))
+    _zeros(f, machine, Index(), vectors)
     return f
+
+
+def clear_margins(name: str, machine: Machine, volume: Volume) -> Function:
+    """Zeros around a volume; `y` is where its first margin begins. What lies between two rows is one run."""
+    f = Function(name, ("y",))
+    after = volume.plane - volume.before - (volume.height - 1) * volume.row - volume.width
+    with f.loop(volume.channels) as c:
+        start = c * volume.plane
+        _zeros(f, machine, start, volume.before)
+        with f.loop(volume.height - 1) as y:
+            _zeros(f, machine, start + y * volume.row + (volume.before + volume.width), volume.row - volume.width)
+        _zeros(f, machine, start + (volume.plane - after), after)
+    return f
+
+
+def _zeros(f: Function, machine: Machine, start: Index, count: int) -> None:
+    zero = constant(Type("f32", machine.lanes), 0.0)
+    if count <= COLUMNS:
+        for place in range(count):
+            f.store("y", start + place, zero)
+    else:
+        with f.loop(count) as k:
+            f.store("y", start + k, zero)
 
 
 def sum_lanes(name: str, machine: Machine, count: int, row: int, group: int) -> Function:

@@ -28,7 +28,7 @@ class _Named(NamedTuple):
 class Places:
     """The names of a program's memory: `conv1.y` for a volume, `conv1.weight` for parameters, packed or not.
 
-    y are a layer's values, d the gradient for them, g that for its sums. Layers may share the memory of the latter two.
+    y are a layer's values, d the gradient for them, g that for its sums.
     """
 
     def __init__(self, program: Program) -> None:

@@ -19,6 +19,7 @@ from .halving import pack_pairs, pair_channels
 from .jit import Machine
 from .kernel import Access, Function, Index
 from .layout import Arena, Margins, Volume, extent
+from .lifetimes import Layout, Use
 from .losses import KERNELS
 from .phases import reach_of_phases
 from .stages import DRAWING, Single, Stage, Weighted, scored, stages_of, transpose_of
@@ -66,6 +67,11 @@ class Call:
     predicting: bool = False
     """Whether training leaves it out."""
 
+    @property
+    def places(self) -> tuple[Access, ...]:
+        """Where the function's buffers lie, in its order."""
+        return tuple(self.buffers[name] for name in self.function.buffers)
+
 
 @dataclass(frozen=True)
 class Meeting:
@@ -88,6 +94,7 @@ class Part(ABC):
         self.machine, self.lanes = program.machine, program.machine.lanes
         self.y = program.arena.volume(stage.output, margins)
         self.d: Volume | None = None
+        self.lasts = False  # whether normalization reads y on its way back
         self.written = False  # whether some reader has stored its gradient in d already
         sources = [program.parts[k] for k in stage.sources]
         self.wants: bool = any(source.wants for source in sources)  # whether a parameter lies at or before it
@@ -118,6 +125,10 @@ class Part(ABC):
         flat = Volume(d.channels * d.positions, 1, 1, d.offset, 1, 1)
         return Plain(flat, self.lanes, self.written), {"d": self.program.at(d)}
 
+    def y_back(self) -> Volume:
+        """y for a reader on its way back: made anew where that takes less than memory to keep it."""
+        return self.y
+
     def done(self) -> None:
         """A reader has put its gradient: the next one adds to it."""
         self.written = True
@@ -134,13 +145,8 @@ class Part(ABC):
     def gradient(self) -> Volume:
         """The volume of gradients, made when it is asked for first."""
         if self.d is None:
-            self.d = self.program.arena.borrow(self.stage.output)
+            self.d = self.program.arena.dense(self.stage.output)
         return self.d
-
-    def release(self) -> None:
-        """Give back what only this stage's way back needed."""
-        if self.d is not None:
-            self.program.arena.give_back(self.d)
 
 
 class Program:
@@ -150,7 +156,7 @@ class Program:
         self.machine, self.network, self.loss = machine, network, loss
         self.pairs = pairs  # whether products are of pairs of bfloat16
         self.functions: dict[str, Function] = {}
-        self.arena = Arena()
+        self.arena = Arena(short=any(node.layer.couples_batch for node in network.nodes))
         self.regions: list[Region] = []
         self.forward: list[Call | Meeting] = []
         self.backward: list[Call | Meeting] = []
@@ -168,12 +174,38 @@ class Program:
         for part in reversed(self.parts):
             if part.wants:
                 part.backwards()
-            part.release()
 
-    @property
-    def couples(self) -> bool:
-        """Whether the images of a batch meet between its blocks, so that each needs memory of its own."""
-        return any(isinstance(step, Meeting) for step in (*self.forward, *self.backward))
+    @cached_property
+    def segments(self) -> list[tuple[list[Call], list[Meeting]]]:
+        """A training step's calls up to each place where threads meet, and what they do there."""
+        found: list[tuple[list[Call], list[Meeting]]] = [([], [])]
+        for step in (*self.forward, *self.backward):
+            if isinstance(step, Meeting):
+                found[-1][1].append(step)
+            elif not step.predicting:
+                if found[-1][1]:
+                    found.append(([], []))
+                found[-1][0].append(step)
+        return found
+
+    @cached_property
+    def predictions(self) -> list[Call]:
+        """The calls that give a block's scores."""
+        return [call for call in self.forward if isinstance(call, Call) and not call.training]
+
+    @cached_property
+    def training_layout(self) -> Layout:
+        """Where things lie in training."""
+        uses = []
+        for k, (calls, meetings) in enumerate(self.segments):
+            uses += [Use(call.places, k) for call in calls]
+            uses += [Use(tuple(meeting.buffers.values()), k, met=True) for meeting in meetings]
+        return Layout(self.arena, self.machine.lanes, uses)
+
+    @cached_property
+    def predicting_layout(self) -> Layout:
+        """Where things lie in prediction."""
+        return Layout(self.arena, self.machine.lanes, [Use(call.places, 0) for call in self.predictions])
 
     def _make_parts(self, stages: list[Stage]) -> None:
         from .parts import part_of  # parts are made of programs
@@ -189,10 +221,14 @@ class Program:
             needed.update(self.parts[k].stage.sources if k in needed else ())
         for k, part in enumerate(self.parts):
             before = len(self.forward)
+            self.forward += self.cleared(part.y)
             part.forwards()
             if k not in needed:
                 made = self.forward[before:]
                 self.forward[before:] = [replace(c, training=True) if isinstance(c, Call) else c for c in made]
+        scores, y = Access("scores", Index()), self.parts[last].y
+        store = self.add("scores", lambda name: passes.store_scores(name, self.machine, y))
+        self.forward.append(Call(store, {"y": self.at(y), "scores": scores}, predicting=True))
 
     def learn_from(self, part: Part, side: float | None = None) -> None:
         """Add the loss of a part's scores; of a side output by its weight."""
@@ -300,6 +336,13 @@ class Program:
         """Memory of the thread that a kernel uses while it runs, and that holds anything before."""
         self.scratch = max(self.scratch, vectors)
         return Access("scratch", Index())
+
+    def cleared(self, volume: Volume) -> list[Call]:
+        """The call that clears a volume's margins before it is made, if that is to be done."""
+        if not volume.cleared:
+            return []
+        function = self.add("margins", lambda name: passes.clear_margins(name, self.machine, volume))
+        return [Call(function, {"y": self.vectors(volume.offset - volume.before)})]
 
     def halve(self, volume: Volume, kernel: Callable[[str, int, Volume], Function], *, training: bool) -> Access:
         """A volume as pairs of bfloat16 where the thread keeps them for a moment; where its first place is."""

@@ -80,9 +80,8 @@ class ResponsePart(LonePart):
 
     def backwards(self) -> None:
         """First what the neighbours share, then each value's part."""
-        d, t = self.gradient(), self.program.arena.borrow(self.stage.output)
+        d, t = self.gradient(), self.program.arena.dense(self.stage.output)
         places = {"energy": self.program.at(self.energy), "t": self.program.at(t)}
         self.backward_call(lambda name: share(name, self.lanes, self.energy, self.y, d, t), places)
         volumes = (self.x, d, self.energy, t)
         self.backward_into(lambda name, sink: respond_back(name, self.lanes, self.layer, volumes, sink), places)
-        self.program.arena.give_back(t)

@@ -15,13 +15,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from .lifetimes import Layout
 from .program import Call
 
 SLOTS = ("generation", "job", "arrived", "turn", "threads", "groups", "blocks", "fed", "steps")
 """Whole numbers that threads share, 64 bits each, a cache line apart."""
 POINTERS = (
     *("arena", "weights", "velocity", "packed", "group", "scratch", "images", "labels", "settings", "scale", "scores"),
-    *("starts", "coefficients", "there", "squares", "halved", "words", "numbers"),
+    *("kept", "starts", "coefficients", "there", "squares", "halved", "words", "numbers"),
     *("pixels", "rows", "moves", "staged", "coding", "average", "contexts"),
 )
 LINE = 8
@@ -261,13 +262,15 @@ class Body:
         self.do(f"br label %{after}")
         self.start(after)
 
-    def call(self, call: Call, pointers: dict[str, str], numbers: Iterable[str] = ()) -> None:
-        """Call a kernel; `pointers` say where each buffer that its places name begins."""
+    def call(
+        self, call: Call, pointers: dict[str, str], layout: Layout | None = None, numbers: Iterable[str] = ()
+    ) -> None:
+        """Call a kernel; `pointers` say where each buffer begins that its places name, once the layout has put them."""
         arguments = []
-        for name in call.function.buffers:
-            buffer, at, _ = call.buffers[name]
-            place = self.line(f"getelementptr float, ptr {pointers[buffer]}, i64 {at.constant}")
-            arguments.append(f"ptr {place}")
+        for place in call.places:
+            buffer, at, _ = layout.placed(place) if layout else place
+            pointer = self.line(f"getelementptr float, ptr {pointers[buffer]}, i64 {at.constant}")
+            arguments.append(f"ptr {pointer}")
         arguments += [f"i64 {number}" for number in numbers]
         self.do(f"call void @{call.function.name}({', '.join(arguments)})")
 

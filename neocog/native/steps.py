@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from ..network import Network
 from . import passes
 from .feeding import MOVE, behind, load_bytes, load_moved, takes_bytes
 from .kernel import Access, Function, Index
@@ -18,12 +17,14 @@ HERE = Index()
 
 
 class Sizes(NamedTuple):
-    """Bytes of what each thread or group has for itself, and of a block's images, labels, scores and moves.
+    """Bytes of what each thread, block or group has for itself, and of a block's images, labels, scores and moves.
 
     `image` is of one image of bytes, and `staged` of a block of them.
     """
 
     arena: int
+    predicting: int
+    kept: int
     scratch: int
     halved: int
     group: int
@@ -35,11 +36,13 @@ class Sizes(NamedTuple):
     staged: int
 
     @classmethod
-    def of(cls, program: Program, network: Network) -> Sizes:
+    def of(cls, program: Program) -> Sizes:
         """Those of a program."""
-        block = program.machine.lanes * 4
+        block, network = program.machine.lanes * 4, program.network
         return cls(
-            arena=program.arena.size * block,
+            arena=program.training_layout.arena * block,
+            predicting=program.predicting_layout.arena * block,
+            kept=program.training_layout.kept * block,
             scratch=program.scratch * block,
             halved=program.halved * 4,
             group=program.group_numbers * 4,
@@ -59,9 +62,9 @@ class Steps:
     moved. With `averages` each update moves the average of the weights too.
     """
 
-    def __init__(self, program: Program, network: Network, optimizer: str, averages: bool = False) -> None:
-        self.program, self.sizes, self.averages = program, Sizes.of(program, network), averages
-        self.input = network.input_shape
+    def __init__(self, program: Program, optimizer: str, averages: bool = False) -> None:
+        self.program, self.sizes, self.averages = program, Sizes.of(program), averages
+        self.input = program.network.input_shape
         self.lanes, self.optimizer = program.machine.lanes, optimizer
         self.group_vectors = self.sizes.group // (4 * self.lanes)
 
@@ -72,7 +75,7 @@ class Steps:
         body.barrier()
         shared, threads, groups = self._pointers(body), body.shared("threads"), body.shared("groups")
         first = shared | self._group(body, shared["group"])
-        for k, (calls, meetings) in enumerate(segments(self.program)):
+        for k, (calls, meetings) in enumerate(self.program.segments):
             self._blocks(body, calls, shared, (threads, groups), begins=k == 0)
             body.barrier()
             self._meet(body, meetings, first, threads)
@@ -88,20 +91,18 @@ class Steps:
         self._calls_in_turn(body, [*self.program.packs, *self.program.prepared])
         body.barrier()
         shared, threads, blocks = self._pointers(body), body.shared("threads"), body.shared("blocks")
-        places = shared | {
-            name: body.step(shared[name], "%thread", getattr(self.sizes, name))
-            for name in ("arena", "scratch", "halved")
-        }
+        places = dict(shared)
+        for name, size in (
+            ("arena", self.sizes.predicting),
+            ("scratch", self.sizes.scratch),
+            ("halved", self.sizes.halved),
+        ):
+            places[name] = body.step(shared[name], "%thread", size)
         b, done = body.loop("%thread", blocks, threads)
         places["images"] = body.step(shared["images"], b, self.sizes.images)
         places["scores"] = body.step(shared["scores"], b, self.sizes.scores)
-        for call in self.program.forward:
-            if isinstance(call, Call) and not call.training:
-                body.call(call, places)
-        last, machine = self.program.last.y, self.program.machine
-        store = self.program.add("scores", lambda name: passes.store_scores(name, machine, last))
-        at = Access("arena", Index(last.offset * self.lanes))
-        body.call(Call(store, {"y": at, "scores": Access("scores", HERE)}), places)
+        for call in self.program.predictions:
+            body.call(call, places, self.program.predicting_layout)
         body.end(done)
         body.barrier()
         return body.function("score")
@@ -120,10 +121,8 @@ class Steps:
     ) -> None:
         """Each thread's groups, and in each the blocks that belong to it. `begins` clears what groups add up."""
         (threads, groups), places = counts, dict(shared)
-        for name in ("scratch", "halved"):
+        for name in ("arena", "scratch", "halved"):
             places[name] = body.step(shared[name], "%thread", getattr(self.sizes, name))
-        if not self.program.couples:
-            places["arena"] = body.step(shared["arena"], "%thread", self.sizes.arena)
         g, done_groups = body.loop("%thread", groups, threads)
         places |= self._group(body, body.step(shared["group"], g, self.sizes.group))
         if begins:
@@ -137,21 +136,20 @@ class Steps:
         places["images"] = body.step(shared["images"], b, self.sizes.images)
         for name in ("labels", "numbers"):
             places[name] = body.step(shared[name], b, self.sizes.labels)
-        if self.program.couples:
-            places["arena"] = body.step(shared["arena"], b, self.sizes.arena)
+        places["kept"] = body.step(shared["kept"], b, self.sizes.kept)
         for call in calls:
             if "x" in call.buffers and call.buffers["x"].buffer == "images":
                 self._load(body, call, places, b)
             else:
-                body.call(call, places)
+                body.call(call, places, self.program.training_layout)
         body.end(done_blocks)
         body.end(done_groups)
 
     def _load(self, body: Body, call: Call, places: dict[str, str], block: str) -> None:
         """Bring a block of images into the lanes: what a step is fed decides how."""
-        fed = body.shared("fed")
+        fed, layout = body.shared("fed"), self.program.training_layout
         with body.when(body.line(f"icmp eq i64 {fed}, {NUMBERS}")):
-            body.call(call, places)
+            body.call(call, places, layout)
         if not takes_bytes(self.input):
             return
         machine, shape, volume = self.program.machine, self.input, self.program.parts[0].y
@@ -164,7 +162,7 @@ class Steps:
             function = self.program.add("feed", partial(kernel, machine=machine, shape=shape, volume=volume))
             buffers = {name: Access(name, HERE) for name in ("staged", "coding", "labels", "moves")}
             with body.when(body.line(f"icmp eq i64 {fed}, {kind}")):
-                body.call(Call(function, buffers | {"y": call.buffers["y"]}), places)
+                body.call(Call(function, buffers | {"y": call.buffers["y"]}), places, layout)
 
     def _stage(self, body: Body, staged: str, rows: str) -> None:
         """Copy a block's images, each from its row of the data set."""
@@ -179,8 +177,9 @@ class Steps:
         """What needs all blocks, rows shared out among threads; then blocks may go on."""
         blocks = body.shared("blocks")
         for meeting in meetings:
-            function = self.program.add("meet", _met(meeting, self.program.arena.size))
-            body.call(Call(function, meeting.buffers), places, (*self._share(body, meeting.rows, threads), blocks))
+            layout = self.program.training_layout
+            call = Call(self.program.add("meet", _met(meeting, layout.kept)), meeting.buffers)
+            body.call(call, places, layout, (*self._share(body, meeting.rows, threads), blocks))
         if meetings:
             body.barrier()
 
@@ -194,11 +193,11 @@ class Steps:
             function = self.program.add("lanes", _lanes(self.program, count, padded, vectors))
             buffers = {"sums": Access("sums", Index(region.sums * self.lanes))}
             buffers["dw"] = Access("gradients", Index(region.start))
-            body.call(Call(function, buffers), places, (*self._share(body, region.rows, threads), groups))
+            body.call(Call(function, buffers), places, numbers=(*self._share(body, region.rows, threads), groups))
         losses = self.program.add("losses", lambda name: passes.sum_losses(name, machine, vectors))
         with body.when(body.line("icmp eq i64 %thread, 0")):
             buffers = {"result": Access("result", HERE), "out": Access("settings", Index(LOSS))}
-            body.call(Call(losses, buffers), places, (groups,))
+            body.call(Call(losses, buffers), places, numbers=(groups,))
 
     def _updates(self, body: Body, places: dict[str, str], threads: str, groups: str) -> None:
         for region in self.program.regions:
@@ -223,8 +222,8 @@ class Steps:
         if region.masked:
             mask = self.program.add("mask", _mask(self.program, self.group_vectors))
             there = {"dw": buffers["dw"], "there": Access("there", start)}
-            body.call(Call(mask, there), places, (*share, groups))
-        body.call(Call(function, buffers), places, (*share, groups))
+            body.call(Call(mask, there), places, numbers=(*share, groups))
+        body.call(Call(function, buffers), places, numbers=(*share, groups))
 
     def _average(self, body: Body, region: Region, places: dict[str, str], threads: str) -> None:
         """Each thread the part that it has updated."""
@@ -233,7 +232,7 @@ class Steps:
         start = Index(region.start)
         buffers = {name: Access("settings", Index(at)) for name, at in (("share", SHARE), ("loss", LOSS))}
         buffers |= {"a": Access("average", start), "w": Access("weights", start)}
-        body.call(Call(function, buffers), places, self._share(body, region.size // self.lanes, threads))
+        body.call(Call(function, buffers), places, numbers=self._share(body, region.size // self.lanes, threads))
 
     def _share(self, body: Body, total: int, threads: str) -> tuple[str, str]:
         """The part of `total` things that is this thread's: the first, and the one after the last."""
@@ -246,6 +245,7 @@ class Steps:
     def _pointers(self, body: Body) -> dict[str, str]:
         names = (
             "arena",
+            "kept",
             "weights",
             "velocity",
             "squares",
@@ -267,19 +267,6 @@ class Steps:
         gradients = body.line(f"getelementptr float, ptr {start}, i64 {2 * self.lanes}")
         sums = body.line(f"getelementptr float, ptr {gradients}, i64 {self.program.parameters}")
         return {"result": start, "gradients": gradients, "sums": sums}
-
-
-def segments(program: Program) -> list[tuple[list[Call], list[Meeting]]]:
-    """A training step's calls up to each place where threads meet, and what they do there."""
-    found: list[tuple[list[Call], list[Meeting]]] = [([], [])]
-    for step in (*program.forward, *program.backward):
-        if isinstance(step, Meeting):
-            found[-1][1].append(step)
-        elif not step.predicting:
-            if found[-1][1]:
-                found.append(([], []))
-            found[-1][0].append(step)
-    return found
 
 
 def _met(meeting: Meeting, stride: int) -> Callable[[str], Function]:

@@ -115,9 +115,9 @@ class UpsamplePart(LonePart):
 
     def backwards(self) -> None:
         """Every output's gradient, added up."""
-        d, dx, arena = self.gradient(), self.source.zeroed(), self.program.arena
+        d, dx = self.gradient(), self.source.zeroed()
         if self.down > 1:
-            middle = arena.borrow(self.between)
+            middle = self.program.arena.dense(self.between)
             place = self.program.at(middle)
             size = middle.channels * middle.plane
             self.backward_call(lambda name: passes.clear(name, self.machine, size), {"y": place})
@@ -125,7 +125,6 @@ class UpsamplePart(LonePart):
             self.backward_call(lambda name: gathered(name, self.lanes, columns), {"dx": place})
             places = {"dy": place, "dx": self.program.at(dx)}
             self.backward_call(lambda name: gathered(name, self.lanes, rows), places)
-            arena.give_back(middle)
         else:
             columns = self._columns(dx, d)
             self.backward_call(lambda name: gathered(name, self.lanes, columns), {"dx": self.program.at(dx)})

@@ -166,14 +166,9 @@ class WeightedPart(Part):
 
     def _sums_gradient(self) -> Volume:
         if self.g is None:
-            self.g = self.program.arena.borrow(self.weighted.sums, reach(self.weighted))
+            self.g = self.program.arena.dense(self.weighted.sums, reach(self.weighted))
+            self.program.backward += self.program.cleared(self.g)
         return self.g
-
-    def release(self) -> None:
-        """The gradient for the sums too."""
-        super().release()
-        if self.g is not None:
-            self.program.arena.give_back(self.g)
 
     def backwards(self) -> None:
         """Weights, then inputs."""
@@ -187,11 +182,11 @@ class WeightedPart(Part):
             self.source.done()
 
     def _weights(self) -> None:
-        g = self._sums_gradient()
+        x, g = self.source.y_back(), self._sums_gradient()
         gradient = self._gradient(_source(g))
         for group, region in enumerate(self.weights):
             places = {
-                "x": self.program.at(self.source.y, group * self.channels_in),
+                "x": self.program.at(x, group * self.channels_in),
                 "g": self.program.at(g, group * self.channels_out),
                 "dw": Access("gradients", Index(region.start)),
             }
@@ -205,7 +200,7 @@ class WeightedPart(Part):
             else:
                 second = LanesHoldChannels(self.machine, gradient, self.pairs)
                 if self.pairs:
-                    places["x"] = self.program.halve(self.source.y, pair_images, training=True)
+                    places["x"] = self.program.halve(x, pair_images, training=True)
                 places["scratch"] = self.program.scratch_of(second.scratch)
                 function = self.program.add("weights", second.build)
             self.program.backward.append(Call(function, places))

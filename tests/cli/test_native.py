@@ -9,6 +9,7 @@ import pytest
 from neocog import Network
 from neocog.native.jit import machine
 from neocog.native.stages import stages_of
+from neocog.plan.tables import size
 
 NET = "INPUT[10x8x2] -> CONV3-3 -> RELU -> POOL2 -> CONV3-40 -> TANH -> FLATTEN -> FC5"
 
@@ -39,7 +40,9 @@ def test_a_sum_takes_in_the_normalization_that_only_it_reads(neocog):
         ("weighted", ["fc1"]),
     ]
     assert made["segments"] == 1 + 2 * 2  # each normalization needs all blocks twice
-    assert "blocks wait for each other 4 times a step" in neocog("native", text).out
+    out = neocog("native", text).out
+    assert "blocks wait for each other 4 times a step" in out
+    assert f"each block keeps {size(made['memory']['kept'])} while it waits" in out
 
 
 def test_the_loss_is_the_one_for_the_last_layer(neocog):
@@ -70,8 +73,9 @@ def test_margins_and_memory_are_counted(neocog):
     assert made["stages"][0]["row"] == 8 + 2 + 2
     assert made["stages"][0]["plane"] >= (9 + 2 + 2) * 12
     numbers = made["machine"]["lanes"] * 4
-    assert made["memory"]["block"] >= 2 * 9 * 8 * numbers
-    assert made["memory"]["block"] % numbers == 0
+    assert made["memory"]["arena"] >= 2 * 9 * 8 * numbers
+    assert made["memory"]["arena"] % numbers == 0
+    assert made["memory"]["kept"] == 0
     assert made["memory"]["weights"] >= (5 * 5 * 2 * 3 + 3 + 9 * 8 * 3 * 5 + 5) * 4
 
 

@@ -7,6 +7,8 @@ import json
 import pytest
 from made_up import MACHINE, PACE
 
+from neocog.plan.tables import size
+
 NET = "INPUT[6x6x2] -> CONV3-4 -> RELU -> POOL2 -> FC3"
 STEPS = [(mode, engine) for mode in ("training", "inference") for engine in ("torch", "native")]
 
@@ -31,7 +33,19 @@ def test_times_are_predicted_for_training_and_inference(neocog):
 def test_what_the_native_engine_does_not_cover_is_predicted_for_torch_alone(neocog):
     out = neocog("plan", "INPUT[16x16x1] -> POOL9(S=1) -> FC3", "--time").out
     assert "by torch" in out
-    assert "by native" not in out
+    assert "native" not in out
+
+
+def test_the_native_engine_s_memory_is_said_in_all_and_by_purpose(neocog):
+    document = json.loads(neocog("plan", NET, "--batch", 40, "--time", "--json").out)
+    native = document["native"]
+    for mode in ("inference", "training"):
+        assert native[f"{mode}_bytes"] == sum(native["parts"][mode].values())
+    assert native["parts"]["training"]["batch"] > 40 * 6 * 6 * 2 * 4
+    out = neocog("plan", NET, "--batch", 40, "--time").out
+    sizes = [size(native[f"{mode}_bytes"]) for mode in ("inference", "training")]
+    assert "the native engine takes {} for inference, {} for training".format(*sizes) in " ".join(out.split())
+    assert "native" not in json.loads(neocog("plan", NET, "--json").out)
 
 
 def test_measuring_puts_what_was_predicted_beside_what_happened(neocog):

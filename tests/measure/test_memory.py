@@ -23,6 +23,14 @@ def test_the_resident_memory_of_a_training_step_is_as_predicted():
     assert found.allocated_bytes < found.peak_bytes
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the kernel's record of resident memory")
+def test_the_native_engine_takes_what_its_program_says_and_less_than_torch():
+    found = measure(MID, batch=128, engine="native")
+    assert -0.05 <= found.error <= 0.10
+    assert found.peak_bytes < MID.plan(batch=128).memory["training_bytes"]
+    assert found.building_bytes > 0
+
+
 def test_the_error_is_of_the_measured_peak_and_said_in_words():
     found = Measured(peak_bytes=200 * 2**20, allocated_bytes=150 * 2**20, predicted_bytes=190 * 2**20)
     assert found.error == pytest.approx(-0.05)
@@ -88,9 +96,9 @@ def kernels(plan, training):
 
 
 def test_the_program_answers_in_json(monkeypatch, capsys, tmp_path):
-    job = {"network": str(MID), "batch": 2, "dtype": "bfloat16", "optimizer": "adam"}
+    job = {"network": str(MID), "batch": 2, "dtype": "bfloat16", "optimizer": "adam", "engine": "torch"}
     (tmp_path / "job").write_text(json.dumps(job | {"training": False, "returning": False}))
     with (tmp_path / "job").open() as given:
         monkeypatch.setattr(sys, "stdin", given)
         resident.main()
-    assert json.loads(capsys.readouterr().out).keys() == {"peak", "allocated"}
+    assert json.loads(capsys.readouterr().out).keys() == {"peak", "allocated", "building"}

@@ -67,6 +67,7 @@ NETS = {
         f"INPUT[6x6x2] -> CONV3-4 -> {RESIDUAL} -> POOL3(S=1) -> AVGPOOL2 -> L2POOL2(S=1) -> FC3",
         "squared",
     ),
+    "wide": (4, "INPUT[31x30x1] -> CONV3-2 -> BN -> RELU -> CONV3-2(S=2, P=1, fit=floor) -> BN -> FC3", "hinge"),
     "shortcut": (4, "INPUT[6x6x2] -> CONV3-4 -> SHORTCUT(K=7) -> SIGMOID -> FC3", "cross-entropy"),
     "table": (4, 'INPUT[6x6x2] -> SUBSAMPLE2 -> CONV3-3(TABLE="0; 1; 0 1") -> TANH -> FC84 -> RBF4', "map"),
     "chance": (8, "INPUT[6x6x3] -> CONV3-4 -> DROPOUT(0.4) -> STOPOOL2 -> LRN -> FC3", "cross-entropy"),

@@ -185,7 +185,17 @@ MIXED = (
 )
 
 
-@pytest.mark.parametrize("network", [zoo("lenet5-relu"), Network.parse(MIXED)], ids=["lenet", "mixed"])
+LARGE = "INPUT[66x62x2] -> CONV3-5 -> RELU -> CONV3-4 -> RELU -> POOL2 -> CONV3-4 -> GAP -> FC3"
+WIDE = (
+    "INPUT[32x32x3] -> CONV3-8 -> BN -> RELU -> ADD[CONV3-8 -> BN -> RELU -> CONV3-8 -> BN | ID] -> RELU"
+    " -> ADD[BN -> RELU -> CONV3-9(S=2, P=1, fit=floor) -> BN -> RELU -> CONV3-9 | SHORTCUT(K=9, S=2)] -> BN -> RELU"
+    " -> POOL2 -> CONV3-5 -> BN -> TANH -> CONCAT[CONV1-3 -> BN -> RELU | ID] -> GAP -> FC4"
+)
+
+
+@pytest.mark.parametrize(
+    "network", [zoo("lenet5-relu"), Network.parse(MIXED), Network.parse(WIDE)], ids=["lenet", "mixed", "wide"]
+)
 @pytest.mark.parametrize("threads", [2, 3, 5])
 def test_the_number_of_threads_changes_no_bit(network, threads):
     x, labels = batch_for(network, 70, 1)
@@ -202,6 +212,33 @@ def test_the_number_of_threads_changes_no_bit(network, threads):
     assert alone == together
     for name, array in expected.items():
         np.testing.assert_array_equal(found[name], array)
+
+
+@pytest.mark.parametrize("text", [WIDE, LARGE])
+def test_a_network_whose_margins_are_cleared_agrees(text):
+    assert_agrees(Network.parse(text), count=18, threads=2)
+
+
+@pytest.mark.parametrize(
+    "network", [zoo("lenet5"), *map(Network.parse, (MIXED, WIDE, LARGE))], ids=["lenet5", "mixed", "wide", "large"]
+)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_what_memory_held_before_changes_no_bit(network, dtype):
+    (x, labels), weights = batch_for(network, 35, 1), drawn(network, 2)
+
+    def trained(before):
+        compiled = NativeNetwork(network, 2, "sgd", dtype=dtype)
+        for images in before:
+            compiled.write_weights(weights)
+            compiled.score(images)
+            compiled.train(images, labels, 0.05, 0.9, 1e-3)
+        compiled.write_weights(weights)
+        loss, _ = compiled.train(x, labels, 0.05, 0.9, 1e-3)
+        return loss, compiled.score(x), compiled.read_weights()
+
+    nothing, no_numbers = trained([]), trained([np.full_like(x, np.nan)])
+    assert np.isfinite(nothing[0])
+    np.testing.assert_equal(no_numbers, nothing)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,141 @@
+"""Memory by lifetime: rooms overlap only where they are not needed at the same time."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+from test_networks import WIDE
+
+from neocog import NeocogError, Network, zoo
+from neocog.initialise import initialise
+from neocog.layer import Shape
+from neocog.native import engine, trainer
+from neocog.native.footprint import Footprint, footprints
+from neocog.native.jit import Machine
+from neocog.native.kernel import Access, Index
+from neocog.native.layout import Arena, Margins
+from neocog.native.lifetimes import Layout, Use
+from neocog.native.optimizers import OPTIMIZERS
+from neocog.native.program import Program
+
+ON = Machine(lanes=16, registers=32)
+
+
+def at(vectors):
+    return Access("arena", Index(vectors * ON.lanes))
+
+
+def laid_out(sizes, uses):
+    arena = Arena()
+    starts = [arena.take(size) for size in sizes]
+    made = [Use(tuple(at(starts[k]) for k in rooms), segment) for rooms, segment in uses]
+    layout = Layout(arena, ON.lanes, made)
+    return layout, [layout.placed(at(start)) for start in starts]
+
+
+def test_a_room_is_lent_again_once_its_last_reader_has_run():
+    layout, (a, b, c) = laid_out([5, 3, 4], [([0], 0), ([0, 1], 0), ([1, 2], 0)])
+    assert (layout.arena, layout.kept) == (5 + 3, 0)
+    assert a == c == at(0)
+    assert b == at(5)
+
+
+def test_what_is_needed_after_a_meeting_is_kept_by_its_block():
+    layout, (a, b, c) = laid_out([5, 3, 4], [([0, 1], 0), ([0, 2], 1)])
+    assert (layout.arena, layout.kept) == (4, 5)
+    assert (a.buffer, b.buffer, c.buffer) == ("kept", "arena", "arena")
+    assert b.at == c.at
+
+
+def test_rooms_with_margins_share_with_their_like_alone():
+    arena = Arena()
+    small, large = Shape((4, 4), 2), Shape((64, 64), 8)
+    around = Margins(1, 1, 1, 1)
+    a, b, c = arena.volume(small, around), arena.dense(small), arena.volume(small, around)
+    layout = Layout(arena, ON.lanes, [Use((at(volume.offset),), 0) for volume in (a, b, c)])
+    assert layout.arena == 2 * 6 * 6 + 2 * 4 * 4
+    assert layout.placed(at(a.offset)) == layout.placed(at(c.offset))
+    assert (a.cleared, arena.volume(large, around).cleared) == (False, True)
+    assert Arena(short=True).volume(small, around).cleared
+
+
+def test_neighbouring_gaps_become_one():
+    layout, places = laid_out([2, 2, 2, 4], [([0, 1, 2], 0), ([2, 0], 0), ([2], 0), ([2, 3], 0)])
+    assert layout.arena == 6
+    assert places[3] == at(0)
+
+
+def spans(program, uses):
+    """Of each room: its buffer, its first and last place there, and the numbers of the calls that use it."""
+    layout, lanes = program.training_layout, ON.lanes
+    sizes = {room.start: room.size for room in program.arena.rooms}
+    found = {}
+    for time, places in enumerate(uses):
+        for place in places:
+            if place.buffer == "arena":
+                start = max(s for s in sizes if s * lanes <= place.at.constant)
+                moved = layout.placed(at(start))
+                first = moved.at.constant // lanes
+                times = found.setdefault(start, (moved.buffer, first, first + sizes[start], []))[3]
+                times.append(time)
+    return found.values()
+
+
+@pytest.mark.parametrize("network", [Network.parse(WIDE), zoo("lenet5")], ids=["wide", "lenet5"])
+def test_no_two_rooms_of_a_program_overlap_while_both_are_needed(network):
+    program = Program(ON, network, "cross-entropy")
+    uses = []
+    for calls, meetings in program.segments:
+        uses += [call.places for call in calls]
+        uses += [tuple(meeting.buffers.values()) for meeting in meetings]
+    shared = 0
+    for (buffer, start, end, times), (other, first, last, moments) in combinations(spans(program, uses), 2):
+        if buffer == other and start < last and first < end:
+            assert max(times) < min(moments) or max(moments) < min(times)
+            shared += 1
+    assert shared > 10
+
+
+def test_a_block_keeps_a_residual_network_s_sums_and_what_it_normalises_but_for_every_second_sum():
+    network = Network.parse(WIDE)
+    program = Program(ON, network, "cross-entropy")
+    volumes = sum(shape.elements for shape in network.shapes)
+    assert program.training_layout.kept < 0.55 * volumes
+
+
+@pytest.mark.parametrize("batch", [64, 128])
+@pytest.mark.parametrize("name", ["resnet20", "resnet56", "preact-resnet110"])
+def test_training_takes_less_than_with_torch(name, batch):
+    plan = zoo(name).plan(batch=batch, optimizer="momentum")
+    found = Footprint.of(
+        Program(ON, plan.network, "cross-entropy"),
+        batch=batch,
+        threads=2,
+        optimizer=OPTIMIZERS["momentum"],
+        training=True,
+    )
+    assert found.total < plan.memory["training_bytes"]
+
+
+def test_purposes_are_what_the_engine_allocates():
+    network = zoo("lenet5-relu")
+    plan = network.plan(batch=64, optimizer="adamw")
+    found = footprints(plan, threads=1)
+    made = trainer.NativeTrainer(network, initialise(network), loss="cross-entropy", optimizer="adamw", threads=1)
+    made.step(np.zeros((64, 1, 28, 28), np.float32), np.zeros(64, np.int64), 0.1)
+    memory = made._network
+    assert found["training"].optimizer == 2 * memory._kept["velocity"].nbytes
+    assert found["training"].arenas == memory._rooms["training"].nbytes
+    assert found["training"].packed == memory._kept["packed"].nbytes
+    assert found["inference"].optimizer == found["inference"].kept == found["inference"].gradients == 0
+    assert found["inference"].total < found["training"].total
+
+
+def test_what_does_not_fit_is_refused_with_the_figures(monkeypatch):
+    network = zoo("lenet5-relu")
+    made = trainer.NativeTrainer(network, initialise(network), loss="cross-entropy", threads=1)
+    monkeypatch.setattr(engine, "available_memory", lambda: 1000)
+    with pytest.raises(NeocogError, match="more memory for such mini-batches than there is"):
+        made.step(np.zeros((32, 1, 28, 28), np.float32), np.zeros(32, np.int64), 0.1)
