@@ -72,7 +72,7 @@ class NativeNetwork:
         self.network, self.threads, self.ema = network, threads, ema
         self.lanes = self.machine.lanes
         steps = Steps(self.program, optimizer, averages=ema > 0)
-        texts = [steps.train(), steps.score(), runtime()]
+        texts = [*steps.texts(), runtime()]
         self.sizes = steps.sizes
         self.code = Compiled(self.program.functions.values(), texts)
         self._start = self.code.function("start", [ctypes.c_void_p, ctypes.c_int64])

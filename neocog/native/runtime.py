@@ -274,7 +274,8 @@ class Body:
         arguments += [f"i64 {number}" for number in numbers]
         self.do(f"call void @{call.function.name}({', '.join(arguments)})")
 
-    def function(self, name: str) -> str:
-        """The whole text."""
-        head = f"define void @{name}(ptr %shared, i64 %thread) #0 {{\nentry:"
+    def function(self, name: str, *more: str) -> str:
+        """The whole text. `more` are further whole numbers that it is given."""
+        parameters = ", ".join(["ptr %shared", "i64 %thread", *(f"i64 %{one}" for one in more)])
+        head = f"define void @{name}({parameters}) #0 {{\nentry:"
         return "\n".join([head, *self.lines, " ret void", "}"])

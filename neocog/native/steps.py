@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from . import passes
 from .feeding import MOVE, behind, load_bytes, load_moved, takes_bytes
@@ -14,6 +14,22 @@ from .program import Call, Meeting, Program, Region
 from .runtime import BYTES, DECAYING, LOSS, MOVED, NOT_DECAYING, NUMBERS, SHARE, Body
 
 HERE = Index()
+PART = 64
+"""So many calls, or parameters, are in a function of the text."""
+T = TypeVar("T")
+
+
+def batched(things: Sequence[T], weight: Callable[[T], int] = lambda thing: 1) -> list[list[T]]:
+    """The things in their order, as many together as weigh `PART`, and those that weigh more alone."""
+    found: list[list[T]] = []
+    filled = PART
+    for thing in things:
+        if filled + weight(thing) > PART:
+            found.append([])
+            filled = 0
+        found[-1].append(thing)
+        filled += weight(thing)
+    return found
 
 
 class Sizes(NamedTuple):
@@ -67,30 +83,59 @@ class Steps:
         self.input = program.network.input_shape
         self.lanes, self.optimizer = program.machine.lanes, optimizer
         self.group_vectors = self.sizes.group // (4 * self.lanes)
+        self._parts: list[str] = []
 
-    def train(self) -> str:
+    def texts(self) -> list[str]:
+        """`train` and `score`, and the functions that they are made of."""
+        whole = [self._train(), self._score()]
+        return [*self._parts, *whole]
+
+    def _train(self) -> str:
         """Forwards and backwards through all blocks, and one update of the weights."""
         body = Body()
-        self._calls_in_turn(body, self.program.packs)
+        self._in_turn(body, self.program.packs)
         body.barrier()
-        shared, threads, groups = self._pointers(body), body.shared("threads"), body.shared("groups")
-        first = shared | self._group(body, shared["group"])
-        for k, (calls, meetings) in enumerate(self.program.segments):
-            self._blocks(body, calls, shared, (threads, groups), begins=k == 0)
-            body.barrier()
-            self._meet(body, meetings, first, threads)
-        self._sums(body, first, threads, groups)
+        for k, segments in enumerate(batched(self.program.segments, lambda segment: len(segment[0]))):
+            self._apart(body, partial(self._segments, segments=segments, begins=k == 0))
+        self._apart(body, self._losses)
+        for regions in batched(self.program.regions):
+            self._apart(body, partial(self._sums, regions=regions))
         body.barrier()
-        self._updates(body, first, threads, groups)
+        for regions in batched(self.program.regions):
+            self._apart(body, partial(self._updates, regions=regions))
         body.barrier()
         return body.function("train")
 
-    def score(self) -> str:
+    def _score(self) -> str:
         """Forwards only, blocks shared out in turn."""
         body = Body()
-        self._calls_in_turn(body, [*self.program.packs, *self.program.prepared])
+        self._in_turn(body, [*self.program.packs, *self.program.prepared])
         body.barrier()
-        shared, threads, blocks = self._pointers(body), body.shared("threads"), body.shared("blocks")
+        b, done = body.loop("%thread", body.shared("blocks"), body.shared("threads"))
+        for calls in batched(self.program.predictions):
+            self._apart(body, partial(self._predictions, calls=calls), block=b)
+        body.end(done)
+        body.barrier()
+        return body.function("score")
+
+    def _apart(self, body: Body, write: Callable[[Body], None], block: str = "0") -> None:
+        """Call what is written as a function of its own: LLVM takes too long for the many calls of a deep network."""
+        part, name = Body(), f"part{len(self._parts)}"
+        write(part)
+        self._parts.append(part.function(name, "block"))
+        body.do(f"call void @{name}(ptr %shared, i64 %thread, i64 {block})")
+
+    def _segments(self, body: Body, segments: Sequence[tuple[list[Call], list[Meeting]]], *, begins: bool) -> None:
+        """All blocks through one segment after the other, threads meeting after each."""
+        first, threads, groups = self._met_places(body)
+        for k, (calls, meetings) in enumerate(segments):
+            self._blocks(body, calls, first, (threads, groups), begins=begins and k == 0)
+            body.barrier()
+            self._meet(body, meetings, first, threads)
+
+    def _predictions(self, body: Body, calls: Sequence[Call]) -> None:
+        """Some of the calls for a block."""
+        shared = self._pointers(body)
         places = dict(shared)
         for name, size in (
             ("arena", self.sizes.predicting),
@@ -98,20 +143,20 @@ class Steps:
             ("halved", self.sizes.halved),
         ):
             places[name] = body.step(shared[name], "%thread", size)
-        b, done = body.loop("%thread", blocks, threads)
-        places["images"] = body.step(shared["images"], b, self.sizes.images)
-        places["scores"] = body.step(shared["scores"], b, self.sizes.scores)
-        for call in self.program.predictions:
+        places["images"] = body.step(shared["images"], "%block", self.sizes.images)
+        places["scores"] = body.step(shared["scores"], "%block", self.sizes.scores)
+        for call in calls:
             body.call(call, places, self.program.predicting_layout)
-        body.end(done)
-        body.barrier()
-        return body.function("score")
 
-    def _calls_in_turn(self, body: Body, calls: Sequence[Call]) -> None:
+    def _in_turn(self, body: Body, calls: Sequence[Call]) -> None:
         """Each call by the thread of its number, counted round."""
+        for some in batched(list(enumerate(calls))):
+            self._apart(body, partial(self._calls_in_turn, calls=some))
+
+    def _calls_in_turn(self, body: Body, calls: Sequence[tuple[int, Call]]) -> None:
         threads = body.shared("threads")
         shared = {name: body.pointer(name) for name in ("weights", "packed", "coefficients")}
-        for k, call in enumerate(calls):
+        for k, call in calls:
             owner = body.line(f"urem i64 {k}, {threads}")
             with body.when(body.line(f"icmp eq i64 {owner}, %thread")):
                 body.call(call, shared)
@@ -183,24 +228,35 @@ class Steps:
         if meetings:
             body.barrier()
 
-    def _sums(self, body: Body, places: dict[str, str], threads: str, groups: str) -> None:
-        """What groups and lanes hold apart, added up: each thread some rows, the first one the losses too."""
+    def _losses(self, body: Body) -> None:
+        """What groups and lanes hold of losses and hits, added up by the first thread."""
         machine, vectors = self.program.machine, self.group_vectors
-        for region in self.program.regions:
-            if region.sums is None:
-                continue
-            count, padded = region.count, region.padded
-            function = self.program.add("lanes", _lanes(self.program, count, padded, vectors))
-            buffers = {"sums": Access("sums", Index(region.sums * self.lanes))}
-            buffers["dw"] = Access("gradients", Index(region.start))
-            body.call(Call(function, buffers), places, numbers=(*self._share(body, region.rows, threads), groups))
         losses = self.program.add("losses", lambda name: passes.sum_losses(name, machine, vectors))
+        places, _, groups = self._met_places(body)
         with body.when(body.line("icmp eq i64 %thread, 0")):
             buffers = {"result": Access("result", HERE), "out": Access("settings", Index(LOSS))}
             body.call(Call(losses, buffers), places, numbers=(groups,))
 
-    def _updates(self, body: Body, places: dict[str, str], threads: str, groups: str) -> None:
-        for region in self.program.regions:
+    def _met_places(self, body: Body) -> tuple[dict[str, str], str, str]:
+        """Where things are once all blocks are through, and how many threads and groups there are."""
+        shared = self._pointers(body)
+        return shared | self._group(body, shared["group"]), body.shared("threads"), body.shared("groups")
+
+    def _sums(self, body: Body, regions: Sequence[Region]) -> None:
+        """Gradients that groups and lanes hold apart, added up: each thread some rows."""
+        places, threads, groups = self._met_places(body)
+        for region in regions:
+            if region.sums is None:
+                continue
+            count, padded = region.count, region.padded
+            function = self.program.add("lanes", _lanes(self.program, count, padded, self.group_vectors))
+            buffers = {"sums": Access("sums", Index(region.sums * self.lanes))}
+            buffers["dw"] = Access("gradients", Index(region.start))
+            body.call(Call(function, buffers), places, numbers=(*self._share(body, region.rows, threads), groups))
+
+    def _updates(self, body: Body, regions: Sequence[Region]) -> None:
+        places, threads, groups = self._met_places(body)
+        for region in regions:
             if region.trainable:
                 self._update(body, region, places, threads, groups)
             if self.averages:
