@@ -49,6 +49,8 @@ NETWORKS = """
 
 LIKELY = (0.15, 5e-6, 5e-11)
 """How far the weights are expected to be from those of layers that do not disturb each other: standard deviations."""
+LEAST = 0.1
+"""Layers are never taken to be so much faster together than alone, however much a machine wavered meanwhile."""
 UNEXPLAINED = 0.1
 """How far a step is expected to be from what the weights say, as a share of it."""
 
@@ -149,5 +151,7 @@ def fit(rows: Vector, likely: Together = LIKELY) -> tuple[Together, float]:
         if change[2] >= 0:
             break
         change[2], free = 0.0, [0, 1]
-    alone, task, byte = (before + change).tolist()
-    return (alone, task, byte), math.sqrt(float(np.mean((a @ (before + change) - rows[:, 3]) ** 2)))
+    found = before + change
+    found[0] = max(found[0], LEAST)
+    alone, task, byte = found.tolist()
+    return (alone, task, byte), math.sqrt(float(np.mean((a @ found - rows[:, 3]) ** 2)))

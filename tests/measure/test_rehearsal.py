@@ -38,6 +38,13 @@ def test_memory_that_is_far_away_makes_nothing_faster():
     assert weights[2] == 0
 
 
+def test_a_machine_that_wavered_gives_weights_that_can_be_kept():
+    (alone, _, byte), spread = fit(rows((-0.5, 0.0, 4e-9)))
+    assert alone > 0
+    assert byte >= 0
+    assert spread > 0.1
+
+
 def test_rehearsed_networks_give_weights_for_both_modes_and_say_how_many_they_are():
     said = []
     small = [r for r in rehearsals() if r.network.plan().totals["macs"] * r.batch < 10**6]
