@@ -8,7 +8,7 @@ no test. A 1-D volume has H = 1.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -40,14 +40,15 @@ class Margins(NamedTuple):
 class Volume:
     """A volume in an arena. `offset` is the place of its first value, `row` and `plane` are the steps to the next ones.
 
-    All are in vectors. `at` counts from the first value, for kernels get a pointer to it; `before` are margins that lie
-    ahead of it. Margins are zero from the start and stay so, or if they are `cleared`, that is done before it is made.
+    All are in vectors. `at` counts from the first value, for kernels get a pointer to it: volumes are equal wherever
+    they begin, since their kernels are. `before` are margins that lie ahead of it. Margins are zero from the start and
+    stay so, or if they are `cleared`, that is done before it is made.
     """
 
     channels: int
     height: int
     width: int
-    offset: int
+    offset: int = field(compare=False)
     row: int
     plane: int
     before: int = 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -156,6 +156,7 @@ class Program:
         self.machine, self.network, self.loss = machine, network, loss
         self.pairs = pairs  # whether products are of pairs of bfloat16
         self.functions: dict[str, Function] = {}
+        self._built: dict[Hashable, Function] = {}
         self.arena = Arena(short=any(node.layer.couples_batch for node in network.nodes))
         self.regions: list[Region] = []
         self.forward: list[Call | Meeting] = []
@@ -300,8 +301,15 @@ class Program:
         place = self.drawing.index(node)
         return {"words": Access("words", Index(2 * place)), "numbers": Access("numbers", Index())}
 
-    def add(self, kind: str, build: Callable[[str], Function]) -> Function:
-        """The function, or an equal one that is there already: layers of equal sizes share their code."""
+    def add(self, kind: str, build: Callable[[str], Function], key: Hashable = None) -> Function:
+        """The function, or an equal one that is there already: layers of equal sizes share their code.
+
+        A `key` holds all that the function depends on, where it takes long to build: the same again is not built.
+        """
+        if key is not None:
+            if (kind, key) not in self._built:
+                self._built[kind, key] = self.add(kind, build)
+            return self._built[kind, key]
         made = build(kind)
         text = repr((made.buffers, made.numbers, made.body))
         made.name = f"{kind}_{hashlib.sha256(text.encode()).hexdigest()[:12]}"

@@ -99,7 +99,8 @@ class WeightedPart(Part):
         finish = Finish(stage.ending, self.y, self.lanes)
         for group, region in enumerate(self.weights):
             build, made = self._forward_kernel(region, gather)
-            function = self.program.add("sums", partial(build, buffers=finish.buffers, epilogue=finish))
+            key = gather, finish, stage.bias, region.padded, region.size, self.may_tile, self.pairs
+            function = self.program.add("sums", partial(build, buffers=finish.buffers, epilogue=finish), key)
             self.program.forward.append(Call(function, self._forward_places(group) | made))
 
     def _forward_kernel(self, region: Region, gather: Gather) -> Kernel:
@@ -193,7 +194,7 @@ class WeightedPart(Part):
             if self.tiles_weights:
                 tiled = TiledWeightGradient(self.machine, gradient)
                 places["scratch"] = self.program.scratch_of(tiled.scratch)
-                function = self.program.add("weights", tiled.build)
+                function = self.program.add("weights", tiled.build, (gradient, "tiles"))
             elif region.sums is not None:
                 places["sums"] = Access("sums", Index(region.sums * self.lanes))
                 function = self.program.add("weights", lambda name: lanes_hold_images(name, self.machine, gradient))
@@ -202,7 +203,7 @@ class WeightedPart(Part):
                 if self.pairs:
                     places["x"] = self.program.halve(x, pair_images, training=True)
                 places["scratch"] = self.program.scratch_of(second.scratch)
-                function = self.program.add("weights", second.build)
+                function = self.program.add("weights", second.build, (gradient, self.pairs))
             self.program.backward.append(Call(function, places))
 
     def _inputs(self) -> None:
@@ -266,7 +267,8 @@ class WeightedPart(Part):
                 sink.put(f, c + k, values)
 
         build, made = self._back_kernel(region, gather, taps, steps)
-        function = self.program.add("inputs", partial(build, buffers=sink.buffers, epilogue=ending))
+        key = gather, taps, steps, sink, phase, stride, self.may_tile, self.pairs
+        function = self.program.add("inputs", partial(build, buffers=sink.buffers, epilogue=ending), key)
         g = self.program.at(self._sums_gradient(), channel)
         self.program.backward.append(Call(function, {"x": g} | made | places))
 
