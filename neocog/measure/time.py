@@ -79,6 +79,10 @@ class Comparison:
             f"measured {duration(self.measured.seconds)}, {batch / self.measured.seconds:,.1f} images/s: "
             f"the prediction is {abs(off):.0%} too {'high' if off > 0 else 'low'}",
         ]
+        if self.predicted.engine == "native":
+            lines.append(
+                "a layer's time holds what runs in one pass with it: activation functions, pooling, normalization"
+            )
         if (self.measured.others or 0.0) > BUSY:
             lines.append(f"other programs used {self.measured.others:.1f} processor cores meanwhile")
         return lines

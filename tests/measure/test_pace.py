@@ -77,6 +77,7 @@ def test_prediction_and_measurement_stand_side_by_side(measured, mode):
     found = compare(plan, measured, mode, seconds=0.01)
     assert [row.name for row in found.rows] == [row.name for row in plan.rows]
     assert found.summary()[0].startswith(f"{mode} by native, batch 2, float32: predicted ")
+    assert "in one pass with it" in found.summary()[2]
     assert found.measured.layers["conv1"][0] > 0
     assert (found.measured.layers["conv1"][1] > 0) == (mode == "training")
     assert (found.measured.update > 0) == (mode == "training")
