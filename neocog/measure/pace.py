@@ -30,7 +30,7 @@ from ..plan.plan import Plan
 from .calls import Stepper
 from .clock import repeated, settle_memory, typical
 from .kept import Question, Report, digest, machine_name
-from .rehearsal import Rehearsal, fit, rehearsals, step_of
+from .rehearsal import Rehearsal, fit, rehearsals, settings_of, step_of
 
 FORMAT = 1
 ROUNDS = 9
@@ -141,15 +141,7 @@ def _row(plan: Plan, measured: Pace, kind: str) -> Vector:
 
 def trainer_for(plan: Plan, threads: int | None = None) -> NativeTrainer:
     """The native engine with the plan's network, batch, optimizer and dtype."""
-    return NativeTrainer(
-        plan.network,
-        initialise(plan.network),
-        loss=default_loss(plan.network).name,
-        optimizer=plan.optimizer,
-        batch_size=plan.batch,
-        dtype=plan.dtype,
-        threads=threads,
-    )
+    return NativeTrainer(plan.network, initialise(plan.network), threads=threads, **settings_of(plan))
 
 
 def costs(efforts: Sequence[Effort], seconds: Sequence[float], cycle: float) -> dict[str, float]:

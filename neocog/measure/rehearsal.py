@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -96,15 +96,17 @@ def trainer_for(plan: Plan, mode: str, device: str) -> TorchTrainer:
     Raises NeocogError for training of a network whose output is no vector.
     """
     check_training(plan, mode)
-    return TorchTrainer(
-        plan.network,
-        initialise(plan.network),
-        loss=default_loss(plan.network).name,
-        optimizer=plan.optimizer,
-        batch_size=plan.batch,
-        device=device,
-        dtype=plan.dtype,
-    )
+    return TorchTrainer(plan.network, initialise(plan.network), device=device, **settings_of(plan))
+
+
+def settings_of(plan: Plan) -> dict[str, Any]:
+    """What either engine is told of a plan's steps."""
+    return {
+        "loss": default_loss(plan.network).name,
+        "optimizer": plan.optimizer,
+        "batch_size": plan.batch,
+        "dtype": plan.dtype,
+    }
 
 
 def check_training(plan: Plan, mode: str) -> None:
