@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import unicodedata
+from os import PathLike, fspath
+
 
 class NeocogError(ValueError):
     """A mistake that can be explained: its text is the explanation and is all the user sees.
@@ -37,6 +40,25 @@ class NeocogError(ValueError):
 def clipped(text: str, most: int = 400) -> str:
     """The text, cut where it is longer than anyone reads: what it quotes may come from an attacker."""
     return text if len(text) <= most else f"{text[:most]}... ({len(text):,} characters)"
+
+
+def escaped(name: str | PathLike[str]) -> str:
+    r"""A file's name as it can be shown: line breaks, control characters, bytes that are no UTF-8 and marks that turn
+    the direction of text are written as \n, \x1b, \xff and \u202e.
+    """
+    return "".join(_written(character) if _unfit(character) else character for character in fspath(name))
+
+
+def _unfit(character: str) -> bool:
+    turns = unicodedata.bidirectional(character) in ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
+    return turns or unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")
+
+
+def _written(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # a byte that is no UTF-8, as Python holds it in a name
+        return f"\\x{code - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode()
 
 
 class SpellingError(NeocogError):

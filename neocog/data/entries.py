@@ -1,0 +1,70 @@
+"""What a source of image files lists: one entry for each file, and which files may be read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+from ..errors import DataError, escaped
+
+SPLITS = {
+    "train": ("train", "training"),
+    "validation": ("val", "valid", "validation", "dev"),
+    "test": ("test", "testing", "eval"),
+}
+"""The splits of a data set, and what people call them, in any case."""
+
+
+class Entry(NamedTuple):
+    """A file (its path within the root), its class as written, and its split; "" where the source does not say."""
+
+    path: Path
+    label: str
+    split: str
+
+
+class Listing(NamedTuple):
+    """What a source lists, and what there is to say about the rest of it.
+
+    `numbered` is whether labels may be numbers that count, not names.
+    """
+
+    root: Path
+    entries: list[Entry]
+    notes: list[str]
+    numbered: bool
+
+
+def split_named(word: str) -> str:
+    """The split that a word stands for, or "" if it is none."""
+    return next((split for split, words in SPLITS.items() if word.lower() in words), "")
+
+
+class Root:
+    """The folder whose files may be read: what links or paths name outside of it may not."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder
+        self.real = os.path.realpath(folder)
+        self._real_folder = lru_cache(maxsize=4096)(os.path.realpath)
+
+    def holds(self, path: Path) -> bool:
+        """Whether a path within the root really lies in it once all links are followed."""
+        full = os.path.join(self._real_folder(self.path / path.parent), path.name)
+        real = os.path.realpath(full) if os.path.islink(full) or path.name == ".." else full
+        return Path(real).is_relative_to(self.real)
+
+
+def shown(paths: Iterable[str | Path], most: int = 3) -> str:
+    """The first few names of a list, as they can be shown, and how many more there are."""
+    names = [escaped(path) for path in paths]
+    rest = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest
+
+
+def unreadable(path: Path, error: OSError) -> DataError:
+    """The refusal of a folder or list that the system does not let us read."""
+    return DataError("this cannot be read", where=escaped(path), received=error.strerror or "")
