@@ -2,6 +2,7 @@
 
 Sizes are checked in the file's header before a pixel is decoded. Orientation from EXIF is applied; CMYK, palettes,
 transparency, 1-bit, 16-bit and floating-point images become 8-bit grey or RGB; of an animation the first frame counts.
+docs/data.md has the table.
 """
 
 from __future__ import annotations
@@ -9,19 +10,24 @@ from __future__ import annotations
 import logging
 import re
 import stat
+import struct
 import warnings
+from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, ImageStat, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
-from ..errors import DataError
+from ..errors import DataError, escaped
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 MEGAPIXELS = 64
 FILE_BYTES = 256 * 2**20
+EXIF_BYTES = 2**16  # as much as a JPEG can hold; elsewhere more would only cost time
+TIFF_TAGS = 4096
 _OTHERS = {
     b"%PDF": "a PDF document",
     b"<svg": "an SVG drawing",
@@ -34,13 +40,29 @@ _OTHERS = {
     b"GIF8": "a GIF image whose header is damaged",
 }
 _DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
+_ORIENTATION, _BITS, _PHOTOMETRIC, _WHITE_IS_ZERO = 0x0112, 258, 262, 0  # tags of EXIF and TIFF
 
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # what it has to say, the error raised here says
 
 
+class Decoded(NamedTuple):
+    """An image's pixels, RGB (H, W, 3) or grey (H, W, 1), and in words what was done that a person may not expect."""
+
+    pixels: NDArray[np.uint8]
+    notes: tuple[str, ...]
+
+
+TURNED, FIRST, LAID = "turned upright as EXIF says", "first frame taken", "transparency laid on an even ground"
+
+
 def decode(path: Path) -> NDArray[np.uint8]:
     """The image in a file: RGB (H, W, 3), or (H, W, 1) when it is grey. Raises DataError naming the file."""
-    where = str(path)
+    return decode_noted(path).pixels
+
+
+def decode_noted(path: Path) -> Decoded:
+    """As `decode`, with what was done to it."""
+    where = escaped(path)
     _check_file(path, where)
     try:
         # opened here, since Pillow maps a TIFF that it opens by name into memory, and then turns it wrongly
@@ -50,15 +72,20 @@ def decode(path: Path) -> NDArray[np.uint8]:
         raise DataError("this file cannot be read", where=where, received=error.strerror or "") from None
 
 
-def _decoded(file: BinaryIO, where: str) -> NDArray[np.uint8]:
+def _decoded(file: BinaryIO, where: str) -> Decoded:
+    _check_tags(file, where)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             warnings.simplefilter("ignore", UserWarning)  # Pillow's notes on odd metadata are no reason to refuse
             with Image.open(file, formats=FORMATS) as image:
                 _check_size(image.size, where)
+                _check_exif(image, where)
                 image.seek(0)
-                return to_bytes(ImageOps.exif_transpose(image))
+                turned = image.getexif().get(_ORIENTATION) in range(2, 9)
+                values = to_bytes(ImageOps.exif_transpose(image), *_range(image))
+                notes = {TURNED: turned, FIRST: _is_animated(image), LAID: _is_see_through(image)}
+                return Decoded(values, tuple(note for note, holds in notes.items() if holds))
     except DataError:
         raise
     except UnidentifiedImageError:
@@ -71,6 +98,46 @@ def _decoded(file: BinaryIO, where: str) -> NDArray[np.uint8]:
     except Exception as error:  # a damaged file can make a decoder fail in any way
         reason = str(error).split("\n")[0][:100] or type(error).__name__
         raise DataError("this image is damaged and cannot be decoded", where=where, received=reason) from None
+
+
+def _is_animated(image: Image.Image) -> bool:
+    with suppress(Exception):  # damage behind the first frame is nobody's concern
+        return image.format in ("GIF", "WEBP", "PNG", "TIFF") and bool(getattr(image, "is_animated", False))
+    return False
+
+
+def _is_see_through(image: Image.Image) -> bool:
+    if "A" in image.getbands():
+        return image.getchannel("A").getextrema() != (255, 255)
+    return "transparency" in image.info
+
+
+def _range(image: Image.Image) -> tuple[float | None, bool]:
+    """The largest value that a TIFF's pixels can have where it is neither 8 nor 16 bits, and whether 0 is white."""
+    if not isinstance(image, TiffImageFile) or image.mode not in _DEEP:
+        return None, False
+    bits = image.tag_v2.get(_BITS, (16,))[0]
+    inverted = image.tag_v2.get(_PHOTOMETRIC) == _WHITE_IS_ZERO
+    return 2.0**bits - 1 if image.mode != "F" and 8 < bits < 16 else None, inverted
+
+
+def _check_tags(file: BinaryIO, where: str) -> None:
+    """Refuse a TIFF of very many tags: each costs time before anything is known of the image."""
+    start = file.read(16)
+    order = {b"II": "<", b"MM": ">"}.get(start[:2])
+    if order and start[2:4] in (b"*\0", b"\0*") and len(start) >= 8:
+        (place,) = struct.unpack(f"{order}I", start[4:8])
+        file.seek(place)
+        count = file.read(2)
+        if len(count) == 2 and (tags := struct.unpack(f"{order}H", count)[0]) > TIFF_TAGS:
+            raise DataError(f"a TIFF has at most {TIFF_TAGS:,} tags", where=where, received=f"{tags:,} tags")
+    file.seek(0)
+
+
+def _check_exif(image: Image.Image, where: str) -> None:
+    size = len(image.info.get("exif", b""))
+    if size > EXIF_BYTES:
+        raise DataError(f"EXIF data has at most {EXIF_BYTES:,} bytes", where=where, received=f"{size:,} bytes")
 
 
 def _check_file(path: Path, where: str) -> None:
@@ -115,10 +182,14 @@ def _too_large(where: str, received: str) -> DataError:
     )
 
 
-def to_bytes(image: Image.Image) -> NDArray[np.uint8]:
-    """A Pillow image of any mode as (H, W, 3) bytes, or (H, W, 1) where it is grey."""
+def to_bytes(image: Image.Image, top: float | None = None, inverted: bool = False) -> NDArray[np.uint8]:
+    """A Pillow image of any mode as (H, W, 3) bytes, or (H, W, 1) where it is grey.
+
+    `top` is the largest value of deep grey where that is not its type's, and `inverted` says that 0 is its white.
+    """
     if image.mode in _DEEP:
-        return _scaled(np.asarray(image), 65535.0 if image.mode != "F" else 1.0)[..., None]
+        values = _scaled(np.asarray(image), top or (65535.0 if image.mode != "F" else 1.0))
+        return (255 - values if inverted else values)[..., None]
     if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
         image = _on_ground(image.convert("RGBA"))
     if image.mode in ("1", "L"):

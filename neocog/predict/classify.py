@@ -59,19 +59,19 @@ def predict(model: Model, sources: Any, top: int = 5) -> list[Prediction]:
 
 def _standard(model: Model, source: Any, number: int) -> tuple[str, NDArray[np.uint8], tuple[str, ...]]:
     """A source's name, its image as the training set has them, and what was done to it."""
-    from ..data.decode import decode
+    from ..data.decode import Decoded, decode_noted
 
     if isinstance(source, str | PathLike):
         name = str(source)
-        image = decode(Path(source))
+        image, before = decode_noted(Path(source))
     else:
         name = f"image {number}"
-        image = _as_image(source, name)
+        image, before = Decoded(_as_image(source, name), ())
     try:
         standard, notes = model.preprocessing.standardise(image)
     except DataError as error:
         raise error.at(name) from None
-    return name, standard, tuple(notes)
+    return name, standard, (*before, *notes)
 
 
 def _is_one_image(array: NDArray[Any]) -> bool:

@@ -11,6 +11,7 @@ from PIL import Image
 
 from neocog import DataError
 from neocog.data.decode import decode
+from neocog.errors import escaped
 
 GREY = np.arange(0, 240, 20, dtype=np.uint8).reshape(3, 4)
 COLOUR = np.random.default_rng(5).integers(0, 256, (6, 9, 3), dtype=np.uint8)
@@ -50,7 +51,7 @@ def stored(tmp_path):
 def refusal(path) -> str:
     with pytest.raises(DataError) as caught:
         decode(path)
-    return str(caught.value).replace(str(path), "FILE")
+    return str(caught.value).replace(escaped(path), "FILE")
 
 
 def odd_images() -> dict[str, tuple[bytes, np.ndarray]]:
