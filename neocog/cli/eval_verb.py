@@ -12,24 +12,33 @@ if TYPE_CHECKING:
 
 EXAMPLES = """examples:
   neocog eval runs/mnist-1/model.safetensors mnist
-  neocog eval runs/mnist-1/model.safetensors mnist --split train --json"""
+  neocog eval runs/mnist-1/model.safetensors mnist --split train --json
+  neocog eval runs/photos-1/model.safetensors photos/"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """MODEL, DATA and which images of it."""
     parser.add_argument("model", metavar="MODEL", help="a model file")
-    parser.add_argument("data", metavar="DATA", help="a built-in set (mnist) or a folder")
-    parser.add_argument("--split", choices=("test", "train"), default="test", help="which images (default test)")
+    parser.add_argument("data", metavar="DATA", help="a built-in set (mnist), a folder or a list of images")
+    parser.add_argument(
+        "--split",
+        choices=("test", "train", "validation", "all"),
+        default="test",
+        help="which images (default test; all: of image files, every one)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Print accuracy over all images and for each class."""
-    from ..data import load_data
+    from ..data import load_split
     from ..model import load
     from ..predict import evaluate
+    from .reading import counted, print_reading
 
     model = load(args.model)
-    dataset = getattr(load_data(args.data), args.split)
+    with counted() as told:
+        dataset = load_split(args.data, args.split, model.preprocessing, model.classes, told)
+    print_reading(dataset)
     result = evaluate(model, dataset)
     golden = model.golden_error()
     if args.json:
@@ -50,7 +59,7 @@ def _print(result: Evaluation, split: str, golden: float) -> None:
     wrong = result.count - int(result.confusion.trace())
     shares = f"top-1 {result.top1:.2%}, top-5 {result.top5:.2%}"
     out.print()
-    print_wrapped(out, f"{shares} on {result.count:,} {split} images ({wrong:,} wrong)")
+    print_wrapped(out, f"{shares} on {result.count:,} {'' if split == 'all' else f'{split} '}images ({wrong:,} wrong)")
     print_wrapped(
         out,
         "the answers stored in the model come out " + (f"different by {golden:.1e}" if golden else "exactly the same"),

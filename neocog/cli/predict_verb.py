@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
+from os.path import isdir
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import DataError
@@ -20,7 +23,12 @@ EXAMPLES = """examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """MODEL, image files, and how many classes to show."""
     parser.add_argument("model", metavar="MODEL", help="a model file")
-    parser.add_argument("files", metavar="FILE", nargs="+", help="an image: JPEG, PNG, WebP, BMP, GIF, TIFF or PPM")
+    parser.add_argument(
+        "files",
+        metavar="FILE",
+        nargs="+",
+        help="an image (JPEG, PNG, WebP, BMP, GIF, TIFF or PPM), or a folder of them",
+    )
     parser.add_argument(
         "--top", type=whole_from(1), default=3, metavar="N", help="how many classes to show (default 3)"
     )
@@ -34,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     model = load(args.model)
     found: list[Prediction] = []
     failed: list[DataError] = []
-    for file in args.files:
+    for file in _files(args.files):
         try:
             found += predict(model, file, args.top)
         except DataError as error:
@@ -48,6 +56,14 @@ def run(args: argparse.Namespace) -> int:
         for prediction in found:
             out.print(_line(prediction), soft_wrap=True)
     return DataError.exit_code if failed else 0
+
+
+def _files(named: list[str]) -> Iterator[str]:
+    """The files that are named, and those in the folders that are."""
+    from ..data.folders import images_below
+
+    for name in named:
+        yield from [str(path) for path in (images_below(Path(name)) if isdir(name) else [])] or [name]
 
 
 def _line(prediction: Prediction) -> str:

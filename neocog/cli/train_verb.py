@@ -20,6 +20,7 @@ EXAMPLES = """examples:
   neocog train lenet5-relu mnist
   neocog train 'INPUT[28x28x1] -> CONV5-8 -> RELU -> POOL2 -> FC10' mnist --epochs 2 --out runs/first
   neocog train my.net fashion-mnist --optimizer adamw --lr 0.002 --augment 'shift=2, flip' --seed 1
+  neocog train my.net photos/     # photos/CLASS/1.jpg, or photos/train/CLASS/1.jpg and photos/test/CLASS/2.jpg
   neocog train --recipe recipes/mnist-fast.toml --seed 3
   neocog train lenet5-relu mnist --validation 10000 --target-accuracy 0.99 --json"""
 
@@ -33,12 +34,12 @@ SETTINGS = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """NET, DATA, and the settings of the run; those that are not given are the recipe's, else `train`'s own."""
     add_network(parser, needed=False)
-    parser.add_argument("data", metavar="DATA", nargs="?", help="a built-in set (mnist) or a folder")
+    parser.add_argument("data", metavar="DATA", nargs="?", help="a built-in set (mnist), a folder or a list of images")
     parser.add_argument("--recipe", metavar="FILE", help="network, data and settings from a file, in place of NET DATA")
     settings = parser.add_argument_group("settings", argument_default=argparse.SUPPRESS)
     settings.add_argument("--out", metavar="DIR", help="folder of the run (default: runs/DATA-N)")
     settings.add_argument(
-        "--epochs", type=whole_from(1), metavar="N", help="passes over the training images (default 6)"
+        "--epochs", type=whole_from(1), metavar="N", help="passes over the training images (default 6, or 200 steps)"
     )
     settings.add_argument("--batch-size", "-b", type=whole_from(1), metavar="N", help="images in a step (default 64)")
     settings.add_argument("--lr", type=float, help="highest learning rate (default: a good one for the optimizer)")
@@ -73,9 +74,13 @@ def run(args: argparse.Namespace) -> int:
     network.plan()  # before data and torch are loaded: a mistake in the network shows at once
     from ..data import load_data
     from ..training import train
+    from .reading import counted, print_reading
 
     given = {name: getattr(args, name) for name in SETTINGS if hasattr(args, name)}
-    model = train(network, load_data(args.data), **{**recipe, **given})
+    with counted() as told:
+        data = load_data(args.data, network.input_shape, told)
+    print_reading(data.train, data.validation, data.test)
+    model = train(network, data, **{**recipe, **given})
     if args.json:
         print_json(model.record)
     else:

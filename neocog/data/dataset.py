@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +12,19 @@ from numpy.typing import NDArray
 from ..errors import DataError
 
 
+@dataclass(frozen=True)
+class Reading:
+    """How image files became a data set: sentences for people, and what files were skipped, each with the reason."""
+
+    notes: tuple[str, ...]
+    skipped: tuple[tuple[str, str], ...]
+
+
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """Images (N, H, W, 1 or 3) as bytes, labels (N,) as class numbers, and the names of the classes.
 
+    `reading` is there where images were files of any size, of which the middle was fitted to this one.
     Raises DataError when images, labels and classes do not belong together.
     """
 
@@ -24,6 +33,7 @@ class Dataset:
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
     classes: tuple[str, ...]
+    reading: Reading | None = None
 
     def __post_init__(self) -> None:
         where = f"{self.name} ({self.split})"
@@ -61,8 +71,17 @@ class Dataset:
         return digest.hexdigest()
 
 
-class Splits(NamedTuple):
-    """The images a network learns from, and those it is measured on."""
+@dataclass(frozen=True, eq=False)
+class Splits:
+    """The images a network learns from, those it is tested on, and those it is measured on meanwhile if they differ.
+
+    It unpacks into the first two.
+    """
 
     train: Dataset
     test: Dataset
+    validation: Dataset | None = None
+
+    def __iter__(self) -> Iterator[Dataset]:
+        """Training and test images."""
+        return iter((self.train, self.test))

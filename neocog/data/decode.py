@@ -12,7 +12,8 @@ import re
 import stat
 import struct
 import warnings
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -62,6 +63,21 @@ def decode(path: Path) -> NDArray[np.uint8]:
 
 def decode_noted(path: Path) -> Decoded:
     """As `decode`, with what was done to it."""
+    with quiet():
+        return read_image(path)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Pillow's warnings are no concern of a person's: inside, odd metadata is ignored. It holds for all threads."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield
+
+
+def read_image(path: Path) -> Decoded:
+    """As `decode_noted`, for threads that work within one `quiet`."""
     where = escaped(path)
     _check_file(path, where)
     try:
@@ -75,17 +91,14 @@ def decode_noted(path: Path) -> Decoded:
 def _decoded(file: BinaryIO, where: str) -> Decoded:
     _check_tags(file, where)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            warnings.simplefilter("ignore", UserWarning)  # Pillow's notes on odd metadata are no reason to refuse
-            with Image.open(file, formats=FORMATS) as image:
-                _check_size(image.size, where)
-                _check_exif(image, where)
-                image.seek(0)
-                turned = image.getexif().get(_ORIENTATION) in range(2, 9)
-                values = to_bytes(ImageOps.exif_transpose(image), *_range(image))
-                notes = {TURNED: turned, FIRST: _is_animated(image), LAID: _is_see_through(image)}
-                return Decoded(values, tuple(note for note, holds in notes.items() if holds))
+        with Image.open(file, formats=FORMATS) as image:
+            _check_size(image.size, where)
+            _check_exif(image, where)
+            image.seek(0)
+            turned = image.getexif().get(_ORIENTATION) in range(2, 9)
+            pixels = to_bytes(ImageOps.exif_transpose(image), *_range(image))
+            notes = {TURNED: turned, FIRST: _is_animated(image), LAID: _is_see_through(image)}
+            return Decoded(pixels, tuple(note for note, holds in notes.items() if holds))
     except DataError:
         raise
     except UnidentifiedImageError:
@@ -93,8 +106,8 @@ def _decoded(file: BinaryIO, where: str) -> Decoded:
             "this is not an image in a known format", where=where, received=_kind(file), hint=", ".join(FORMATS)
         ) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        pixels = re.search(r"[0-9]+ pixels", str(error))
-        raise _too_large(where, pixels[0] if pixels else "more") from None
+        size = re.search(r"[0-9]+ pixels", str(error))
+        raise _too_large(where, size[0] if size else "more") from None
     except Exception as error:  # a damaged file can make a decoder fail in any way
         reason = str(error).split("\n")[0][:100] or type(error).__name__
         raise DataError("this image is damaged and cannot be decoded", where=where, received=reason) from None

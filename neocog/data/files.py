@@ -65,9 +65,8 @@ def list_files(source: Path, seed: int = 0) -> dict[str, ImageFiles]:
     notes[next(split for split in SPLITS if split in there)] += listing.notes
     if there == {"train"}:
         entries = _held_out(entries, seed, source)
-        notes["train"].append(
-            f"{_count(entries, 'test')} images, about {TEST_SHARE:.0%} of each class, are held out for the test"
-        )
+        held = f"{_count(entries, 'test'):,} of {len(entries):,} images"
+        notes["train"].append(f"{held} are held out for the test, each by a hash of its name ({TEST_SHARE:.0%})")
     classes = _classes(listing, entries)
     return {
         split: _image_files(listing.root, split, [entry for entry in entries if entry.split == split], classes, said)

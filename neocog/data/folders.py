@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ..errors import DataError
+from ..errors import DataError, escaped
 from .entries import SPLITS, Entry, Listing, Root, shown, split_named, unreadable
 
 SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm"))
@@ -35,11 +35,24 @@ def read_folder(folder: Path) -> Listing:
     return Listing(folder, entries, [*_left_out(left), *walk.notes()], numbered=False)
 
 
+def holds_images(folder: Path) -> bool:
+    """Whether there is an image file anywhere below a folder."""
+    return next(_Walk(Root(folder)).images(Path()), None) is not None
+
+
+def images_below(folder: Path) -> list[Path]:
+    """Every image file below a folder, in the order of their names, whatever its class.
+
+    Raises DataError as `read_folder` does.
+    """
+    return [folder / image for image in sorted(_Walk(Root(folder)).images(Path()), key=Path.as_posix)]
+
+
 def _check_once(folder: Path, splits: dict[Path, str]) -> None:
     for split in splits.values():
         names = [name for name, other in splits.items() if other == split]
         if len(names) > 1:
-            raise DataError(f"there is one folder for the {split} split", where=str(folder), received=shown(names))
+            raise DataError(f"there is one folder for the {split} split", where=escaped(folder), received=shown(names))
 
 
 def _left_out(folders: Sequence[Path]) -> list[str]:
@@ -84,8 +97,8 @@ class _Walk:
         if entry.is_symlink() and not self.root.holds(path):
             raise DataError(
                 "this link leads out of the data's folder, and is not followed",
-                where=str(self.root.path / path),
-                received=os.path.realpath(entry.path),
+                where=escaped(self.root.path / path),
+                received=escaped(os.path.realpath(entry.path)),
                 hint="the files themselves in its place",
             )
         try:
@@ -102,12 +115,12 @@ class _Walk:
         """An entry for each image in the class folders of a split."""
         self.loose += content.images
         for folder in content.folders:
-            images = sorted(self._images(folder), key=Path.as_posix)
+            images = sorted(self.images(folder), key=Path.as_posix)
             if not images:
                 self.empty.append(folder)
             yield from (Entry(image, folder.name, split) for image in images)
 
-    def _images(self, folder: Path) -> Iterator[Path]:
+    def images(self, folder: Path) -> Iterator[Path]:
         """The images in a folder and all folders below it, each folder once whatever links lead to it."""
         seen, waiting = set(), [folder]
         while waiting:

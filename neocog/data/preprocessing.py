@@ -52,7 +52,7 @@ class Preprocessing:
             source=(dataset.images.shape[1], dataset.images.shape[2]),
             mean=tuple(round(float(m), 6) for m in mean),
             std=tuple(round(float(max(s, 1e-3)), 6) for s in std),
-            glyph=Glyph.learn(dataset.images),
+            glyph=None if dataset.reading else Glyph.learn(dataset.images),  # as they were fitted, so are others
         )
 
     @property

@@ -14,8 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
+from ..layer import Shape
 from .dataset import Dataset, Splits
+from .folders import holds_images
 from .idx import read_idx
+from .preprocessing import Preprocessing
+from .reading import Told, read_split, read_splits, silence
 
 DIGITS = tuple("0123456789")
 ARTICLES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
@@ -28,17 +32,51 @@ CIFAR_RECORD = 1 + 3 * 32 * 32
 LARGEST = 2**31  # bytes in one batch file: far more than the published ones have
 
 
-def load_data(source: str) -> Splits:
-    """Training and test images of a built-in set, or of a folder that holds IDX or CIFAR-10 files.
+class _Unknown(DataError):
+    """A folder without files of any published set."""
 
-    A built-in set is looked for in the datasets folder: `$NEOCOG_DATA`, else the user's cache folder.
-    Raises DataError naming what was looked for and where.
+
+def load_data(source: str, shape: Shape | None = None, told: Told = silence) -> Splits:
+    """Training and test images of a built-in set, of a folder that holds IDX or CIFAR-10 files, or of image files.
+
+    Image files, in folders or in a list (docs/data.md), are fitted to `shape`, the network's `input_shape`, and `told`
+    of how many are done. A built-in set is looked for in the datasets folder: `$NEOCOG_DATA`, else the user's cache
+    folder. Raises DataError naming what was looked for and where.
     """
+    found = _found(source)
+    return found if isinstance(found, Splits) else read_splits(found, shape, told)
+
+
+def load_split(
+    source: str, split: str, preprocessing: Preprocessing, classes: tuple[str, ...], told: Told = silence
+) -> Dataset:
+    """One split of what `load_data` takes, as a model with this preprocessing and these classes takes it.
+
+    Raises DataError as `load_data` does, and for a split that there is not.
+    """
+    found = _found(source)
+    if isinstance(found, Path):
+        return read_split(found, split, preprocessing, classes, told)
+    dataset = getattr(found, split, None)
+    if not isinstance(dataset, Dataset):
+        raise DataError(f"there is no {split} split", where=source[:80], hint="--split test or --split train")
+    return dataset
+
+
+def _found(source: str) -> Splits | Path:
+    """A set in one of the published formats, or the path of a source of image files."""
     if source in CLASSES:
         return _built_in(source, datasets_folder() / source)
-    folder = Path(source)
-    if source and _is_folder(folder):  # the path of nothing would be the working folder
-        return _from_folder(folder, folder.resolve().name, None)
+    path = Path(source)
+    if source and _is_folder(path):  # the path of nothing would be the working folder
+        try:
+            return _from_folder(path, path.resolve().name, None)
+        except _Unknown:
+            if not holds_images(path):
+                raise
+            return path
+    if os.path.isfile(path):
+        return path
     near = get_close_matches(source, CLASSES, n=1, cutoff=0.6)
     known = ", ".join(f"{name} ({_whereabouts(name)})" for name in CLASSES)
     raise DataError(
@@ -98,7 +136,7 @@ def _from_folder(folder: Traversable, name: str, classes: tuple[str, ...] | None
             where=str(folder),
             hint="the binary version, with data_batch_1.bin to 5 and test_batch.bin",
         )
-    raise DataError(
+    raise _Unknown(
         "this folder holds no data in a known format",
         where=str(folder),
         hint="train-images-idx3-ubyte and its three companions, or data_batch_1.bin to 5 and test_batch.bin",

@@ -246,4 +246,6 @@ def settings_section(record: Mapping[str, Any]) -> str:
 
 
 def _plain(value: object) -> str:
+    if isinstance(value, list):
+        return "; ".join(map(str, value))
     return "none" if value is None else str(value)

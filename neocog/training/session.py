@@ -14,6 +14,7 @@ import torch
 
 from .. import __version__
 from ..data import Dataset, Preprocessing, Splits, load_data
+from ..data.reading import in_words
 from ..errors import DataError
 from ..initialise import initialise
 from ..losses import default_loss
@@ -28,14 +29,14 @@ from .loop import Loop
 from .metrics import Epoch, measure
 from .progress import Progress, choose_progress
 from .run import INTERRUPTED, MODEL, REPORT, RunFolder, read_metrics
-from .settings import LEARNING_RATES, Settings
+from .settings import LEARNING_RATES, Settings, enough_epochs
 
 
 def train(
     network: Network,
     data: Splits | str | Path,
     *,
-    epochs: int = 6,
+    epochs: int | None = None,
     batch_size: int = 64,
     lr: float | None = None,
     optimizer: str = "nesterov",
@@ -63,8 +64,9 @@ def train(
     training image is changed, anew in each epoch: `"shift=2, flip, rotate=10"`, see training/augment.py. With `ema` the
     moving average of the weights with that decay is what is measured and saved; 0 is none. `validation` holds that many
     training images out, and the accuracy after each epoch, at which `target_accuracy` (a fraction) may end the run, is
-    measured on them; with 0 it is measured on the test images. With `dtype` bfloat16, products round what they
-    multiply; weights stay float32; auto is the faster of the two where this machine has been calibrated, else float32.
+    measured on them; with 0 it is measured on the data's own validation images, or else on the test images. With
+    `dtype` bfloat16, products round what they multiply; weights stay float32; auto is the faster of the two where this
+    machine has been calibrated, else float32. `epochs` None is 6, or for a small set as many as make 200 steps.
     `out` None makes `runs/<name>-N`, `name` being that of the data.
     `progress` is auto, bar, lines, none, or an object of one's own.
 
@@ -72,10 +74,10 @@ def train(
     RunError when the loss is not finite or the folder cannot be written, and KeyboardInterrupt after Ctrl-C,
     with the weights so far in the folder's `interrupted.safetensors`.
     """
-    data = load_data(str(data)) if isinstance(data, str | Path) else data
+    data = load_data(str(data), network.input_shape) if isinstance(data, str | Path) else data
     loss = loss or default_loss(network).name
     settings = Settings(
-        epochs=epochs,
+        epochs=enough_epochs(len(data.train) - validation, batch_size) if epochs is None else epochs,
         batch_size=batch_size,
         lr=LEARNING_RATES.get(optimizer, 0.0) if lr is None else lr,
         optimizer=optimizer,
@@ -140,7 +142,7 @@ class Session:
             raise KeyboardInterrupt(f"the weights so far are in {saved}") from None
         finally:
             progress.finished()
-        if settings.validation:
+        if self.measured_on is not self.data.test:
             last = measure(self.engine, self.data.test, self.preprocessing, settings.loss)
         model = self._model(folder, self._results(epochs, last.accuracy, last.loss)).with_golden(self.learned_from)
         model.save(folder.path / MODEL)
@@ -178,6 +180,7 @@ class Session:
                 "test_images": len(test.labels),
                 "training_fingerprint": train.fingerprint(),
                 "test_fingerprint": test.fingerprint(),
+                **_files_read(self.data),
             },
             "settings": self.settings.as_dict(),
             "engine": self.engine.name,
@@ -200,10 +203,16 @@ class Session:
         )
 
 
+def _files_read(data: Splits) -> dict[str, Any]:
+    """How image files became the data sets, and which of them were skipped."""
+    lines = [line for part in (data.train, data.validation, data.test) if part for line in in_words(part)]
+    return {"files": lines} if data.train.reading else {}
+
+
 def _split(data: Splits, validation: int) -> tuple[Dataset, Dataset]:
     """What is learned from, and what the accuracy after each epoch is measured on."""
     if not validation:
-        return data.train, data.test
+        return data.train, data.validation or data.test
     if validation >= len(data.train.labels):
         raise DataError(
             "some training images must be left to learn from",

@@ -15,6 +15,15 @@ from .schedule import SCHEDULES
 LEARNING_RATES = {"sgd": 0.1, "momentum": 0.02, "nesterov": 0.02, "adamw": 0.004}
 """Good starting points for small networks with He initialisation and mini-batches of 64."""
 
+EPOCHS, STEPS = 6, 200
+"""Enough for a few tens of thousands of images; fewer images need more passes to come to a solution at all."""
+
+
+def enough_epochs(images: int, batch_size: int) -> int:
+    """How many epochs a run has by default: `EPOCHS`, or as many as make `STEPS` steps where that is more."""
+    batches = -(-max(1, images) // max(1, batch_size))
+    return max(EPOCHS, -(-STEPS // batches))
+
 
 @dataclass(frozen=True)
 class Settings:

@@ -80,8 +80,8 @@ def test_a_folder_of_classes_is_split_by_a_hash(tmp_path):
         assert share == pytest.approx(TEST_SHARE, abs=0.06)  # three deviations of 400 draws
     assert not {*splits["train"].paths} & {*splits["test"].paths}
     assert len(splits["train"]) + len(splits["test"]) == 800
-    held = len(splits["test"])
-    assert splits["train"].notes == (f"{held} images, about 20% of each class, are held out for the test",)
+    note = f"{len(splits['test'])} of 800 images are held out for the test, each by a hash of its name (20%)"
+    assert splits["train"].notes == (note,)
 
 
 def test_a_file_that_is_added_moves_no_other_and_another_seed_all(tmp_path):

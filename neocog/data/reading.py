@@ -1,0 +1,183 @@
+"""Image files -> a data set of images of one size: decoded by a pool of threads, turned upright, fitted."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import DataError, escaped
+from ..layer import Shape
+from .dataset import Dataset, Reading, Splits
+from .decode import Decoded, quiet, read_image
+from .files import LAYOUTS, ImageFiles, list_files
+from .preprocessing import Preprocessing
+
+SKIPPED_SHARE = 0.1
+"""How many of the files, rounded up, may be unusable: they are skipped and listed. With more, something is wrong."""
+AT_ONCE = 512
+"""Files that are given to the threads together, so that a million do not wait in memory."""
+THREADS = min(8, os.cpu_count() or 1)
+
+Told = Callable[[str, int, int], None]
+"""Is told of progress: a split's name, how many of its files are done, and how many there are."""
+
+
+def silence(split: str, done: int, files: int) -> None:
+    """Nothing."""
+
+
+def read_splits(source: Path, shape: Shape | None, told: Told = silence) -> Splits:
+    """The images of a source that `list_files` takes, each fitted to a network's input shape.
+
+    Without a test split the validation split is what is tested on. Raises DataError as `list_files` and `read_files`
+    do, and where there is no training split or no shape of an image.
+    """
+    splits = list_files(source)
+    if "train" not in splits:
+        there = f"{' and '.join(splits)} alone"
+        raise DataError("there is no training split", where=escaped(source), received=there, hint=LAYOUTS)
+    fit = _middle(shape, source)
+    read = {split: read_files(files, fit, _name(source), told) for split, files in splits.items()}
+    for k, name in enumerate(splits["train"].classes):
+        if k not in read["train"].labels:
+            raise DataError("none of this class's training images can be used", where=escaped(source), received=name)
+    test = read.get("test") or read["validation"]
+    return Splits(read["train"], test, read["validation"] if "test" in read and "validation" in read else None)
+
+
+def _name(source: Path) -> str:
+    path = source.resolve()
+    return path.name if path.is_dir() else path.stem
+
+
+def read_split(
+    source: Path, split: str, preprocessing: Preprocessing, classes: tuple[str, ...], told: Told = silence
+) -> Dataset:
+    """One split of a source as a model takes it: fitted by its preprocessing, with its classes, matched by name.
+
+    `split` "all" is every image there is; "test" is the validation split where there is no other. Raises DataError
+    for a split that there is not, and for a class that the model does not know.
+    """
+    splits = list_files(source)
+    chosen = [*splits.values()] if split == "all" else [splits[name] for name in (split,) if name in splits]
+    if split == "test" and not chosen and "validation" in splits:
+        chosen = [splits["validation"]]
+    if not chosen:
+        raise DataError(
+            f"there is no {split} split", where=escaped(source), received=", ".join(splits), hint="--split all"
+        )
+    return read_files(_as_known(_joined(chosen, split), classes), preprocessing, _name(source), told)
+
+
+def _joined(parts: list[ImageFiles], split: str) -> ImageFiles:
+    if len(parts) == 1:
+        return parts[0]
+    return replace(
+        parts[0],
+        split=split,
+        paths=sum((part.paths for part in parts), ()),
+        labels=np.concatenate([part.labels for part in parts]),
+        notes=(),
+    )
+
+
+def _as_known(files: ImageFiles, classes: tuple[str, ...]) -> ImageFiles:
+    """The same files with a model's classes: its numbers, found by name."""
+    for label in np.unique(files.labels):
+        if files.classes[label] not in classes:
+            path = files.paths[int((files.labels == label).argmax())]
+            raise DataError(
+                "the model knows no such class",
+                where=escaped(files.root / path.parent),
+                received=files.classes[label],
+                hint=", ".join(classes)[:160],
+            )
+    numbers = np.array([classes.index(name) if name in classes else -1 for name in files.classes], np.int64)
+    return replace(files, labels=numbers[files.labels], classes=classes)
+
+
+def _middle(shape: Shape | None, source: Path) -> Preprocessing:
+    """What fits images to an input shape: just what `standardise` does in a model that learned from them."""
+    if shape is None:
+        hint = "load_data(source, network.input_shape), or train(network, source)"
+        raise DataError("image files are fitted to a network's input: which?", where=escaped(source), hint=hint)
+    if shape.rank != 2 or shape.channels not in (1, 3):
+        raise DataError(
+            "image files need an input of height, width and 1 or 3 channels",
+            where=escaped(source),
+            received=f"INPUT[{shape}]",
+        )
+    size = (shape.spatial[0], shape.spatial[1])
+    return Preprocessing(size, size, (0.5,) * shape.channels, (0.5,) * shape.channels)
+
+
+def read_files(files: ImageFiles, fit: Preprocessing, name: str, told: Told = silence) -> Dataset:
+    """The images of files, each as `fit.standardise` makes it; files that cannot be used are skipped, and listed.
+
+    Raises DataError where these are more than `SKIPPED_SHARE`, with the first of them and why.
+    """
+    images = np.empty((len(files), *fit.source, fit.channels), np.uint8)
+    kept: list[int] = []
+    skipped: list[tuple[str, str]] = []
+    done: Counter[str] = Counter()
+    for k, result in enumerate(_results(files, fit)):
+        if isinstance(result, DataError):
+            skipped.append((escaped(files.paths[k]), f"{result.rule}{_reason(result)}"))
+            _check_share(files, skipped)
+        else:
+            images[len(kept)] = result.pixels
+            kept.append(k)
+            done.update(result.notes)
+        told(files.split, k + 1, len(files))
+    images = images[: len(kept)]
+    images.setflags(write=False)
+    notes = (*files.notes, *(f"{note}: {count:,} of {len(kept):,} images" for note, count in sorted(done.items())))
+    return Dataset(name, files.split, images, files.labels[kept], files.classes, Reading(notes, tuple(skipped)))
+
+
+def _results(files: ImageFiles, fit: Preprocessing) -> Iterator[Decoded | DataError]:
+    """For each file in order its image, or why there is none."""
+
+    def one(path: Path) -> Decoded | DataError:
+        try:
+            pixels, notes = read_image(files.root / path)
+            return Decoded(fit.standardise(pixels)[0], notes)
+        except DataError as error:
+            return error
+
+    with quiet(), ThreadPoolExecutor(THREADS) as pool:
+        for start in range(0, len(files), AT_ONCE):
+            yield from pool.map(one, files.paths[start : start + AT_ONCE])
+
+
+def _reason(error: DataError) -> str:
+    return f": {error.received}" if error.received else ""
+
+
+def _check_share(files: ImageFiles, skipped: list[tuple[str, str]]) -> None:
+    if len(skipped) > math.ceil(SKIPPED_SHARE * len(files)):
+        first = "; ".join(f"{path} ({reason})" for path, reason in skipped[:3])
+        raise DataError(
+            f"at most {SKIPPED_SHARE:.0%} of the {len(files):,} files of the {files.split} split may be unusable",
+            where=escaped(files.root),
+            received=f"{len(skipped)} so far: {first}{', ...' if len(skipped) > 3 else ''}",
+            hint="these files whole, or removed",
+        )
+
+
+def in_words(dataset: Dataset) -> list[str]:
+    """What there is to say about how files became a data set, a line for each thing; nothing for other data sets."""
+    if dataset.reading is None:
+        return []
+    said = list(dataset.reading.notes)
+    if skipped := [f"{path} ({reason})" for path, reason in dataset.reading.skipped]:
+        files = len(dataset) + len(skipped)
+        said.append(f"skipped: {len(skipped):,} of {files:,} files: {'; '.join(skipped)}")
+    return [f"{dataset.split}: {sentence}" for sentence in said]
