@@ -201,8 +201,10 @@ def to_bytes(image: Image.Image, top: float | None = None, inverted: bool = Fals
     `top` is the largest value of deep grey where that is not its type's, and `inverted` says that 0 is its white.
     """
     if image.mode in _DEEP:
-        values = _scaled(np.asarray(image), top or (65535.0 if image.mode != "F" else 1.0))
-        return (255 - values if inverted else values)[..., None]
+        deep = np.asarray(image)
+        values = _scaled(deep, top or (65535.0 if image.mode != "F" else 1.0))
+        values = 255 - values if inverted else values
+        return np.where(deep == image.info.get("transparency"), np.uint8(255), values)[..., None]
     if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
         image = _on_ground(image.convert("RGBA"))
     if image.mode in ("1", "L"):
