@@ -23,6 +23,8 @@ SKIPPED_SHARE = 0.1
 """How many of the files, rounded up, may be unusable: they are skipped and listed. With more, something is wrong."""
 AT_ONCE = 512
 """Files that are given to the threads together, so that a million do not wait in memory."""
+FEW = 10
+"""Classes whose images are counted one by one in a sentence."""
 THREADS = min(8, os.cpu_count() or 1)
 
 Told = Callable[[str, int, int], None]
@@ -176,8 +178,15 @@ def in_words(dataset: Dataset) -> list[str]:
     """What there is to say about how files became a data set, a line for each thing; nothing for other data sets."""
     if dataset.reading is None:
         return []
-    said = list(dataset.reading.notes)
+    said = [f"{len(dataset):,} images, {_counts(dataset)}", *dataset.reading.notes]
     if skipped := [f"{path} ({reason})" for path, reason in dataset.reading.skipped]:
         files = len(dataset) + len(skipped)
         said.append(f"skipped: {len(skipped):,} of {files:,} files: {'; '.join(skipped)}")
     return [f"{dataset.split}: {sentence}" for sentence in said]
+
+
+def _counts(dataset: Dataset) -> str:
+    counts = np.bincount(dataset.labels, minlength=len(dataset.classes)).tolist()
+    if len(counts) > FEW:
+        return f"from {min(counts):,} to {max(counts):,} in each of {len(counts):,} classes"
+    return ", ".join(f"{name} {count:,}" for name, count in zip(dataset.classes, counts, strict=True))

@@ -12,12 +12,21 @@ Grey = NDArray[np.float32]
 
 def resized(images: NDArray[Any], size: tuple[int, int]) -> Grey:
     """Images (..., h, w, C) as (..., H, W, C) in float32; each output pixel is a weighted mean of input pixels."""
-    result = images.astype(np.float32, copy=False)
+    result: NDArray[Any] = images
     for axis, length in ((-3, size[0]), (-2, size[1])):
         if result.shape[axis] != length:
-            summed = np.tensordot(_weights(result.shape[axis], length), result, axes=(1, axis))
-            result = np.moveaxis(summed, 0, axis)
-    return np.ascontiguousarray(result)
+            result = _along(result, axis, length)
+    return np.ascontiguousarray(result, np.float32)
+
+
+def _along(images: NDArray[Any], axis: int, length: int) -> Grey:
+    """One axis at another length. Each place reads the few that it covers, so a large photo is never copied whole."""
+    old = np.moveaxis(images, axis, 0)
+    new = np.empty((length, *old.shape[1:]), np.float32)
+    for row, weights in zip(new, _weights(len(old), length), strict=True):
+        covered = slice((used := np.flatnonzero(weights))[0], used[-1] + 1)
+        row[...] = np.tensordot(weights[covered], old[covered].astype(np.float32), 1)
+    return np.moveaxis(new, 0, axis)
 
 
 def _weights(old: int, new: int) -> Grey:
