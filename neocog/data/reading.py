@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +26,8 @@ AT_ONCE = 512
 """Files that are given to the threads together, so that a million do not wait in memory."""
 FEW = 10
 """Classes whose images are counted one by one in a sentence."""
+MOST = 100
+"""Skipped files that are named: the names go into the model file too."""
 THREADS = min(8, os.cpu_count() or 1)
 
 Told = Callable[[str, int, int], None]
@@ -129,22 +132,23 @@ def read_files(files: ImageFiles, fit: Preprocessing, name: str, told: Told = si
     kept: list[int] = []
     skipped: list[tuple[str, str]] = []
     done: Counter[str] = Counter()
-    for k, result in enumerate(_results(files, fit)):
-        if isinstance(result, DataError):
-            skipped.append((escaped(files.paths[k]), f"{result.rule}{_reason(result)}"))
-            _check_share(files, skipped)
-        else:
-            images[len(kept)] = result.pixels
-            kept.append(k)
-            done.update(result.notes)
-        told(files.split, k + 1, len(files))
+    with closing(_results(files, fit)) as results:
+        for k, result in enumerate(results):
+            if isinstance(result, DataError):
+                skipped.append((escaped(files.paths[k]), f"{result.rule}{_reason(result)}"))
+                _check_share(files, skipped)
+            else:
+                images[len(kept)] = result.pixels
+                kept.append(k)
+                done.update(result.notes)
+            told(files.split, k + 1, len(files))
     images = images[: len(kept)]
     images.setflags(write=False)
     notes = (*files.notes, *(f"{note}: {count:,} of {len(kept):,} images" for note, count in sorted(done.items())))
     return Dataset(name, files.split, images, files.labels[kept], files.classes, Reading(notes, tuple(skipped)))
 
 
-def _results(files: ImageFiles, fit: Preprocessing) -> Iterator[Decoded | DataError]:
+def _results(files: ImageFiles, fit: Preprocessing) -> Generator[Decoded | DataError, None, None]:
     """For each file in order its image, or why there is none."""
 
     def one(path: Path) -> Decoded | DataError:
@@ -181,7 +185,8 @@ def in_words(dataset: Dataset) -> list[str]:
     said = [f"{len(dataset):,} images, {_counts(dataset)}", *dataset.reading.notes]
     if skipped := [f"{path} ({reason})" for path, reason in dataset.reading.skipped]:
         files = len(dataset) + len(skipped)
-        said.append(f"skipped: {len(skipped):,} of {files:,} files: {'; '.join(skipped)}")
+        rest = f"; and {len(skipped) - MOST:,} more" if len(skipped) > MOST else ""
+        said.append(f"skipped: {len(skipped):,} of {files:,} files: {'; '.join(skipped[:MOST])}{rest}")
     return [f"{dataset.split}: {sentence}" for sentence in said]
 
 

@@ -85,7 +85,9 @@ def images(folder: Path, good: Path) -> dict[str, Path]:
         path.write_bytes(contents[name])
     blank = folder / "blank.png"
     Image.new("L", (50, 50), 255).save(blank)
-    return {**found, "blank": blank, "missing": folder / "missing.png", "a folder": folder}
+    empty = folder / "nothing"
+    empty.mkdir()
+    return {**found, "blank": blank, "missing": folder / "missing.png", "a folder without images": empty}
 
 
 def test_bad_images_are_refused_one_by_one(model_bytes, tmp_path, capsys):

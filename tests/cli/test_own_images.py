@@ -67,6 +67,27 @@ def test_one_command_trains_on_a_folder(run, photos):
     assert "skipped: 1 of " in (out / "report.html").read_text()
 
 
+def test_validation_images_are_measured_after_each_epoch_and_test_images_at_the_end(neocog, tmp_path):
+    for split, count in (("train", 4), ("valid", 3), ("testing", 2)):
+        for k in range(count):
+            for name in ("sun", "tree"):
+                path = tmp_path / "photos" / split / name / f"{k}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                picture(k, name == "sun").save(path)
+    answer = neocog("train", NET, tmp_path / "photos", "--epochs", 2, "--out", tmp_path / "run", "--json")
+    record = json.loads(answer.out)
+    assert (record["data"]["training_images"], record["test_images"]) == (8, 4)
+    lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    epochs = [line for line in lines if line["kind"] == "epoch"]
+    assert [line["measured_on"] for line in epochs] == ["validation"] * 2
+    said = json.loads(neocog("eval", tmp_path / "run/model.safetensors", tmp_path / "photos", "--json").out)
+    assert said["top1"] == record["test_accuracy"]
+    validation = neocog(
+        "eval", tmp_path / "run/model.safetensors", tmp_path / "photos", "--split", "validation", "--json"
+    )
+    assert json.loads(validation.out)["top1"] == epochs[-1]["accuracy"]
+
+
 def test_the_training_images_are_predicted(neocog, run, photos):
     answer = neocog("predict", run[1] / "model.safetensors", photos, "--json")
     assert answer.code == 2  # for the broken file

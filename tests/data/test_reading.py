@@ -136,6 +136,9 @@ def test_photos_cut_anywhere_are_skipped_each_by_name(tmp_path):
     stored(tmp_path / "photos/test/cat/1.jpg", noise(9, 9))
     train = load_data(str(tmp_path / "photos"), SHAPE).train
     assert {int(Path(name).stem) for name, _ in train.reading.skipped} == cut
+    (line,) = (line for line in in_words(train) if "skipped" in line)
+    assert line.startswith("train: skipped: 200 of 2,000 files: train/cat/")
+    assert (line.count(".jpg ("), line.endswith("; and 100 more")) == (100, True)
     assert len(train) == 1800
     assert len({image.tobytes() for image in train.images}) == 1
 
