@@ -194,4 +194,4 @@ def _counts(dataset: Dataset) -> str:
     counts = np.bincount(dataset.labels, minlength=len(dataset.classes)).tolist()
     if len(counts) > FEW:
         return f"from {min(counts):,} to {max(counts):,} in each of {len(counts):,} classes"
-    return ", ".join(f"{name} {count:,}" for name, count in zip(dataset.classes, counts, strict=True))
+    return ", ".join(f"{name} ({count:,})" for name, count in zip(dataset.classes, counts, strict=True))
