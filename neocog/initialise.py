@@ -11,15 +11,21 @@ distribution of mean 0 and standard deviation
 | he-out   | sqrt(2 / n_out)        | likewise: keeps the backward signal's size                        |
 | xavier   | sqrt(2 / (n_in + n_out)) | Glorot and Bengio, 2010                                         |
 | lecun    | sqrt(1 / n_in)         | LeCun et al., "Efficient backprop", 1998                          |
+| dirac    | sqrt(1 / n_in)         | but CONV's first filters hand their channels on as they are: a 1  |
+|          |                        | in the middle (Zagoruyko and Komodakis, arXiv 1706.00388)         |
+
+`whitened` makes the first convolution from training images instead.
 
 Biases and everything else that is not a weight start at the value their layer declares.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from .errors import NeocogError
@@ -33,8 +39,11 @@ METHODS: dict[str, Callable[[int, int], float]] = {
     "he-out": lambda n_in, n_out: (2.0 / n_out) ** 0.5,
     "xavier": lambda n_in, n_out: (2.0 / (n_in + n_out)) ** 0.5,
     "lecun": lambda n_in, n_out: (1.0 / n_in) ** 0.5,
+    "dirac": lambda n_in, n_out: (1.0 / n_in) ** 0.5,
 }
 """Standard deviation of a weight by (n_in, n_out)."""
+WHITENING = 5e-4
+"""Added to the variance of each direction, so that those with hardly any are not blown up."""
 
 
 def initialise(network: Network, seed: int = 0, method: str = "he") -> dict[str, NDArray[np.float32]]:
@@ -53,10 +62,51 @@ def initialise(network: Network, seed: int = 0, method: str = "he") -> dict[str,
         for node in network.nodes
         for name, parameter in node.layer.parameters(*network.input_shapes(node)).items()
     }
-    return {
+    weights = {
         name: _start(parameter, method, np.random.Generator(np.random.PCG64([seed, index])))
         for index, (name, parameter) in enumerate(parameters.items())
     }
+    if method == "dirac":
+        for node in network.nodes:
+            if node.layer.op == "CONV":
+                _hand_on(weights[f"{node.name}.weight"])
+    return weights
+
+
+def _hand_on(weight: NDArray[np.float32]) -> None:
+    """Have filter k of (out, in, F...) copy input channel k, for as many as there are of both."""
+    middle = tuple(n // 2 for n in weight.shape[2:])
+    for k in range(min(weight.shape[:2])):
+        weight[k] = 0.0
+        weight[k, k, *middle] = 1.0
+
+
+def whitened(network: Network, x: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+    r"""The first convolution's weight from images x (N, C, H, W), as the network reads them: it whitens their patches.
+
+    With P = V diag(l) V^T the second moments of all F x F patches, filter k is v_k / sqrt(l_k + 5e-4), the largest l
+    first, and as many again are their negatives, so that nothing is lost behind a ReLU or a GELU.
+
+    Raises NeocogError unless the first layer is CONV with two filters for each of (at most) C F F directions.
+    Source: Page, "How to train your ResNet 8", 2019; the negatives are those of tysam-code/hlb-CIFAR10.
+    """
+    first = network.nodes[1] if len(network.nodes) > 1 else network.nodes[0]
+    shape = (
+        dict(first.layer.parameters(*network.input_shapes(first)))["weight"].shape if first.layer.op == "CONV" else ()
+    )
+    directions = math.prod(shape[1:])
+    if len(shape) != 4 or shape[0] % 2 or shape[0] > 2 * directions:
+        raise NeocogError(
+            "whitening needs a first convolution of two filters for each direction that patches of its size have",
+            where=first.name,
+            received=first.layer.token,
+            hint="CONV2-24(P=0) first, for colour images",
+        )
+    count = shape[0] // 2
+    patches = sliding_window_view(x, shape[2:], axis=(2, 3)).transpose(0, 2, 3, 1, 4, 5).reshape(-1, directions)
+    values, vectors = np.linalg.eigh(patches.T.astype(np.float64) @ patches / len(patches))
+    filters = (vectors / np.sqrt(values + WHITENING)).T[::-1][:count].reshape(count, *shape[1:])
+    return {f"{first.name}.weight": np.concatenate([filters, -filters]).astype(np.float32)}
 
 
 def _start(parameter: Parameter, method: str, rng: np.random.Generator) -> NDArray[np.float32]:

@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from neocog import NeocogError, Network, reference
-from neocog.initialise import METHODS, initialise
+from neocog.initialise import METHODS, initialise, whitened
 from neocog.losses import LOSSES
 
 NET = Network.parse("INPUT[8x8x16] -> CONV3-32 -> BN -> PRELU -> SUBSAMPLE2 -> FC40 -> FC84 -> RBF10")
@@ -31,7 +31,7 @@ def test_weights_have_the_spread_of_the_formula(method: str, std: float) -> None
 
 
 def test_every_method_is_tested_above_or_is_zeros() -> None:
-    assert set(METHODS) == {"zeros", "gaussian", "he", "he-out", "xavier", "lecun"}
+    assert set(METHODS) == {"zeros", "gaussian", "he", "he-out", "xavier", "lecun", "dirac"}  # dirac: below
 
 
 def test_fully_connected_weights_count_the_whole_volume_as_inputs() -> None:
@@ -128,3 +128,40 @@ def test_small_gaussian_fades_out_in_a_deep_network_and_he_does_not() -> None:  
     sizes = {m: reference.forward(network, initialise(network, 0, m), x).output.std() for m in ("gaussian", "he")}
     assert sizes["gaussian"] < 1e-9
     assert 0.05 < sizes["he"] < 5
+
+
+def test_dirac_filters_hand_their_channels_on():
+    network = Network.parse("INPUT[5x4x2] -> CONV3-3")
+    weights = initialise(network, 3, "dirac")
+    x = np.random.default_rng(0).standard_normal((2, 2, 5, 4)).astype(np.float32)
+    y = reference.forward(network, weights, x).output
+    np.testing.assert_allclose(y[:, :2], x, rtol=1e-6)
+    assert weights["conv1.weight"][2].std() > 0  # there is no third channel to hand on
+
+
+def test_whitening_filters_have_responses_of_variance_one_that_do_not_go_together():
+    network = Network.parse("INPUT[12x10x3] -> CONV2-24(P=0) -> RELU -> FC4")
+    rng = np.random.default_rng(0)
+    smooth = rng.standard_normal((300, 3, 12, 10)).cumsum(axis=2).cumsum(axis=3) / 10
+    x = (smooth - smooth.mean()).astype(np.float32)
+    weights = initialise(network, 0) | whitened(network, x)
+    volumes = reference.forward(network, weights, x).outputs
+    responses = volumes[1].transpose(1, 0, 2, 3).reshape(24, -1)
+    moments = responses[:12] @ responses[:12].T / responses.shape[1]
+    off = moments - np.diag(np.diag(moments))
+    assert np.abs(off).max() < 1e-4
+    assert np.diag(moments).max() < 1.0001
+    assert np.diag(moments)[0] > 0.99  # the eps counts only where there is hardly any variance
+    np.testing.assert_allclose(responses[12:], -responses[:12], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["INPUT[8x8x3] -> FC4", "INPUT[8x8x1] -> CONV3-24 -> FC4", "INPUT[8x8x3] -> CONV2-5(P=0) -> FC4", "INPUT[8x8x3]"],
+)
+def test_what_cannot_be_whitened_is_refused(text):
+    network = Network.parse(text)
+    shape = network.input_shape
+    x = np.zeros((2, shape.channels, *shape.spatial), np.float32)
+    with pytest.raises(NeocogError, match="two filters for each direction"):
+        whitened(network, x)

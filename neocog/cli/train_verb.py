@@ -25,8 +25,8 @@ EXAMPLES = """examples:
   neocog train lenet5-relu mnist --validation 10000 --target-accuracy 0.99 --json"""
 
 SETTINGS = (
-    *("epochs", "batch_size", "lr", "optimizer", "momentum", "weight_decay", "schedule", "augment", "init", "loss"),
-    *("ema", "seed", "engine", "device", "dtype", "validation", "target_accuracy", "out"),
+    *("epochs", "batch_size", "lr", "optimizer", "momentum", "weight_decay", "schedule", "augment", "init", "whiten"),
+    *("loss", "ema", "seed", "engine", "device", "dtype", "validation", "measure_every", "target_accuracy", "out"),
 )
 """The arguments that `train` takes under the same names."""
 
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     settings.add_argument("--batch-size", "-b", type=whole_from(1), metavar="N", help="images in a step (default 64)")
     settings.add_argument("--lr", type=float, help="highest learning rate (default: a good one for the optimizer)")
-    settings.add_argument("--optimizer", help="sgd, momentum, nesterov (default) or adamw")
+    settings.add_argument("--optimizer", help="sgd, momentum, nesterov (default), adamw or muon")
     settings.add_argument("--momentum", type=float, help="for momentum and nesterov (default 0.9)")
     settings.add_argument("--weight-decay", type=float, help="not on biases and norms (default 5e-4)")
     settings.add_argument("--schedule", help="constant, step, cosine or one-cycle (default)")
@@ -56,6 +56,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--ema", type=float, metavar="DECAY", help="average the weights, as with 0.999 (default 0: do not)"
     )
     settings.add_argument("--init", help="zeros, gaussian, he (default), he-out, xavier or lecun")
+    settings.add_argument(
+        "--whiten", action="store_true", default=argparse.SUPPRESS, help="first convolution: whitening of image patches"
+    )
     settings.add_argument("--loss", help="default: the one for the network's last layer")
     settings.add_argument("--seed", type=whole_from(0), metavar="N", help="of weights, order and changes (default 0)")
     settings.add_argument("--engine", choices=("auto", "native", "torch"), help="what runs it (default auto)")
@@ -64,6 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     settings.add_argument(
         "--validation", type=whole_from(0), metavar="N", help="training images held out to measure on"
     )
+    settings.add_argument("--measure-every", type=whole_from(1), metavar="N", help="epochs (default 1)")
     settings.add_argument("--target-accuracy", type=float, metavar="SHARE", help="stop at this accuracy, as in 0.99")
 
 

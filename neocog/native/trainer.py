@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import reference
-from ..feed import Course, Taken
+from ..feed import Course, Moves, Pixels, Taken, moved
 from ..network import Network
 from .engine import NativeNetwork
 from .feeding import takes_bytes
@@ -116,6 +116,11 @@ class NativeTrainer:
     def scores(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """The network's output (N, K) for x (N, C, H, W)."""
         return self._network.score(x)
+
+    def answers(self, pixels: Pixels, moves: Moves | None = None) -> NDArray[np.float32]:
+        """The network's output (N, K) for images as bytes, each by its own move (N, 6) if given."""
+        images = pixels.images if moves is None else moved(pixels.images, moves)
+        return self.scores(pixels.numbers(images))
 
     def weights(self) -> dict[str, NDArray[np.float32]]:
         """Copies of all arrays by name: their averages, if those are kept."""

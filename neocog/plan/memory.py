@@ -11,7 +11,7 @@ from ..layer import MASTER, Pass, Shape
 from .timeline import batch_bytes
 
 BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
-OPTIMIZER_COPIES = {"sgd": 0, "momentum": 1, "nesterov": 1, "adam": 2, "adamw": 2}
+OPTIMIZER_COPIES = {"sgd": 0, "momentum": 1, "nesterov": 1, "adam": 2, "adamw": 2, "muon": 1}
 
 DEFINITIONS = {
     "activations": "one volume for each layer and the input; an activation function works in place and adds none",

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,14 +15,16 @@ from torch import Tensor, nn
 
 from ..average import share
 from ..errors import NeocogError
-from ..feed import Course, Taken
-from ..losses import LOSSES
+from ..feed import Course, Moves, Pixels, Taken
+from ..losses import LOSSES, Loss
 from ..network import Network
 from .allocator import keep_memory_free
+from .feed import Feed
 from .module import build, read_weights
+from .muon import Muon
 
 DTYPES = ("float32", "bfloat16")
-OPTIMIZERS = ("sgd", "momentum", "nesterov", "adamw")
+OPTIMIZERS = ("sgd", "momentum", "nesterov", "adamw", "muon")
 SMALL_STEP_MACS = 100_000_000
 
 
@@ -70,6 +72,8 @@ class TorchTrainer:
         self.optimizer = make_optimizer(self.module, optimizer, momentum, weight_decay)
         self.ema, self.updates = ema, 0
         self.served = deepcopy(self.module) if ema else self.module
+        self.failed: Tensor | None = None
+        self._feed = Feed(torch.device(self.device))
 
     def step(self, x: NDArray[np.float32], labels: NDArray[np.int64], lr: float) -> tuple[float, int]:
         """One update from x (N, C, H, W) and labels (N,): the batch's mean loss before it, and how many were right.
@@ -77,30 +81,51 @@ class TorchTrainer:
         When the loss is not finite the weights are left as they are.
         """
         with threads(self.threads):
-            return self._step(x, labels, lr)
+            taken = self._taken([self._step(self._tensor(x), torch.from_numpy(labels).to(self.device), lr)])
+        return float(taken.losses[0]), int(taken.right[0])
 
-    def _step(self, x: NDArray[np.float32], labels: NDArray[np.int64], lr: float) -> tuple[float, int]:
+    def learn(self, course: Course) -> Taken:
+        """The steps of a course, up to the first whose loss is not finite: that one leaves the weights as they are.
+
+        A GPU is not waited for before the last of them.
+        """
+        made: list[_Step] = []
+        with threads(self.threads):
+            for x, labels, lr in self._feed.batches(course):
+                made.append(self._step(x, labels, lr))
+                if self.device == "cpu" and not math.isfinite(made[-1].loss):
+                    break
+            return self._taken(made)
+
+    def _step(self, x: Tensor, labels: Tensor, lr: float) -> _Step:
         self.steps += 1
         self._switch(training=True)
         with (
             seeded(torch.device(self.device), _mixed(self.seed, self.steps)),
             precision(self.dtype, torch.device(self.device)),
         ):
-            outputs = self.module.outputs(self._tensor(x))
-        loss = self._loss(outputs, torch.from_numpy(labels).to(self.device))
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            return value, 0
+            outputs = self.module.outputs(x.contiguous(memory_format=self._format))
+        loss = self._loss(outputs, labels)
+        failed = (~torch.isfinite(loss.detach())).float()
+        self.failed = failed if self.failed is None else torch.maximum(self.failed, failed)
         torch.autograd.backward(loss)
         for group in self.optimizer.param_groups:
-            group["lr"] = lr
+            group["lr"] = lr * group.get("factor", 1.0)
+        self.optimizer.found_inf = self.failed  # type: ignore[attr-defined]  # torch's word for: leave the weights
         self.optimizer.step()
         if self.ema:
-            self._average()
+            self._average(self.failed)
         self.optimizer.zero_grad(set_to_none=True)  # now, so that no gradients lie beside the next batch's volumes
-        scores = outputs[self.module.network.nodes[-1].name].detach().float().cpu().numpy()
-        predicted = self.loss.posterior(scores).argmax(axis=1)
-        return value, int((predicted == labels).sum())
+        return _Step(loss.detach(), outputs[self.module.network.nodes[-1].name].detach().float(), labels)
+
+    def _taken(self, made: Sequence[_Step]) -> Taken:
+        """What steps came to, up to the first whose loss is not finite. The next steps are a new beginning."""
+        self.failed = None
+        losses = torch.stack([step.loss for step in made]).double().cpu().numpy()
+        finite = np.isfinite(losses)
+        count = len(losses) if finite.all() else int(finite.argmin()) + 1
+        right = [_hits(self.loss, step) if math.isfinite(step.loss) else 0 for step in made[:count]]
+        return Taken(losses[:count], np.array(right))
 
     def _loss(self, outputs: Mapping[str, Tensor], labels: Tensor) -> Tensor:
         """The loss of the network's scores, and of each side output by its weight."""
@@ -110,30 +135,30 @@ class TorchTrainer:
             loss = loss + weight * self.loss.torch_value(outputs[name].float(), labels)
         return loss
 
-    def _average(self) -> None:
-        """Have the average take in the weights and running statistics as they are now."""
+    def _average(self, failed: Tensor) -> None:
+        """Have the average take in the weights and running statistics as they are now, unless the step failed."""
         part = share(self.ema, self.updates)
         with torch.no_grad():
             for a, w in zip(self.served.state_dict().values(), self.module.state_dict().values(), strict=True):
-                a.lerp_(w, part) if a.is_floating_point() else a.copy_(w)
+                a.copy_(torch.where(failed > 0, a, a.lerp(w, part) if a.is_floating_point() else w))
         self.updates += 1
-
-    def learn(self, course: Course) -> Taken:
-        """The steps of a course, up to the first whose loss is not finite: that one leaves the weights as they are."""
-        made: list[tuple[float, int]] = []
-        for x, labels, lr in course.batches():
-            made.append(self.step(x, labels, lr))
-            if not math.isfinite(made[-1][0]):
-                break
-        losses, right = zip(*made, strict=True)
-        return Taken(np.array(losses), np.array(right))
 
     def scores(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """The network's output (N, K) as at prediction, for x (N, C, H, W)."""
+        with threads(self.threads):
+            return self._scores(self._tensor(x))
+
+    def _scores(self, x: Tensor) -> NDArray[np.float32]:
         self._switch(training=False)
-        with threads(self.threads), torch.inference_mode(), precision(self.dtype, torch.device(self.device)):
-            found: NDArray[np.float32] = self.served(self._tensor(x)).float().cpu().numpy()
+        with torch.inference_mode(), precision(self.dtype, torch.device(self.device)):
+            y: Tensor = self.served(x.contiguous(memory_format=self._format))
+        found: NDArray[np.float32] = y.float().cpu().numpy()
         return found
+
+    def answers(self, pixels: Pixels, moves: Moves | None = None) -> NDArray[np.float32]:
+        """The network's output (N, K) as at prediction for images as bytes, each by its own move (N, 6) if given."""
+        with threads(self.threads):
+            return self._scores(self._feed.numbers(pixels, moves))
 
     def weights(self) -> dict[str, NDArray[np.float32]]:
         """Copies of all arrays by name, running statistics included: their averages, if those are kept."""
@@ -143,7 +168,7 @@ class TorchTrainer:
         """The name of the first layer whose output for x holds an infinity or a NaN; None if there is none."""
         self._switch(training=True)
         with torch.no_grad(), precision(self.dtype, torch.device(self.device)):
-            outputs = self.module.run(self._tensor(x))
+            outputs = self.module.run(self._tensor(x).contiguous(memory_format=self._format))
         for node, y in zip(self.module.network.nodes, outputs, strict=True):
             if not bool(torch.isfinite(y).all()):
                 return node.name
@@ -156,7 +181,20 @@ class TorchTrainer:
             module.train(training)
 
     def _tensor(self, x: NDArray[np.float32]) -> Tensor:
-        return torch.from_numpy(x).to(self.device).contiguous(memory_format=self._format)
+        return torch.from_numpy(x).to(self.device)
+
+
+class _Step(NamedTuple):
+    """What a step leaves to be counted: its mean loss, and its scores (N, K) with the labels (N,) they should give."""
+
+    loss: Tensor
+    scores: Tensor
+    labels: Tensor
+
+
+def _hits(loss: Loss, step: _Step) -> int:
+    predicted = loss.posterior(step.scores.cpu().numpy()).argmax(axis=1)
+    return int((predicted == step.labels.cpu().numpy()).sum())
 
 
 def check_dtype(dtype: str) -> None:
@@ -233,16 +271,20 @@ def make_optimizer(module: nn.Module, name: str, momentum: float, weight_decay: 
     """The optimizer over two groups: weights decay, biases and other arrays of one axis do not.
 
     `sgd` is plain; `momentum` and `nesterov` are Sutskever et al., 2013; `adamw` is Loshchilov and Hutter, arXiv
-    1711.05101. Raises NeocogError for another name.
+    1711.05101; `muon` is for the weights before the last layer's, see muon.py. Raises NeocogError for another name.
     """
     if name not in OPTIMIZERS:
         raise NeocogError(f"optimizer is one of {', '.join(OPTIMIZERS)}", received=f"optimizer={name}")
     owned = [p for p in module.parameters() if p.requires_grad]
+    weights, others = [p for p in owned if p.dim() > 1], [p for p in owned if p.dim() <= 1]
+    kernels = weights[:-1] if name == "muon" else []
     groups = [
-        {"params": [p for p in owned if p.dim() > 1], "weight_decay": weight_decay},
-        {"params": [p for p in owned if p.dim() <= 1], "weight_decay": 0.0},
+        {"params": weights[len(kernels) :], "weight_decay": weight_decay},
+        {"params": others, "weight_decay": 0.0},
     ]
     groups = [group for group in groups if group["params"]]
+    if name == "muon":
+        return Muon(kernels, groups, momentum)
     if name == "adamw":
         return torch.optim.AdamW(groups, lr=1.0, fused=True)
     velocity = 0.0 if name == "sgd" else momentum

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import NeocogError
-from ..feed import Course, Taken
+from ..feed import Course, Moves, Pixels, Taken
 from ..measure.calibration import calibration_question
 from ..measure.pace import pace_question
 from ..native import pace as native_pace
@@ -41,6 +41,9 @@ class Engine(Protocol):
 
     def scores(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """The network's output (N, K) as at prediction."""
+
+    def answers(self, pixels: Pixels, moves: Moves | None = None) -> NDArray[np.float32]:
+        """The same for images as bytes, each by its own move (N, 6) if there are any."""
 
     def weights(self) -> dict[str, NDArray[np.float32]]:
         """Copies of all arrays by name."""

@@ -91,19 +91,23 @@ class Loop:
         Raises RunError when the loss is not finite, KeyboardInterrupt after the steps in which Ctrl-C was pressed.
         """
         epochs: list[Epoch] = []
-        pace = Pace()
+        pace, learned = Pace(), Meter()
         with interruptible() as interrupt:
             for number in range(1, self.settings.epochs + 1):
-                learned = self._learn(number, pace, interrupt)
+                self._learn(number, learned, pace, interrupt)
+                if number % self.settings.measure_every and number < self.settings.epochs:
+                    continue
+                learned.stop()
                 result = measure(self.engine, self.measured_on, self.batches.preprocessing, self.settings.loss)
                 epochs.append(self._note(number, learned, result))
+                learned = Meter()
                 if self.settings.target_accuracy is not None and result.accuracy >= self.settings.target_accuracy:
                     break
         return epochs, result
 
-    def _learn(self, epoch: int, pace: Pace, interrupt: Interrupt) -> Meter:
+    def _learn(self, epoch: int, whole: Meter, pace: Pace, interrupt: Interrupt) -> None:
         """Every mini-batch once."""
-        whole, recent = Meter(), Meter()
+        recent = Meter()
         images, before = self.batches.epoch(epoch), (epoch - 1) * len(self.batches)
         done = 0
         while done < len(self.batches):
@@ -124,8 +128,6 @@ class Loop:
             self.progress.stepped(epoch, whole, len(rates))
             if interrupt.asked:
                 raise KeyboardInterrupt
-        whole.stop()
-        return whole
 
     def _rate(self, step: int) -> float:
         total = self.settings.epochs * len(self.batches)

@@ -28,7 +28,7 @@ class Measured(NamedTuple):
 def measure(engine: Engine, dataset: Dataset, preprocessing: Preprocessing, loss: str) -> Measured:
     """Run over a whole data set as at prediction (fact A6). The loss is NaN where an output is not finite."""
     chunks = [
-        engine.scores(preprocessing(dataset.images[start : start + CHUNK]))
+        engine.answers(preprocessing.pixels(dataset.images[start : start + CHUNK]))
         for start in range(0, len(dataset.labels), CHUNK)
     ]
     scores = np.concatenate(chunks).astype(np.float64)
@@ -41,7 +41,7 @@ def measure(engine: Engine, dataset: Dataset, preprocessing: Preprocessing, loss
 
 @dataclass(frozen=True)
 class Epoch:
-    """One line of `metrics.jsonl`: means over the epoch's training images, and the accuracy after it."""
+    """One line of `metrics.jsonl`: means since the line before over training images, and the accuracy then."""
 
     epoch: int
     steps: int

@@ -19,8 +19,10 @@ from typing import Any
 from ..errors import NeocogError
 
 TEXTS = ("optimizer", "schedule", "augment", "init", "loss", "engine", "device", "dtype")
-WHOLE = ("epochs", "batch_size", "seed", "validation")
+WHOLE = ("epochs", "batch_size", "seed", "validation", "measure_every")
+FLAGS = ("whiten",)
 REAL = ("lr", "momentum", "weight_decay", "ema", "target_accuracy")
+WANTED = {str: "a text in quotes", bool: "true or false", int: "a whole number", float: "a number"}
 LARGEST = 1 << 16
 """Bytes of a file."""
 
@@ -58,12 +60,12 @@ def _text(path: Path) -> str:
 
 def _checked(values: dict[str, Any]) -> Recipe:
     kinds: dict[str, tuple[type, ...]] = dict.fromkeys(("network", "data", *TEXTS), (str,))
-    kinds |= dict.fromkeys(WHOLE, (int,)) | dict.fromkeys(REAL, (int, float))
+    kinds |= dict.fromkeys(FLAGS, (bool,)) | dict.fromkeys(WHOLE, (int,)) | dict.fromkeys(REAL, (int, float))
     for name, value in values.items():
         if name not in kinds:
             raise NeocogError("a recipe has no such setting", received=name[:40], hint=", ".join(kinds))
-        if not isinstance(value, kinds[name]) or isinstance(value, bool):
-            wanted = {str: "a text in quotes", int: "a whole number", float: "a number"}[kinds[name][-1]]
+        if not isinstance(value, kinds[name]) or isinstance(value, bool) != (name in FLAGS):
+            wanted = WANTED[kinds[name][-1]]
             raise NeocogError(f"{name} is {wanted}", received=f"{name} = {value!r}"[:80])
     for name in ("network", "data"):
         if name not in values:

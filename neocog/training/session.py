@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from .. import __version__
 from ..data import Dataset, Preprocessing, Splits, load_data
 from ..data.reading import in_words
 from ..errors import DataError
-from ..initialise import initialise
+from ..initialise import initialise, whitened
 from ..losses import default_loss
 from ..model import Model
 from ..network import Network
@@ -47,11 +48,13 @@ def train(
     ema: float = 0.0,
     seed: int = 0,
     init: str = "he",
+    whiten: bool = False,
     loss: str | None = None,
     engine: str = "auto",
     device: str = "auto",
     dtype: str = "float32",
     validation: int = 0,
+    measure_every: int = 1,
     target_accuracy: float | None = None,
     out: str | Path | None = None,
     name: str | None = None,
@@ -62,13 +65,14 @@ def train(
     `data` is what `load_data` gives, or a name or folder for it. `lr` is the schedule's highest; None is a good one
     for the optimizer and small networks. `loss` None is the one for the network's last layer. `augment` says how each
     training image is changed, anew in each epoch: `"shift=2, flip, rotate=10"`, see training/augment.py. With `ema` the
-    moving average of the weights with that decay is what is measured and saved; 0 is none. `validation` holds that many
-    training images out, and the accuracy after each epoch, at which `target_accuracy` (a fraction) may end the run, is
-    measured on them; with 0 it is measured on the data's own validation images, or else on the test images. With
-    `dtype` bfloat16, products round what they multiply; weights stay float32; auto is the faster of the two where this
-    machine has been calibrated, else float32. `epochs` None is 6, or for a small set as many as make 200 steps.
-    `out` None makes `runs/<name>-N`, `name` being that of the data.
-    `progress` is auto, bar, lines, none, or an object of one's own.
+    moving average of the weights with that decay is what is measured and saved; 0 is none. With `whiten` the first
+    convolution starts as the whitening of the training images' patches. `validation` holds that many training images
+    out, and the accuracy after each epoch (or after each `measure_every`, and the last), at which `target_accuracy` (a
+    fraction) may end the run, is measured on them; with 0 it is measured on the data's own validation images, or else
+    on the test images. With `dtype` bfloat16, products round what they multiply; weights stay float32; auto is the
+    faster of the two where this machine has been calibrated, else float32. `epochs` None is 6, or for a small set as
+    many as make 200 steps. `out` None makes `runs/<name>-N`, `name` being that of the data. `progress` is auto, bar,
+    lines, none, or an object of one's own.
 
     Raises DataError, NeocogError or ShapeError before anything is written when something does not fit,
     RunError when the loss is not finite or the folder cannot be written, and KeyboardInterrupt after Ctrl-C,
@@ -87,8 +91,10 @@ def train(
         augment=augment,
         ema=ema,
         init=init,
+        whiten=whiten,
         loss=loss,
         validation=validation,
+        measure_every=measure_every,
         target_accuracy=target_accuracy,
         seed=seed,
         dtype=dtype,
@@ -98,6 +104,10 @@ def train(
     watcher = choose_progress(progress)
     session = Session(network, data, settings, engine, device)
     return session.run(RunFolder.create(out, name or data.train.name), watcher)
+
+
+WHITENED = 5000
+"""Training images whose patches the first convolution is made from."""
 
 
 class Session:
@@ -114,7 +124,7 @@ class Session:
         self.reason, self.settings = choice.reason, replace(settings, dtype=choice.dtype)
         self.engine: Engine = choice.make(
             network,
-            initialise(network, settings.seed, settings.init),
+            self._start(),
             loss=settings.loss,
             optimizer=settings.optimizer,
             momentum=settings.momentum,
@@ -126,6 +136,13 @@ class Session:
             ema=settings.ema,
         )
         self.config = self._config()
+
+    def _start(self) -> dict[str, NDArray[np.float32]]:
+        """The weights before the first step."""
+        weights = initialise(self.network, self.settings.seed, self.settings.init)
+        if self.settings.whiten:
+            weights |= whitened(self.network, self.preprocessing(self.learned_from.images[:WHITENED]))
+        return weights
 
     def run(self, folder: RunFolder, progress: Progress) -> Model:
         """Train, measure on the test images, and fill the folder."""
@@ -157,13 +174,13 @@ class Session:
         )
 
     def _results(self, epochs: list[Epoch], accuracy: float, loss: float) -> dict[str, Any]:
-        images = len(self.learned_from.labels) * len(epochs)
+        images = len(self.learned_from.labels) * epochs[-1].epoch
         learning = sum(epoch.seconds for epoch in epochs)
         return {
             "test_accuracy": accuracy,
             "test_loss": loss,
             "test_images": len(self.data.test.labels),
-            "epochs": len(epochs),
+            "epochs": epochs[-1].epoch,
             "seconds": round(perf_counter() - self.started, 3),
             "training_seconds": round(learning, 3),
             "images_per_second": round(images / learning, 1),

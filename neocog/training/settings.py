@@ -12,7 +12,7 @@ from ..torch_engine.trainer import DTYPES, OPTIMIZERS
 from .augment import Augment
 from .schedule import SCHEDULES
 
-LEARNING_RATES = {"sgd": 0.1, "momentum": 0.02, "nesterov": 0.02, "adamw": 0.004}
+LEARNING_RATES = {"sgd": 0.1, "momentum": 0.02, "nesterov": 0.02, "adamw": 0.004, "muon": 0.1}
 """Good starting points for small networks with He initialisation and mini-batches of 64."""
 
 EPOCHS, STEPS = 6, 200
@@ -39,8 +39,10 @@ class Settings:
     augment: str
     ema: float
     init: str
+    whiten: bool
     loss: str
     validation: int
+    measure_every: int
     target_accuracy: float | None
     seed: int
     dtype: str
@@ -54,7 +56,7 @@ class Settings:
         }
         for name, words in known.items():
             self._require(name, getattr(self, name) in words, f"one of {', '.join(words)}")
-        for name in ("epochs", "batch_size"):
+        for name in ("epochs", "batch_size", "measure_every"):
             self._require(name, getattr(self, name) >= 1, "a whole number from 1")
         for name in ("validation", "seed", "weight_decay"):
             self._require(name, getattr(self, name) >= 0, "0 or more")

@@ -45,7 +45,7 @@ def test_good_settings_come_back_as_they_were_given():
         ("seed", -1, "seed is 0 or more"),
         ("target_accuracy", 99, "try: target_accuracy=0.99 for 99 %"),
         ("target_accuracy", 0, "a fraction above 0 and at most 1"),
-        ("optimizer", "adam", "optimizer is one of sgd, momentum, nesterov, adamw"),
+        ("optimizer", "adam", "optimizer is one of sgd, momentum, nesterov, adamw, muon"),
         ("schedule", "linear", "schedule is one of constant, step, cosine, one-cycle"),
         ("loss", "mse", "loss is one of cross-entropy"),
     ],
