@@ -25,7 +25,6 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from .errors import NeocogError
@@ -84,8 +83,9 @@ def _hand_on(weight: NDArray[np.float32]) -> None:
 def whitened(network: Network, x: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
     r"""The first convolution's weight from images x (N, C, H, W), as the network reads them: it whitens their patches.
 
-    With P = V diag(l) V^T the second moments of all F x F patches, filter k is v_k / sqrt(l_k + 5e-4), the largest l
-    first, and as many again are their negatives, so that nothing is lost behind a ReLU or a GELU.
+    With P = V diag(l) V^T the second moments of F x F patches, side by side in the images, filter k is
+    v_k / sqrt(l_k + 5e-4), the largest l first, and as many again are their negatives, so that nothing is lost behind a
+    ReLU or a GELU.
 
     Raises NeocogError unless the first layer is CONV with two filters for each of (at most) C F F directions.
     Source: Page, "How to train your ResNet 8", 2019; the negatives are those of tysam-code/hlb-CIFAR10.
@@ -103,8 +103,10 @@ def whitened(network: Network, x: NDArray[np.float32]) -> dict[str, NDArray[np.f
             hint="CONV2-24(P=0) first, for colour images",
         )
     count = shape[0] // 2
-    patches = sliding_window_view(x, shape[2:], axis=(2, 3)).transpose(0, 2, 3, 1, 4, 5).reshape(-1, directions)
-    values, vectors = np.linalg.eigh(patches.T.astype(np.float64) @ patches / len(patches))
+    rows, columns = (n // f for n, f in zip(x.shape[2:], shape[2:], strict=True))
+    tiled = x[:, :, : rows * shape[2], : columns * shape[3]].reshape(len(x), -1, rows, shape[2], columns, shape[3])
+    patches = tiled.transpose(0, 2, 4, 1, 3, 5).reshape(-1, directions)
+    values, vectors = np.linalg.eigh((patches.T @ patches / len(patches)).astype(np.float64))
     filters = (vectors / np.sqrt(values + WHITENING)).T[::-1][:count].reshape(count, *shape[1:])
     return {f"{first.name}.weight": np.concatenate([filters, -filters]).astype(np.float32)}
 

@@ -140,7 +140,7 @@ def test_dirac_filters_hand_their_channels_on():
 
 
 def test_whitening_filters_have_responses_of_variance_one_that_do_not_go_together():
-    network = Network.parse("INPUT[12x10x3] -> CONV2-24(P=0) -> RELU -> FC4")
+    network = Network.parse("INPUT[12x10x3] -> CONV2-24(P=0, S=2) -> RELU -> FC4")
     rng = np.random.default_rng(0)
     smooth = rng.standard_normal((300, 3, 12, 10)).cumsum(axis=2).cumsum(axis=3) / 10
     x = (smooth - smooth.mean()).astype(np.float32)

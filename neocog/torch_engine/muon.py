@@ -41,7 +41,9 @@ class Muon(torch.optim.Optimizer):
     found_inf: Tensor | None = None
 
     def __init__(self, kernels: Sequence[nn.Parameter], others: Sequence[dict[str, Any]], momentum: float) -> None:
-        self._adamw = torch.optim.AdamW([{**group, "factor": OTHERS} for group in others], lr=1.0, fused=True)
+        self._adamw = torch.optim.AdamW(
+            [{**group, "factor": OTHERS * group["factor"]} for group in others], lr=1.0, fused=True
+        )
         groups = [{"params": list(kernels), "momentum": momentum, "lr": 1.0, "factor": 1.0}]
         super().__init__([*groups, *self._adamw.param_groups], {})
         self._adamw.state = self.state

@@ -20,6 +20,7 @@ from ..losses import LOSSES, Loss
 from ..network import Network
 from .allocator import keep_memory_free
 from .feed import Feed
+from .graph import Recorded
 from .module import build, read_weights
 from .muon import Muon
 
@@ -70,10 +71,14 @@ class TorchTrainer:
         self._format = torch.channels_last if network.input_shape.rank == 2 else torch.contiguous_format
         self.module.to(memory_format=self._format)  # type: ignore[call-overload]  # torch's stubs lack this form
         self.optimizer = make_optimizer(self.module, optimizer, momentum, weight_decay)
+        self.failed = torch.zeros((), device=self.device)
+        """1 from a loss that is not finite on, until it has been told: it keeps the optimizer from changing weights."""
+        self.optimizer.found_inf = self.failed  # type: ignore[attr-defined]  # torch's name for it
         self.ema, self.updates = ema, 0
         self.served = deepcopy(self.module) if ema else self.module
-        self.failed: Tensor | None = None
-        self._feed = Feed(torch.device(self.device))
+        place = torch.device(self.device)
+        self._feed, self._on_gpu = Feed(place), place.type == "cuda"
+        self._update = Recorded(self._updated, place) if self._on_gpu else self._updated
 
     def step(self, x: NDArray[np.float32], labels: NDArray[np.int64], lr: float) -> tuple[float, int]:
         """One update from x (N, C, H, W) and labels (N,): the batch's mean loss before it, and how many were right.
@@ -100,27 +105,36 @@ class TorchTrainer:
     def _step(self, x: Tensor, labels: Tensor, lr: float) -> _Step:
         self.steps += 1
         self._switch(training=True)
-        with (
-            seeded(torch.device(self.device), _mixed(self.seed, self.steps)),
-            precision(self.dtype, torch.device(self.device)),
-        ):
-            outputs = self.module.outputs(x.contiguous(memory_format=self._format))
+        part = share(self.ema, self.updates) if self.ema else 1.0
+        with seeded(torch.device(self.device), _mixed(self.seed, self.steps)):
+            loss, scores = self._update(
+                x.contiguous(memory_format=self._format), labels, self._number(lr), self._number(part)
+            )
+        self.updates += 1
+        return _Step(loss, scores, labels)
+
+    def _updated(self, x: Tensor, labels: Tensor, lr: Tensor, part: Tensor) -> tuple[Tensor, Tensor]:
+        """One update at a learning rate, of which an average takes in such a part: loss and scores before it."""
+        with precision(self.dtype, torch.device(self.device)):
+            outputs = self.module.outputs(x)
         loss = self._loss(outputs, labels)
-        failed = (~torch.isfinite(loss.detach())).float()
-        self.failed = failed if self.failed is None else torch.maximum(self.failed, failed)
+        torch.maximum(self.failed, (~torch.isfinite(loss.detach())).float(), out=self.failed)
         torch.autograd.backward(loss)
         for group in self.optimizer.param_groups:
-            group["lr"] = lr * group.get("factor", 1.0)
-        self.optimizer.found_inf = self.failed  # type: ignore[attr-defined]  # torch's word for: leave the weights
+            rate = lr * group["factor"]
+            group["lr"] = group["lr"].copy_(rate) if self._on_gpu else float(rate)
         self.optimizer.step()
         if self.ema:
-            self._average(self.failed)
+            self._average(part)
         self.optimizer.zero_grad(set_to_none=True)  # now, so that no gradients lie beside the next batch's volumes
-        return _Step(loss.detach(), outputs[self.module.network.nodes[-1].name].detach().float(), labels)
+        return loss.detach(), outputs[self.module.network.nodes[-1].name].detach().float()
+
+    def _number(self, value: float) -> Tensor:
+        return torch.tensor(value, dtype=torch.float64).to(self.device)
 
     def _taken(self, made: Sequence[_Step]) -> Taken:
         """What steps came to, up to the first whose loss is not finite. The next steps are a new beginning."""
-        self.failed = None
+        self.failed.zero_()
         losses = torch.stack([step.loss for step in made]).double().cpu().numpy()
         finite = np.isfinite(losses)
         count = len(losses) if finite.all() else int(finite.argmin()) + 1
@@ -135,13 +149,12 @@ class TorchTrainer:
             loss = loss + weight * self.loss.torch_value(outputs[name].float(), labels)
         return loss
 
-    def _average(self, failed: Tensor) -> None:
-        """Have the average take in the weights and running statistics as they are now, unless the step failed."""
-        part = share(self.ema, self.updates)
+    def _average(self, part: Tensor) -> None:
+        """Have the average take in such a part of the weights and running statistics, unless the step failed."""
         with torch.no_grad():
             for a, w in zip(self.served.state_dict().values(), self.module.state_dict().values(), strict=True):
-                a.copy_(torch.where(failed > 0, a, a.lerp(w, part) if a.is_floating_point() else w))
-        self.updates += 1
+                new = a.lerp(w, part.to(a.dtype)) if a.is_floating_point() else w
+                a.copy_(torch.where(self.failed > 0, a, new))
 
     def scores(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """The network's output (N, K) as at prediction, for x (N, C, H, W)."""
@@ -279,13 +292,17 @@ def make_optimizer(module: nn.Module, name: str, momentum: float, weight_decay: 
     weights, others = [p for p in owned if p.dim() > 1], [p for p in owned if p.dim() <= 1]
     kernels = weights[:-1] if name == "muon" else []
     groups = [
-        {"params": weights[len(kernels) :], "weight_decay": weight_decay},
-        {"params": others, "weight_decay": 0.0},
+        {"params": weights[len(kernels) :], "weight_decay": weight_decay, "factor": 1.0},
+        {"params": others, "weight_decay": 0.0, "factor": 1.0},
     ]
     groups = [group for group in groups if group["params"]]
     if name == "muon":
-        return Muon(kernels, groups, momentum)
-    if name == "adamw":
-        return torch.optim.AdamW(groups, lr=1.0, fused=True)
-    velocity = 0.0 if name == "sgd" else momentum
-    return torch.optim.SGD(groups, lr=1.0, momentum=velocity, nesterov=name == "nesterov", fused=True)
+        made: torch.optim.Optimizer = Muon(kernels, groups, momentum)
+    elif name == "adamw":
+        made = torch.optim.AdamW(groups, lr=1.0, fused=True)
+    else:
+        velocity = 0.0 if name == "sgd" else momentum
+        made = torch.optim.SGD(groups, lr=1.0, momentum=velocity, nesterov=name == "nesterov", fused=True)
+    for group in made.param_groups if owned[0].is_cuda else ():
+        group.update(lr=torch.ones((), device=owned[0].device), capturable=True)  # so that a step can be recorded
+    return made

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from neocog import NeocogError, Network, train
-from neocog.training.recipe import REAL, TEXTS, WHOLE, read_recipe
+from neocog.training.recipe import FLAGS, REAL, TEXTS, WHOLE, read_recipe
 from neocog.training.settings import Settings
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
@@ -26,7 +26,7 @@ def test_a_recipe_is_network_data_and_settings(tmp_path):
 
 
 def test_a_recipe_may_hold_whatever_decides_a_run():
-    names = {*TEXTS, *WHOLE, *REAL}
+    names = {*TEXTS, *FLAGS, *WHOLE, *REAL}
     assert names <= set(signature(train).parameters)
     assert set(Settings.__dataclass_fields__) <= names
 
@@ -53,6 +53,7 @@ def test_every_recipe_that_comes_along_can_be_followed(path):
         (GOOD + "shift = 1", "a recipe has no such setting\n  received: shift\n  try: network, data, optimizer"),
         (GOOD + "epochs = 1.5", "epochs is a whole number\n  received: epochs = 1.5"),
         (GOOD + "epochs = true", "epochs is a whole number\n  received: epochs = True"),
+        (GOOD + "whiten = 1", "whiten is true or false\n  received: whiten = 1"),
         (GOOD + 'lr = "fast"', "lr is a number\n  received: lr = 'fast'"),
         (GOOD + "augment = 2", "augment is a text in quotes\n  received: augment = 2"),
     ],
