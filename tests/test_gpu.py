@@ -1,11 +1,15 @@
 """The torch modules give the same numbers on a GPU as on the CPU; run where there is a GPU."""
 
+import numpy as np
 import pytest
 import torch
 from tokens import layer_of, shapes_of
 
-from neocog import zoo
+from neocog import Network, zoo
+from neocog.feed import Course, Pixels
+from neocog.initialise import initialise
 from neocog.layers import LAYERS
+from neocog.torch_engine.trainer import TorchTrainer
 
 pytestmark = pytest.mark.gpu
 
@@ -21,7 +25,7 @@ def test_a_layer_gives_the_same_values_and_gradients(example):
     xs = xs or [torch.randn(2, 1, 4, 4, dtype=torch.float64)]
     results = []
     for device in ("cpu", "cuda"):
-        moved = [x.to(device).requires_grad_() for x in xs]
+        moved = [x.detach().to(device, copy=True).requires_grad_() for x in xs]
         y = module.to(device)(*moved)
         y.square().sum().backward()
         results.append([y.detach().cpu(), *(x.grad.cpu() for x in moved)])
@@ -38,3 +42,36 @@ def test_a_network_gives_the_same_scores(name):
     with torch.inference_mode():
         expected = module(x)
         torch.testing.assert_close(module.cuda()(x.cuda()).cpu(), expected, rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize("settings", [{"optimizer": "muon"}, {"optimizer": "adamw", "ema": 0.9}, {"momentum": 0.5}])
+def test_steps_that_are_recorded_learn_what_steps_on_the_cpu_do(settings):
+    network = Network.parse("INPUT[6x6x2] -> CONV3-8 -> BN -> TANH -> CONV3-8 -> TANH -> POOL2 -> FC4")
+    rng = np.random.default_rng(5)
+    pixels = Pixels(
+        rng.integers(0, 256, (64, 6, 6, 2), np.uint8), np.full(2, 0.01, np.float32), np.full(2, -1, np.float32)
+    )
+    labels = rng.integers(0, 4, 64)
+    sizes, rates = np.full(8, 8), np.linspace(0.1, 0.01, 8)
+    course = Course(pixels, np.arange(64), labels, None, sizes, rates)
+    taken, trained = {}, {}
+    for device in ("cpu", "cuda"):
+        trainer = TorchTrainer(network, initialise(network, 1), loss="cross-entropy", device=device, **settings)
+        taken[device], trained[device] = trainer.learn(course), trainer.weights()
+    np.testing.assert_allclose(taken["cuda"].losses, taken["cpu"].losses, rtol=2e-2)
+    for name, expected in trained["cpu"].items():
+        np.testing.assert_allclose(trained["cuda"][name], expected, rtol=0.1, atol=2e-2, err_msg=name)
+
+
+def test_a_recorded_step_whose_loss_is_not_finite_changes_nothing_and_ends_the_course():
+    network = Network.parse("INPUT[2x2x1] -> FC4")
+    pixels = Pixels(np.full((12, 2, 2, 1), 255, np.uint8), np.ones(1, np.float32), np.zeros(1, np.float32))
+    trainer = TorchTrainer(network, initialise(network, 1), loss="cross-entropy", optimizer="sgd", device="cuda")
+    rates = np.array([1e-9, 1e-9, 1e-9, 1e-9, 1e36, 1e-9])
+    course = Course(pixels, np.arange(12), np.arange(12) % 4, None, np.full(6, 2), rates)
+    taken = trainer.learn(course)
+    assert len(taken.losses) == 6
+    assert np.isfinite(taken.losses).tolist() == [True] * 5 + [False]
+    before = trainer.weights()
+    assert not np.isfinite(trainer.learn(course).losses[0])
+    np.testing.assert_array_equal(trainer.weights()["fc1.weight"], before["fc1.weight"])
