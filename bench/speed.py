@@ -28,7 +28,7 @@ import torch
 from chart import draw
 from contenders import CONTENDERS, Contender, PeerError, Process
 from networks import NETWORKS, nodes_of, operations
-from page import DOCS, write
+from page import DOCS, row, write
 
 from neocog import Network
 from neocog.losses import default_loss
@@ -243,10 +243,6 @@ def table(results: list[Result], contenders: list[Contender], *, one: bool = Fal
             cells += [auto, number(result.ratio([c for c in ours if c.name == auto], ours))]
         cells.append(number(median(result.others) if result.others else None, "{:.1f}"))
         yield row(cells)
-
-
-def row(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def number(value: float | None, form: str = "{:.2f}") -> str:

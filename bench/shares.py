@@ -1,0 +1,138 @@
+"""How near the native engine comes to what the processor can do at all, and where the rest goes; needs a quiet machine.
+
+A training step's useful operations a second, float32, on all cores, as a share of those of a kernel of nothing but
+multiply-adds: the two take turns in one process, because shared processors change their pace within seconds. Below it,
+the step's calls one by one on one thread: what share of the time convolutions and full connections take, and the share
+of the limit that they reach themselves. `--write` puts the tables into docs/performance.md.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from statistics import median
+from time import perf_counter
+
+import numpy as np
+from networks import NETWORKS
+from page import row, write
+
+from neocog.feed import Course, Pixels
+from neocog.initialise import initialise
+from neocog.measure.calls import Stepper
+from neocog.measure.pace import peak
+from neocog.native.pace import course_of
+from neocog.native.trainer import NativeTrainer, cores
+from neocog.plan.time import operations
+
+ASKED = {"lenet5-relu": 1024, "convnetjs-cifar10": 256, "32-32-64-64": 256, "small VGG": 256, "resnet20": 256}
+ROUNDS = 9
+SECONDS = 0.5
+SUMS = ("CONV", "FC")
+"""Layers that are multiply-adds; all others are counted as passes over memory."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """Of one network: operations a second of its steps and of the limit by turns, and where a step's time goes."""
+
+    name: str
+    batch: int
+    steps: list[float]
+    limits: list[float]
+    sums: float
+    sums_share: float
+
+    def cells(self) -> list[str]:
+        """Of its line in the table."""
+        shares = [step / limit for step, limit in zip(self.steps, self.limits, strict=True)]
+        return [
+            self.name,
+            f"{self.batch}",
+            f"{median(self.steps) / 1e9:.0f}",
+            f"{median(self.limits) / 1e9:.0f}",
+            f"{median(shares):.0%}",
+            f"{min(shares):.0%} to {max(shares):.0%}",
+            f"{self.sums:.0%}",
+            f"{self.sums_share:.0%}",
+        ]
+
+
+def useful(name: str, batch: int) -> float:
+    """Operations of a training step: the first layer with weights needs no gradient of its input."""
+    return float(operations(NETWORKS[name].network().plan(batch=batch), "training").sum())
+
+
+def steps(name: str, batch: int) -> tuple[NativeTrainer, Course]:
+    """A trainer, and about two thousand images' worth of steps."""
+    network = NETWORKS[name].network()
+    trainer = NativeTrainer(network, initialise(network), loss="cross-entropy", batch_size=batch)
+    shape, count, draw = network.input_shape, max(1, 2048 // batch), np.random.default_rng(0)
+    pixels = Pixels(
+        draw.integers(0, 256, (batch, *shape.spatial, shape.channels), np.uint8),
+        np.full(shape.channels, 1 / 64, np.float32),
+        np.full(shape.channels, -2, np.float32),
+    )
+    labels = draw.integers(0, network.shapes[-1].channels, batch)
+    rows = np.tile(np.arange(batch), count)
+    return trainer, Course(pixels, rows, labels[rows], None, np.full(count, batch), np.full(count, 1e-4))
+
+
+def turns(name: str, batch: int) -> tuple[list[float], list[float]]:
+    """Operations a second of steps and of the limit, turn by turn."""
+    trainer, course = steps(name, batch)
+    each = useful(name, batch) * len(course.sizes)
+    found, limits = [], []
+    trainer.learn(course)
+    for _ in range(ROUNDS):
+        before = peak(cores())
+        count, start = 0, perf_counter()
+        while (spent := perf_counter() - start) < SECONDS:
+            trainer.learn(course)
+            count += 1
+        found.append(each * count / spent)
+        limits.append((before + peak(cores())) / 2)
+    return found, limits
+
+
+def inside(name: str, batch: int) -> tuple[float, float]:
+    """The share of a step's time that multiply-adds take, and the share of the limit that they reach, on one thread."""
+    network = NETWORKS[name].network()
+    course = course_of(network.plan(batch=batch, optimizer="nesterov"), "training", cores())
+    limit = peak(1)
+    seconds = Stepper(course).seconds(5)
+    limit = (limit + peak(1)) / 2
+    ops = {node.name: node.layer.op for node in network.nodes}
+    spent = [
+        (task.times * second, ops.get(task.layer) in SUMS) for task, second in zip(course.tasks, seconds, strict=True)
+    ]
+    sums, total = sum(s for s, own in spent if own), sum(s for s, _ in spent)
+    return sums / total, useful(name, batch) / cores() / sums / limit
+
+
+def measured() -> Iterator[Found]:
+    for name, batch in ASKED.items():
+        found = Found(name, batch, *turns(name, batch), *inside(name, batch))
+        print(row(found.cells()), flush=True)
+        yield found
+
+
+def main() -> None:
+    heads = [
+        "network",
+        "batch",
+        "GFLOP/s",
+        "limit",
+        "share",
+        "turn by turn",
+        "time in multiply-adds",
+        "their own share",
+    ]
+    lines = [row(heads), row(["---", *("---:" for _ in heads[1:])]), *(row(found.cells()) for found in measured())]
+    if "--write" in sys.argv:
+        write("bench/shares.py", lines)
+
+
+if __name__ == "__main__":
+    main()
