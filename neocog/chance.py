@@ -51,6 +51,21 @@ def uniform(images: Words, positions: Words, first: np.uint32, second: np.uint32
     return u
 
 
+def symmetric_beta(u: Array, alpha: float) -> Array:
+    """Numbers of the distribution Beta(alpha, alpha) from even ones: its quantiles, by a table.
+
+    Below 1/2 the distribution function is an integral of x^(alpha-1) (1-x)^(alpha-1), for alpha below 1 taken over
+    s = x^alpha, so that nothing is infinite at 0. Above 1/2 it is the mirror image.
+    """
+    power = min(alpha, 1.0)
+    s = np.linspace(0, 0.5**power, 4097)
+    x = s ** (1 / power)
+    density = x ** (alpha - power) * (1 - x) ** (alpha - 1)
+    below = np.concatenate([[0], np.cumsum((density[1:] + density[:-1]) / 2)])
+    low = np.interp(np.minimum(u, 1 - u), below / (2 * below[-1]), s) ** (1 / power)
+    return np.where(u < 0.5, low, 1 - low)
+
+
 class Draws(np.random.Generator):
     """What one training step draws, for the reference: each call of `random` is the next layer's."""
 

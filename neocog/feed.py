@@ -12,7 +12,9 @@ Between pixels the four around are interpolated, by weights of 8 bits, and the r
     row_k = 256 a + f (b - a) for the two rows,   (256 row_0 + g (row_1 - row_0) + 32768) >> 16
 
 with f and g the fractions of t and s in 256ths. So it is arithmetic of whole numbers, the same on every engine. Sides
-are shorter than 8,192 pixels.
+are shorter than 8,192 pixels. In place of an edge that goes on, the image may be mirrored behind it, the edge itself
+not repeated (s becomes |s|, and behind the last row H-1 it becomes 2 (H-1) - s); or there is the mean colour, wherever
+(s, t) is more than half a pixel outside.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .changes import Mix, Touches
+
 ONE = 1 << 16
 """A pixel, in the units of moves."""
 
@@ -31,13 +35,38 @@ Images = NDArray[np.uint8]
 Moves = NDArray[np.int32]
 
 
-def moved(images: Images, moves: Moves) -> Images:
-    """Images (N, H, W, C), each by its own move (N, 6)."""
+EXTENDED, REFLECTED, MEAN = "extend", "reflect", "mean"
+EDGES = (EXTENDED, REFLECTED, MEAN)
+"""What stands behind the edge of an image: the edge goes on, the image is mirrored, or the mean colour is there."""
+
+
+def moved(images: Images, moves: Moves, edge: str = EXTENDED, mean: Images | int = 0) -> Images:
+    """Images (N, H, W, C), each by its own move (N, 6); `mean` (C,) is the mean colour, for that edge."""
     height, width = images.shape[1:3]
     i, j = np.arange(height, dtype=np.int32)[:, None], np.arange(width, dtype=np.int32)
     m = moves.astype(np.int32)[:, :, None, None]
-    s = np.clip(m[:, 0] + m[:, 1] * i + m[:, 2] * j, 0, (height - 1) * ONE)
-    t = np.clip(m[:, 3] + m[:, 4] * i + m[:, 5] * j, 0, (width - 1) * ONE)
+    s, t = (m[:, k] + m[:, k + 1] * i + m[:, k + 2] * j for k in (0, 3))
+    made = _shown(images, *(_kept(at, size, edge) for at, size in ((s, height), (t, width))))
+    if edge == MEAN:
+        made = np.where((_outside(s, height) | _outside(t, width))[..., None], mean, made)
+    return made
+
+
+def _kept(at: NDArray[np.int32], size: int, edge: str) -> NDArray[np.int32]:
+    """Places on an axis as places inside the image."""
+    last = (size - 1) * ONE
+    if edge == REFLECTED:
+        at = last - np.abs(last - np.abs(at))
+    return np.clip(at, 0, last)
+
+
+def _outside(at: NDArray[np.int32], size: int) -> NDArray[np.bool_]:
+    return (at < -ONE // 2) | (at > (size - 1) * ONE + ONE // 2)
+
+
+def _shown(images: Images, s: NDArray[np.int32], t: NDArray[np.int32]) -> Images:
+    """What stands at places (s, t) of images, both (N, H, W)."""
+    height = images.shape[1]
     rows = [_between(images, row, t) for row in (s >> 16, np.minimum((s >> 16) + 1, height - 1))]
     g = (s >> 8 & 255)[..., None]
     made: Images = ((rows[0] * 256 + (rows[1] - rows[0]) * g + ONE // 2) >> 16).astype(np.uint8)
@@ -59,6 +88,12 @@ class Pixels(NamedTuple):
     scale: NDArray[np.float32]
     shift: NDArray[np.float32]
 
+    @property
+    def mean(self) -> Images:
+        """The bytes (C,) that come nearest to the number 0: the mean colour of the training images."""
+        nearest: Images = np.clip(np.rint(-self.shift / self.scale), 0, 255).astype(np.uint8)
+        return nearest
+
     def numbers(self, images: Images) -> NDArray[np.float32]:
         """Bytes (N, H, W, C) as x (N, C, H, W)."""
         table = np.arange(256, dtype=np.float32)[:, None] * self.scale + self.shift
@@ -68,12 +103,26 @@ class Pixels(NamedTuple):
         return x
 
 
+class Shares(NamedTuple):
+    """How much each image's label counts, `own` (N,); another label of it, `others` (N,), and how much that does."""
+
+    own: NDArray[np.float32]
+    others: NDArray[np.int64]
+    theirs: NDArray[np.float32]
+
+    def part(self, chosen: slice) -> Shares:
+        """Those of some images."""
+        return Shares(self.own[chosen], self.others[chosen], self.theirs[chosen])
+
+
 @dataclass(frozen=True, eq=False)
 class Course:
     """Training steps one after the other: mini-batches of the given `sizes` (S,), and a learning rate for each (S,).
 
     `rows` say which of the images they consist of, in order; there are as many `labels`, and `moves` (·, 6) unless
-    images are taken as they are. Raises ValueError where these do not belong together.
+    images are taken as they are. `class_weights` (K,) say how much an image of each class counts, None for all alike.
+    `edge` is what moves find behind an image's edge; `touches` and `mix` say what else happens to images, if anything.
+    Raises ValueError where these do not belong together.
     """
 
     pixels: Pixels
@@ -82,6 +131,10 @@ class Course:
     moves: Moves | None
     sizes: NDArray[np.int64]
     rates: NDArray[np.float64]
+    class_weights: NDArray[np.float32] | None = None
+    edge: str = EXTENDED
+    touches: Touches | None = None
+    mix: Mix | None = None
 
     def __post_init__(self) -> None:
         total, images = int(self.sizes.sum()), self.pixels.images
@@ -93,12 +146,47 @@ class Course:
 
     def batch(self, step: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """What a step learns from, as numbers: x (N, C, H, W) and labels (N,)."""
+        part = self._part(step)
+        moves = None if self.moves is None else self.moves[part]
+        touches = None if self.touches is None else self.touches.part(part)
+        x = self._numbers(self.rows[part], moves, touches)
+        if self.mix is not None:
+            mix = self.mix.part(part)
+            x = mix.on(x, self._numbers(mix.rows, mix.moves, mix.touches))
+        return x, self.labels[part]
+
+    def _numbers(self, rows: NDArray[np.int64], moves: Moves | None, touches: Touches | None) -> NDArray[np.float32]:
+        """Images with all that happens to each of them."""
+        images, mean = self.pixels.images[rows], self.pixels.mean
+        if moves is not None:
+            images = moved(images, moves, self.edge, mean)
+        if touches is not None:
+            images = touches.on(images, mean)
+        return self.pixels.numbers(images)
+
+    @property
+    def plain(self) -> bool:
+        """Whether images are moved over extended edges at most, and labels all count alike."""
+        return self.edge == EXTENDED and all(one is None for one in (self.touches, self.mix, self.class_weights))
+
+    def shares(self, step: int) -> Shares | None:
+        """How much the labels of a step count; None where each image has one, and all count alike."""
+        if self.class_weights is None and self.mix is None:
+            return None
+        part = self._part(step)
+        labels, others = self.labels[part], (self.labels if self.mix is None else self.mix.labels)[part]
+        own = np.ones(len(labels), np.float32)
+        if self.mix is not None:
+            own = self.mix.part(part).own(self.pixels.images.shape[1:3])
+        theirs = 1 - own
+        if self.class_weights is not None:
+            own, theirs = own * self.class_weights[labels], theirs * self.class_weights[others]
+        return Shares(own, others, theirs)
+
+    def _part(self, step: int) -> slice:
+        """Where a step's images are among those of the course."""
         end = int(self.sizes[: step + 1].sum())
-        part = slice(end - int(self.sizes[step]), end)
-        images = self.pixels.images[self.rows[part]]
-        if self.moves is not None:
-            images = moved(images, self.moves[part])
-        return self.pixels.numbers(images), self.labels[part]
+        return slice(end - int(self.sizes[step]), end)
 
     def batches(self) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int64], float]]:
         """Every step's x, labels and learning rate."""

@@ -1,7 +1,7 @@
 """Losses: how wrong the outputs y (N, K) of a batch are, as one number, and its gradient for y (fact A3).
 
 Each is the mean over the N images. Targets are class numbers (N,), or an array (N, K) where a loss says so.
-`value` and `gradient` are the NumPy reference in float64; `torch_value` is what training runs. `posterior`
+`value` and `gradient` are the NumPy reference in float64; `torch_each` is what training runs. `posterior`
 gives the probability of each class, so that the predicted class is its arg max (fact A6).
 
 With t the one-hot target of an image, D its class, sigma(y) = 1 / (1 + e^-y), and
@@ -49,8 +49,12 @@ class Loss(ABC):
         """Derivative of `value` for y: (N, K)."""
 
     @abstractmethod
+    def torch_each(self, y: Tensor, target: Tensor) -> Tensor:
+        """E of each image (N,), with a gradient. Class numbers are int64."""
+
     def torch_value(self, y: Tensor, target: Tensor) -> Tensor:
-        """The same value as a torch scalar with a gradient. Class numbers are int64."""
+        """`value` as a torch scalar with a gradient."""
+        return self.torch_each(y, target).mean()
 
     def posterior(self, y: ArrayLike) -> Array:
         """The probability of each class, (N, K): softmax of the scores."""
@@ -81,11 +85,11 @@ class CrossEntropy(Loss):
         y = _float(y)
         return (softmax(y) - self._target(y, target)) / len(y)
 
-    def torch_value(self, y: Tensor, target: Tensor) -> Tensor:
+    def torch_each(self, y: Tensor, target: Tensor) -> Tensor:
         """`F.cross_entropy`."""
         from torch.nn import functional as F
 
-        return F.cross_entropy(y, target, label_smoothing=self.smoothing)
+        return F.cross_entropy(y, target, label_smoothing=self.smoothing, reduction="none")
 
 
 @dataclass(frozen=True)
@@ -107,11 +111,11 @@ class SigmoidCrossEntropy(Loss):
         y = _float(y)
         return (_sigmoid(y) - _dense(target, y.shape[1])) / len(y)
 
-    def torch_value(self, y: Tensor, target: Tensor) -> Tensor:
+    def torch_each(self, y: Tensor, target: Tensor) -> Tensor:
         """`F.binary_cross_entropy_with_logits`, summed over the outputs."""
         from torch.nn import functional as F
 
-        return F.binary_cross_entropy_with_logits(y, _torch_dense(y, target), reduction="sum") / len(y)
+        return F.binary_cross_entropy_with_logits(y, _torch_dense(y, target), reduction="none").sum(1)
 
     def posterior(self, y: ArrayLike) -> Array:
         """(N, K): given that exactly one answer is yes, class k has odds e^{y_k}, so softmax. (N, 2) where K = 1."""
@@ -139,11 +143,11 @@ class Squared(Loss):
         y = _float(y)
         return (y - _dense(target, y.shape[1])) / len(y)
 
-    def torch_value(self, y: Tensor, target: Tensor) -> Tensor:
-        """`F.mse_loss` summed, halved, and divided by the number of images."""
+    def torch_each(self, y: Tensor, target: Tensor) -> Tensor:
+        """`F.mse_loss`, summed over the outputs and halved."""
         from torch.nn import functional as F
 
-        return F.mse_loss(y, _torch_dense(y, target), reduction="sum") / (2 * len(y))
+        return F.mse_loss(y, _torch_dense(y, target), reduction="none").sum(1) / 2
 
 
 @dataclass(frozen=True)
@@ -174,11 +178,11 @@ class Hinge(Loss):
         broken -= t * broken.sum(axis=1, keepdims=True)
         return broken / len(t)
 
-    def torch_value(self, y: Tensor, target: Tensor) -> Tensor:
+    def torch_each(self, y: Tensor, target: Tensor) -> Tensor:
         """`F.multi_margin_loss`, which divides by K."""
         from torch.nn import functional as F
 
-        return F.multi_margin_loss(y, target) * y.shape[1]
+        return F.multi_margin_loss(y, target, reduction="none") * y.shape[1]
 
 
 @dataclass(frozen=True)
@@ -210,12 +214,12 @@ class Map(Loss):
         y = _float(y)
         return (one_hot(target, y.shape[1]) - np.exp(-y - self._log_sum(y)[:, None])) / len(y)
 
-    def torch_value(self, y: Tensor, target: Tensor) -> Tensor:
+    def torch_each(self, y: Tensor, target: Tensor) -> Tensor:
         """The same, with `torch.logsumexp`."""
         import torch
 
         with_rubbish = torch.cat([-y, y.new_full((len(y), 1), -self.j)], dim=1)
-        return (y.gather(1, target[:, None])[:, 0] + with_rubbish.logsumexp(1)).mean()
+        return y.gather(1, target[:, None])[:, 0] + with_rubbish.logsumexp(1)
 
     def posterior(self, y: ArrayLike) -> Array:
         """softmax(-y): the smallest penalty is the most probable class."""
@@ -238,11 +242,11 @@ class NegativeLogLikelihood(Loss):
         y = _float(y)
         return -one_hot(target, y.shape[1]) * (y >= SMALLEST) / np.maximum(y, SMALLEST) / len(y)
 
-    def torch_value(self, y: Tensor, target: Tensor) -> Tensor:
+    def torch_each(self, y: Tensor, target: Tensor) -> Tensor:
         """`F.nll_loss` of the logarithms."""
         from torch.nn import functional as F
 
-        return F.nll_loss(y.clamp(min=SMALLEST).log(), target)
+        return F.nll_loss(y.clamp(min=SMALLEST).log(), target, reduction="none")
 
     def posterior(self, y: ArrayLike) -> Array:
         """y itself."""
@@ -254,6 +258,11 @@ LOSSES: dict[str, Loss] = {
     for loss in (CrossEntropy(), SigmoidCrossEntropy(), Squared(), Hinge(), Map(), NegativeLogLikelihood())
 }
 """Every loss by name, with its default settings."""
+
+
+def training_loss(name: str, smoothing: float = 0.0) -> Loss:
+    """The loss that is lowered; only cross-entropy can be smoothed. What is measured is that without smoothing."""
+    return CrossEntropy(smoothing) if smoothing else LOSSES[name]
 
 
 def default_loss(network: Network) -> Loss:

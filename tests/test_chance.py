@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from neocog import Network
-from neocog.chance import BITS, Draws, mixed, words
+from neocog.chance import BITS, Draws, mixed, symmetric_beta, words
 from neocog.reference import forward
 
 SHAPE = (32, 8, 16, 16)
@@ -73,3 +73,15 @@ def test_the_reference_draws_for_each_layer_in_turn():
     draws = Draws(5, 6)
     np.testing.assert_array_equal(first, (draws.random(ones.shape) >= 0.25) / 0.75)
     np.testing.assert_array_equal(second, first * (draws.random(ones.shape) >= 0.5) / 0.5)
+
+
+def test_numbers_of_a_symmetric_beta_distribution_have_its_moments_and_quantiles():
+    u = (np.arange(200_000) + 0.5) / 200_000
+    for alpha in (0.05, 0.2, 0.5, 1.0, 2.0, 8.0):
+        found = symmetric_beta(u, alpha)
+        np.testing.assert_allclose(found.mean(), 0.5, atol=1e-6)
+        np.testing.assert_allclose(found.var(), 1 / (4 * (2 * alpha + 1)), rtol=2e-3)
+        assert (np.diff(found) >= 0).all()
+        np.testing.assert_allclose(found + found[::-1], 1, atol=1e-12)
+    np.testing.assert_allclose(symmetric_beta(u, 1.0), u, atol=1e-12)
+    np.testing.assert_allclose(symmetric_beta(u, 0.5), np.sin(np.pi * u / 2) ** 2, atol=1e-4)  # the arcsine law

@@ -25,8 +25,9 @@ EXAMPLES = """examples:
   neocog train lenet5-relu mnist --validation 10000 --target-accuracy 0.99 --json"""
 
 SETTINGS = (
-    *("epochs", "batch_size", "lr", "optimizer", "momentum", "weight_decay", "schedule", "augment", "init", "whiten"),
-    *("loss", "ema", "seed", "engine", "device", "dtype", "validation", "measure_every", "target_accuracy", "out"),
+    *("epochs", "batch_size", "lr", "optimizer", "momentum", "weight_decay", "schedule", "warmup", "rates", "clip"),
+    *("accumulate", "augment", "sampling", "init", "whiten", "loss", "label_smoothing", "class_weights", "ema", "seed"),
+    *("engine", "device", "dtype", "validation", "measure_every", "target_accuracy", "out"),
 )
 """The arguments that `train` takes under the same names."""
 
@@ -46,12 +47,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     settings.add_argument("--optimizer", help="sgd, momentum, nesterov (default), adamw or muon")
     settings.add_argument("--momentum", type=float, help="for momentum and nesterov (default 0.9)")
     settings.add_argument("--weight-decay", type=float, help="not on biases and norms (default 5e-4)")
-    settings.add_argument("--schedule", help="constant, step, cosine or one-cycle (default)")
+    settings.add_argument("--schedule", help="constant, step, linear, cosine or one-cycle (default)")
+    settings.add_argument(
+        "--warmup", type=float, metavar="PART", help="let the rate rise first: a share of the run (0.1), or epochs (5)"
+    )
+    settings.add_argument(
+        "--rates", metavar="FACTORS", help="on the learning rate of parts: 'conv1=0, fc*=0.1, bias=2'; 0 freezes"
+    )
+    settings.add_argument("--clip", type=float, metavar="NORM", help="largest norm of the gradient (default 0: any)")
+    settings.add_argument(
+        "--accumulate", type=whole_from(1), metavar="N", help="take each mini-batch in N parts, for less memory"
+    )
     settings.add_argument(
         "--augment",
         metavar="CHANGES",
-        help="change images at random: 'shift=2, flip, rotate=10, scale=0.1, slide=0.5' or some of these",
+        help="change images at random: 'shift=2, flip, rotate=10, scale=0.1, slide=0.5, edge=reflect, contrast=0.2, "
+        "brightness=0.1, erase=8, mixup=0.2, cutmix=1' or some of these",
     )
+    settings.add_argument("--sampling", help="shuffled (default), or balanced: every class equally often")
     settings.add_argument(
         "--ema", type=float, metavar="DECAY", help="average the weights, as with 0.999 (default 0: do not)"
     )
@@ -60,6 +73,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--whiten", action="store_true", default=argparse.SUPPRESS, help="first convolution: whitening of image patches"
     )
     settings.add_argument("--loss", help="default: the one for the network's last layer")
+    settings.add_argument("--label-smoothing", type=float, metavar="S", help="for cross-entropy, as in 0.1 (default 0)")
+    settings.add_argument(
+        "--class-weights", metavar="WEIGHTS", help="in the loss: none (default), balanced, or 'cat=2, dog=0.5'"
+    )
     settings.add_argument("--seed", type=whole_from(0), metavar="N", help="of weights, order and changes (default 0)")
     settings.add_argument("--engine", choices=("auto", "native", "torch"), help="what runs it (default auto)")
     settings.add_argument("--device", help="cpu, cuda, cuda:1, ... (default auto)")

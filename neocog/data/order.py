@@ -25,6 +25,25 @@ def epoch_order(count: int, seed: int, epoch: int) -> NDArray[np.int64]:
     return np.argsort(sample_keys(np.arange(count), seed, epoch), kind="stable")
 
 
+def balanced_order(labels: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.int64]:
+    """As many numbers as images, each class as often as any other, in this epoch's order; counts differ by at most one.
+
+    A number n stands for image n % N, for the (n // N)-th time. A class with too few images comes round again and
+    again, one with too many shows others in the next epoch.
+    """
+    count, order = len(labels), epoch_order(len(labels), seed, epoch)
+    by_class = order[np.argsort(labels[order], kind="stable")]
+    sizes = np.unique(labels, return_counts=True)[1]
+    ends = np.cumsum(sizes)
+    turn = (np.arange(len(sizes)) + epoch) % len(sizes)  # who gets one more, where they cannot all have as many
+    numbers = []
+    for end, size, late in zip(ends, sizes, turn, strict=True):
+        k = np.arange(count // len(sizes) + (late < count % len(sizes)))
+        numbers.append(by_class[end - size + k % size] + count * (k // size))
+    chosen = np.concatenate(numbers)
+    return chosen[np.argsort(sample_keys(chosen, seed, epoch), kind="stable")]
+
+
 def _mixed(z: NDArray[np.uint64] | np.uint64) -> NDArray[np.uint64]:
     """One step of SplitMix64; arithmetic is modulo 2^64 by intention."""
     with np.errstate(over="ignore"):

@@ -146,7 +146,7 @@ class _Maker:
         places["loss"] = _at("settings", LOSS)
         summed = region.sums is not None or region.met
         kernel = self.optimizer.kernel
-        calls = [self._call("update", lambda name: kernel(name, self.machine, self.group, summed), **places)]
+        calls = [self._call("update", lambda name: kernel(name, self.machine, self.group, summed, 1.0), **places)]
         if region.masked:
             there = {"dw": places["dw"], "there": _at("there", region.start)}
             calls.insert(0, self._call("mask", lambda name: passes.mask(name, self.machine, self.group), **there))

@@ -54,6 +54,7 @@ class NativeNetwork:
     """A network as machine code for this processor, its weights, and the threads that run it.
 
     With `ema` above 0 a moving average of the weights is kept with that decay, which prediction goes by.
+    `label_smoothing` is for the loss cross-entropy; `factors` are on the learning rates of arrays by name.
     """
 
     def __init__(
@@ -65,13 +66,15 @@ class NativeNetwork:
         dtype: str = "float32",
         ema: float = 0.0,
         on: Machine | None = None,
+        label_smoothing: float = 0.0,
+        factors: Mapping[str, float] | None = None,
     ) -> None:
         self.machine = on or machine()
-        self.program = Program(self.machine, network, loss, pairs=dtype == "bfloat16")
+        self.program = Program(self.machine, network, loss, dtype == "bfloat16", label_smoothing)
         self.optimizer, self.updates = OPTIMIZERS[optimizer], 0
         self.network, self.threads, self.ema = network, threads, ema
         self.lanes = self.machine.lanes
-        steps = Steps(self.program, optimizer, averages=ema > 0)
+        steps = Steps(self.program, optimizer, averages=ema > 0, factors=factors)
         texts = [*steps.texts(), runtime()]
         self.sizes = steps.sizes
         self.code = Compiled(self.program.functions.values(), texts)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import NamedTuple
 
 from ..losses import SMALLEST, Map
@@ -96,9 +97,27 @@ class _Block:
         self.sink.put(self.f, c, {(Index(), Index()): self.zero - slope if self.falling else slope})
 
 
-def cross_entropy(name: str, machine: Machine, y: Volume, sink: Sink, side: Side = None) -> Function:
-    """Softmax cross-entropy."""
-    return _softmax(_Block(name, machine, y, sink, side), None)
+def cross_entropy(
+    name: str, machine: Machine, y: Volume, sink: Sink, side: Side = None, smoothing: float = 0.0
+) -> Function:
+    """Softmax cross-entropy; of targets that are smoothed, (1 - s) t + s / K, with `smoothing` s above 0."""
+    block = _Block(name, machine, y, sink, side)
+    return _smoothed(block, smoothing) if smoothing else _softmax(block, None)
+
+
+def _smoothed(block: _Block, smoothing: float) -> Function:
+    """log(sum_i e^{y_i}) - (1 - s) y_D - s mean_i y_i, with every y taken from the largest: so it rounds least."""
+    f, best, sum_, behind = block.f, block.best(), block.f.variable(block.zero), block.f.variable(block.zero)
+    with block.classes() as k:
+        f.set(sum_, sum_.value + exp(f, k.score - best.score))
+        f.set(behind, behind.value + (best.score - k.score))
+    own, others = (constant(block.vector, part) for part in (1 - smoothing, smoothing / block.y.channels))
+    block.add(log(f, sum_.value) + own * (best.score - best.right) + others * behind.value, best.place)
+    factor, held = f.let(block.share / sum_.value), f.let(block.share * others)
+    right = f.let(block.share * own + held)
+    with block.classes() as k:
+        block.put(k.at, exp(f, k.score - best.score) * factor - select(k.is_right, right, held))
+    return f
 
 
 def maximum_a_posteriori(name: str, machine: Machine, y: Volume, sink: Sink, side: Side = None) -> Function:
@@ -189,6 +208,11 @@ def negative_log_likelihood(name: str, machine: Machine, y: Volume, sink: Sink, 
     with block.classes() as k:
         block.put(k.at, select(k.is_right, block.zero - slope, block.zero))
     return f
+
+
+def kernel(loss: str, smoothing: float = 0.0) -> Callable[[str, Machine, Volume, Sink, Side], Function]:
+    """The kernel of a loss; cross-entropy may be of smoothed targets."""
+    return partial(cross_entropy, smoothing=smoothing) if smoothing else KERNELS[loss]
 
 
 KERNELS: dict[str, Callable[[str, Machine, Volume, Sink, Side], Function]] = {

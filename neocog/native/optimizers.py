@@ -2,7 +2,7 @@
 
 `settings` holds three numbers, which `rates` of an optimizer computes. Where `loss` is not a finite number nothing
 changes. Unless gradients are `summed`, they are added up over groups, each `group` vectors long. Numbers: the first
-vector, the one after the last, and how many groups there are.
+vector, the one after the last, and how many groups there are. `factor` is on the learning rate of these weights.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 class Optimizer(NamedTuple):
     """A kernel; how many states it keeps for each weight; its settings of (step from 1, rate, momentum, decay)."""
 
-    kernel: Callable[[str, Machine, int, bool], Function]
+    kernel: Callable[[str, Machine, int, bool, float], Function]
     states: int
     rates: Callable[[int, float, float, float], tuple[float, float, float]]
 
@@ -45,15 +45,20 @@ class _Update:
                 self.f.set(sum_, sum_.value + load(self.vector, "dw", g * self.group + k))
         return sum_.value
 
+    def scaled(self, setting: Value, factor: float) -> Value:
+        """A setting times a factor that is known."""
+        return setting if factor == 1 else self.f.let(setting * constant(self.vector, factor))
+
     def keep(self, buffer: str, k: Index, new: Value, old: Value) -> None:
         """Store what is new if the loss is sound."""
         self.f.store(buffer, k, select(self.sound, new, old))
 
 
-def descent(name: str, machine: Machine, group: int, summed: bool, *, nesterov: bool) -> Function:
+def descent(name: str, machine: Machine, group: int, summed: bool, factor: float, *, nesterov: bool) -> Function:
     """Stochastic gradient descent with velocity `v`; settings are learning rate, momentum and weight decay."""
     update = _Update(name, machine, ("v",), group, summed)
     f, (rate, momentum, decay) = update.f, update.settings
+    rate = update.scaled(rate, factor)
     with f.loop(f.number("last"), f.number("first")) as k:
         gradient = update.gradient(k)
         w, velocity = (f.let(load(update.vector, buffer, k)) for buffer in ("w", "v"))
@@ -65,13 +70,14 @@ def descent(name: str, machine: Machine, group: int, summed: bool, *, nesterov: 
     return f
 
 
-def adamw(name: str, machine: Machine, group: int, summed: bool) -> Function:
+def adamw(name: str, machine: Machine, group: int, summed: bool, factor: float) -> Function:
     """AdamW with means `v` of gradients and `s` of their squares; settings are those of `_adamw_rates`.
 
     Source: Loshchilov and Hutter, arXiv 1711.05101, algorithm 2, as `torch.optim.AdamW` has it.
     """
     update = _Update(name, machine, ("v", "s"), group, summed)
     f, (rate, correction, decay) = update.f, update.settings
+    rate, decay = update.scaled(rate, factor), update.scaled(decay, factor)
     new, kept = constant(update.vector, 1 - BETA1), constant(update.vector, BETA2)
     new_square, epsilon = constant(update.vector, 1 - BETA2), constant(update.vector, EPSILON)
     with f.loop(f.number("last"), f.number("first")) as k:

@@ -20,7 +20,7 @@ from .jit import Machine
 from .kernel import Access, Function, Index
 from .layout import Arena, Margins, Volume, extent
 from .lifetimes import Layout, Use
-from .losses import KERNELS
+from .losses import kernel
 from .phases import reach_of_phases
 from .stages import DRAWING, Single, Stage, Weighted, scored, stages_of, transpose_of
 
@@ -152,8 +152,10 @@ class Part(ABC):
 class Program:
     """Everything that is compiled for a network. Places are in f32 unless they are said to be in vectors."""
 
-    def __init__(self, machine: Machine, network: Network, loss: str, pairs: bool = False) -> None:
-        self.machine, self.network, self.loss = machine, network, loss
+    def __init__(
+        self, machine: Machine, network: Network, loss: str, pairs: bool = False, smoothing: float = 0.0
+    ) -> None:
+        self.machine, self.network, self.loss = machine, network, kernel(loss, smoothing)
         self.pairs = pairs  # whether products are of pairs of bfloat16
         self.functions: dict[str, Function] = {}
         self._built: dict[Hashable, Function] = {}
@@ -234,7 +236,7 @@ class Program:
     def learn_from(self, part: Part, side: float | None = None) -> None:
         """Add the loss of a part's scores; of a side output by its weight."""
         sink, sink_places = part.sink()
-        function = self.add("loss", lambda name: KERNELS[self.loss](name, self.machine, part.y, sink, side))
+        function = self.add("loss", lambda name: self.loss(name, self.machine, part.y, sink, side))
         places = {name: Access(name, Index()) for name in ("labels", "scale", "result")}
         self.backward.append(Call(function, places | sink_places | {"y": self.at(part.y)}))
         part.done()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple, TypeVar
 
@@ -75,11 +75,15 @@ class Steps:
     """`train` and `score` of a program as LLVM IR. Kernels that they need are added to the program.
 
     A step is fed images as numbers one after the other, or as bytes of a data set: those of `rows`, as they are or
-    moved. With `averages` each update moves the average of the weights too.
+    moved. With `averages` each update moves the average of the weights too. `factors` are on the learning rates of
+    arrays by name; one of 0 leaves an array as it is.
     """
 
-    def __init__(self, program: Program, optimizer: str, averages: bool = False) -> None:
+    def __init__(
+        self, program: Program, optimizer: str, averages: bool = False, factors: Mapping[str, float] | None = None
+    ) -> None:
         self.program, self.sizes, self.averages = program, Sizes.of(program), averages
+        self.factors = factors or {}
         self.input = program.network.input_shape
         self.lanes, self.optimizer = program.machine.lanes, optimizer
         self.group_vectors = self.sizes.group // (4 * self.lanes)
@@ -257,14 +261,18 @@ class Steps:
     def _updates(self, body: Body, regions: Sequence[Region]) -> None:
         places, threads, groups = self._met_places(body)
         for region in regions:
-            if region.trainable:
-                self._update(body, region, places, threads, groups)
+            factor = self.factors.get(region.name, 1.0)
+            if region.trainable and factor:
+                self._update(body, region, factor, places, threads, groups)
             if self.averages:
                 self._average(body, region, places, threads)
 
-    def _update(self, body: Body, region: Region, places: dict[str, str], threads: str, groups: str) -> None:
+    def _update(
+        self, body: Body, region: Region, factor: float, places: dict[str, str], threads: str, groups: str
+    ) -> None:
         summed = region.sums is not None or region.met
-        function = self.program.add("update", _updating(self.program, self.group_vectors, summed, self.optimizer))
+        build = _updating(self.program, self.group_vectors, summed, self.optimizer, factor)
+        function = self.program.add("update", build)
         start = Index(region.start)
         buffers = {
             "w": Access("weights", start),
@@ -337,5 +345,5 @@ def _lanes(program: Program, count: int, padded: int, group: int) -> Callable[[s
     return lambda name: passes.sum_lanes(name, program.machine, count, padded, group)
 
 
-def _updating(program: Program, group: int, summed: bool, optimizer: str) -> Callable[[str], Function]:
-    return lambda name: OPTIMIZERS[optimizer].kernel(name, program.machine, group, summed)
+def _updating(program: Program, group: int, summed: bool, optimizer: str, factor: float) -> Callable[[str], Function]:
+    return lambda name: OPTIMIZERS[optimizer].kernel(name, program.machine, group, summed, factor)

@@ -62,7 +62,8 @@ class NativeTrainer:
     Chance inside the network (DROPOUT) is drawn anew for each step from (seed, step): `chance.Draws` has the numbers.
     Two trainers given the same arguments end with the same bits, whatever the number of threads. With `dtype` bfloat16
     products round what they multiply; weights, volumes and sums stay float32. With `ema` above 0 a moving average of
-    the weights is kept with that decay (`neocog/average.py`), and scores and weights are its own.
+    the weights is kept with that decay (`neocog/average.py`), and scores and weights are its own. `label_smoothing` is
+    for the loss cross-entropy; `factors` are on the learning rates of arrays by name.
     """
 
     name = "native"
@@ -82,12 +83,16 @@ class NativeTrainer:
         seed: int = 0,
         dtype: str = "float32",
         ema: float = 0.0,
+        label_smoothing: float = 0.0,
+        factors: Mapping[str, float] | None = None,
         threads: int | None = None,
     ) -> None:
         self.threads = threads or pick_threads(network, batch_size)
         self.network, self.momentum, self.weight_decay = network, momentum, weight_decay
         self.seed, self.steps = seed, 0
-        self._network = NativeNetwork(network, self.threads, optimizer, loss, dtype, ema)
+        self._network = NativeNetwork(
+            network, self.threads, optimizer, loss, dtype, ema, label_smoothing=label_smoothing, factors=factors
+        )
         self._network.write_weights(weights)
 
     def step(self, x: NDArray[np.float32], labels: NDArray[np.int64], lr: float) -> tuple[float, int]:
@@ -104,8 +109,10 @@ class NativeTrainer:
     def learn(self, course: Course) -> Taken:
         """The steps of a course, up to the first whose loss is not finite: that one leaves the weights as they are.
 
-        Raises ValueError for images that are no input of the network.
+        Raises ValueError for images that are no input of the network, and for a course that is not plain.
         """
+        if not course.plain:
+            raise ValueError("images are moved over extended edges at most, and labels all count alike")
         shape, images = self.network.input_shape, course.pixels.images
         if not takes_bytes(shape) or images.shape[1:] != (*shape.spatial, shape.channels):
             raise ValueError(f"images of {images.shape[1:]} bytes are no input of {shape}")

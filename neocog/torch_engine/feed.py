@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..feed import ONE, Course, Images, Moves, Pixels
+from ..feed import EXTENDED, MEAN, ONE, REFLECTED, Course, Images, Moves, Pixels
 
 STAYING = 4
 """Images stay on a GPU where they fill at most this part of its free memory; else the rows of a course travel."""
@@ -32,7 +32,12 @@ class Feed:
 
     def batches(self, course: Course) -> Iterator[tuple[Tensor, Tensor, float]]:
         """Every step's x (N, C, H, W) with channels last in memory, labels (N,), and learning rate."""
+        if course.touches is not None or course.mix is not None:
+            for x, own, rate in course.batches():
+                yield self._tensor(x), self._tensor(own), rate
+            return
         images, rows = self._placed(course.pixels.images, course.rows)
+        mean = self._tensor(course.pixels.mean)
         scale, shift = self._scaling(course.pixels)
         labels = self._tensor(course.labels)
         moves = None if course.moves is None else self._tensor(course.moves)
@@ -40,7 +45,10 @@ class Feed:
         begin = 0
         for size, rate in zip(course.sizes.tolist(), course.rates.tolist(), strict=True):
             part = slice(begin, begin + size)
-            found = images[rows[part]] if moves is None else moved(images, rows[part], moves[part], whole=whole)
+            if moves is None:
+                found = images[rows[part]]
+            else:
+                found = moved(images, rows[part], moves[part], whole=whole, edge=course.edge, mean=mean)
             yield numbers(found, scale, shift), labels[part], rate
             begin += size
 
@@ -71,7 +79,9 @@ class Feed:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
 
 
-def moved(images: Tensor, rows: Tensor, moves: Tensor, *, whole: bool) -> Tensor:
+def moved(
+    images: Tensor, rows: Tensor, moves: Tensor, *, whole: bool, edge: str = EXTENDED, mean: Tensor | int = 0
+) -> Tensor:
     """Rows (n,) of images (N, H, W, C), each by its own move (n, 6): (n, H, W, C).
 
     `whole` says that all moves are by whole pixels, where nothing lies between two pixels and one is read instead of
@@ -81,8 +91,28 @@ def moved(images: Tensor, rows: Tensor, moves: Tensor, *, whole: bool) -> Tensor
     i = torch.arange(height, dtype=torch.int32, device=images.device)[:, None]
     j = torch.arange(width, dtype=torch.int32, device=images.device)
     m = moves[:, :, None, None]
-    s = (m[:, 0] + m[:, 1] * i + m[:, 2] * j).clamp_(0, (height - 1) * ONE)
-    t = (m[:, 3] + m[:, 4] * i + m[:, 5] * j).clamp_(0, (width - 1) * ONE)
+    places = [m[:, k] + m[:, k + 1] * i + m[:, k + 2] * j for k in (0, 3)]
+    s, t = (_kept(at, size, edge) for at, size in zip(places, (height, width), strict=True))
+    found = _shown(images, rows, s, t, whole=whole)
+    if edge == MEAN:
+        outside = [
+            (at < -ONE // 2) | (at > (n - 1) * ONE + ONE // 2) for at, n in zip(places, (height, width), strict=True)
+        ]
+        found = torch.where((outside[0] | outside[1])[..., None], mean, found)
+    return found
+
+
+def _kept(at: Tensor, size: int, edge: str) -> Tensor:
+    """Places on an axis as places inside the image."""
+    last = (size - 1) * ONE
+    if edge == REFLECTED:
+        at = last - (last - at.abs()).abs()
+    return at.clamp(0, last)
+
+
+def _shown(images: Tensor, rows: Tensor, s: Tensor, t: Tensor, *, whole: bool) -> Tensor:
+    """What stands at places (s, t), both (n, H, W), of the images of some rows."""
+    height, width = images.shape[1:3]
     pixels = images.view(-1, images.shape[3])
     first = (rows * (height * width))[:, None, None]
     top, left = s >> 16, t >> 16

@@ -26,8 +26,16 @@ class NetworkModule(nn.Module):
         self.network = network
         for node in network.nodes:
             self.add_module(node.name, node.layer.module(*network.input_shapes(node)))
+        self.frozen: tuple[str, ...] = ()
         self._for_scores = schedule(network, training=False)
         self._for_outputs = schedule(network, training=True)
+
+    def train(self, mode: bool = True) -> NetworkModule:
+        """Have the layers behave as in training; those in `frozen` always behave as in prediction."""
+        super().train(mode)
+        for name in self.frozen:
+            self.get_submodule(name).train(False)
+        return self
 
     def run(self, x: Tensor) -> list[Tensor]:
         """Every node's output volume, in the order of `network.nodes`."""

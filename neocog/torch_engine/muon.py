@@ -33,18 +33,18 @@ TINY = 1e-7
 
 
 class Muon(torch.optim.Optimizer):
-    """Muon on `kernels`, AdamW on the groups of `others`. A group's `factor` is on the learning rate.
+    """Muon on the groups of `kernels`, AdamW on those of `others`. A group's `factor` is on the learning rate.
 
     With `found_inf` (a tensor, 1 where a loss was not finite, as torch's optimizers read it) nothing changes.
     """
 
     found_inf: Tensor | None = None
 
-    def __init__(self, kernels: Sequence[nn.Parameter], others: Sequence[dict[str, Any]], momentum: float) -> None:
-        self._adamw = torch.optim.AdamW(
-            [{**group, "factor": OTHERS * group["factor"]} for group in others], lr=1.0, fused=True
-        )
-        groups = [{"params": list(kernels), "momentum": momentum, "lr": 1.0, "factor": 1.0}]
+    def __init__(self, kernels: Sequence[dict[str, Any]], others: Sequence[dict[str, Any]], momentum: float) -> None:
+        slower = [{**group, "factor": OTHERS * group["factor"]} for group in others]
+        self._adamw = torch.optim.AdamW(slower, lr=1.0, fused=True)
+        self._turned = len(kernels)
+        groups = [{**group, "momentum": momentum, "lr": 1.0} for group in kernels]
         super().__init__([*groups, *self._adamw.param_groups], {})
         self._adamw.state = self.state
 
@@ -53,12 +53,12 @@ class Muon(torch.optim.Optimizer):
         """One update from the gradients at hand."""
         self._adamw.found_inf = self.found_inf  # type: ignore[attr-defined]
         self._adamw.step()
-        group = self.param_groups[0]
-        alike: dict[torch.Size, list[nn.Parameter]] = defaultdict(list)
-        for weight in group["params"]:
-            alike[weight.shape].append(weight)
-        for weights in alike.values():
-            self._turn(weights, group["lr"], group["momentum"])
+        for group in self.param_groups[: self._turned]:
+            alike: dict[torch.Size, list[nn.Parameter]] = defaultdict(list)
+            for weight in group["params"]:
+                alike[weight.shape].append(weight)
+            for weights in alike.values():
+                self._turn(weights, group["lr"], group["momentum"])
 
     def _turn(self, weights: Sequence[nn.Parameter], rate: float, momentum: float) -> None:
         """Weights of one shape, as one batch of matrices (n, rows, columns)."""

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,14 +16,15 @@ from torch import Tensor, nn
 
 from ..average import share
 from ..errors import NeocogError
-from ..feed import Course, Moves, Pixels, Taken
-from ..losses import LOSSES, Loss
+from ..feed import Course, Moves, Pixels, Shares, Taken
+from ..losses import Loss, training_loss
 from ..network import Network
 from .allocator import keep_memory_free
 from .feed import Feed
 from .graph import Recorded
 from .module import build, read_weights
 from .muon import Muon
+from .rates import freeze, grouped
 
 DTYPES = ("float32", "bfloat16")
 OPTIMIZERS = ("sgd", "momentum", "nesterov", "adamw", "muon")
@@ -39,6 +41,11 @@ class TorchTrainer:
     With `dtype` bfloat16 the parameters stay float32: autocast makes the copies and the volumes that are bfloat16. With
     `ema` above 0 a moving average of the weights is kept with that decay (`neocog/average.py`), and scores and weights
     are its own.
+
+    `label_smoothing` is for the loss cross-entropy; `factors` are on the learning rates of arrays by name; `clip` is
+    the largest norm that the gradient of all parameters may have, 0 for any. With `accumulate` a mini-batch goes
+    through the network in so many parts, whose gradients are added up: the step is the same, unless a layer mixes the
+    batch.
     """
 
     name = "torch"
@@ -57,20 +64,27 @@ class TorchTrainer:
         seed: int = 0,
         dtype: str = "float32",
         ema: float = 0.0,
+        label_smoothing: float = 0.0,
+        factors: Mapping[str, float] | None = None,
+        clip: float = 0.0,
+        accumulate: int = 1,
     ) -> None:
         check_dtype(dtype)
         self.dtype = dtype
         self.device = str(pick_device(device))
-        self.loss = LOSSES[loss]
+        self.loss = training_loss(loss, label_smoothing)
         self.seed, self.steps = seed, 0
         self.threads = pick_threads(network, batch_size)
         if self.device == "cpu":
-            needed = network.plan(batch=batch_size, dtype=dtype, optimizer=optimizer).memory["training_bytes"]
+            at_once = -(-batch_size // accumulate)
+            needed = network.plan(batch=at_once, dtype=dtype, optimizer=optimizer).memory["training_bytes"]
             keep_memory_free(needed)
         self.module = build(network, weights=weights).to(self.device)
         self._format = torch.channels_last if network.input_shape.rank == 2 else torch.contiguous_format
         self.module.to(memory_format=self._format)  # type: ignore[call-overload]  # torch's stubs lack this form
-        self.optimizer = make_optimizer(self.module, optimizer, momentum, weight_decay)
+        freeze(self.module, factors or {})
+        self.optimizer = make_optimizer(self.module, optimizer, momentum, weight_decay, factors or {})
+        self.clip, self.accumulate = clip, accumulate
         self.failed = torch.zeros((), device=self.device)
         """1 from a loss that is not finite on, until it has been told: it keeps the optimizer from changing weights."""
         self.optimizer.found_inf = self.failed  # type: ignore[attr-defined]  # torch's name for it
@@ -80,13 +94,15 @@ class TorchTrainer:
         self._feed, self._on_gpu = Feed(place), place.type == "cuda"
         self._update = Recorded(self._updated, place) if self._on_gpu else self._updated
 
-    def step(self, x: NDArray[np.float32], labels: NDArray[np.int64], lr: float) -> tuple[float, int]:
+    def step(
+        self, x: NDArray[np.float32], labels: NDArray[np.int64], lr: float, shares: Shares | None = None
+    ) -> tuple[float, int]:
         """One update from x (N, C, H, W) and labels (N,): the batch's mean loss before it, and how many were right.
 
-        When the loss is not finite the weights are left as they are.
+        `shares` say where labels do not all count alike. When the loss is not finite the weights are left as they are.
         """
         with threads(self.threads):
-            taken = self._taken([self._step(self._tensor(x), torch.from_numpy(labels).to(self.device), lr)])
+            taken = self._taken([self._step(self._tensor(x), self._tensor(labels), lr, shares)])
         return float(taken.losses[0]), int(taken.right[0])
 
     def learn(self, course: Course) -> Taken:
@@ -96,30 +112,35 @@ class TorchTrainer:
         """
         made: list[_Step] = []
         with threads(self.threads):
-            for x, labels, lr in self._feed.batches(course):
-                made.append(self._step(x, labels, lr))
+            for k, (x, labels, lr) in enumerate(self._feed.batches(course)):
+                made.append(self._step(x, labels, lr, course.shares(k)))
                 if self.device == "cpu" and not math.isfinite(made[-1].loss):
                     break
             return self._taken(made)
 
-    def _step(self, x: Tensor, labels: Tensor, lr: float) -> _Step:
+    def _step(self, x: Tensor, labels: Tensor, lr: float, shares: Shares | None) -> _Step:
         self.steps += 1
         self._switch(training=True)
         part = share(self.ema, self.updates) if self.ema else 1.0
         with seeded(torch.device(self.device), _mixed(self.seed, self.steps)):
-            loss, scores = self._update(
-                x.contiguous(memory_format=self._format), labels, self._number(lr), self._number(part)
-            )
+            counted = [] if shares is None else [self._tensor(array) for array in shares]
+            placed = x.contiguous(memory_format=self._format)
+            loss, scores = self._update(placed, labels, self._number(lr), self._number(part), *counted)
         self.updates += 1
         return _Step(loss, scores, labels)
 
-    def _updated(self, x: Tensor, labels: Tensor, lr: Tensor, part: Tensor) -> tuple[Tensor, Tensor]:
-        """One update at a learning rate, of which an average takes in such a part: loss and scores before it."""
-        with precision(self.dtype, torch.device(self.device)):
-            outputs = self.module.outputs(x)
-        loss = self._loss(outputs, labels)
-        torch.maximum(self.failed, (~torch.isfinite(loss.detach())).float(), out=self.failed)
-        torch.autograd.backward(loss)
+    def _updated(self, x: Tensor, labels: Tensor, lr: Tensor, part: Tensor, *shares: Tensor) -> tuple[Tensor, Tensor]:
+        """One update at a learning rate, of which an average takes in such a part: loss and scores before it.
+
+        `shares` are those of `feed.Shares`, or none.
+        """
+        slices = _slices(len(x), self.accumulate)
+        made = [self._gradients(x, labels, chosen, shares) for chosen in slices]
+        loss = made[0][0] if len(made) == 1 else torch.stack([one for one, _ in made]).sum()
+        scores = made[0][1] if len(made) == 1 else torch.cat([y for _, y in made])
+        torch.maximum(self.failed, (~torch.isfinite(loss)).float(), out=self.failed)
+        if self.clip:
+            torch.nn.utils.clip_grad_norm_(self.module.parameters(), self.clip)
         for group in self.optimizer.param_groups:
             rate = lr * group["factor"]
             group["lr"] = group["lr"].copy_(rate) if self._on_gpu else float(rate)
@@ -127,6 +148,15 @@ class TorchTrainer:
         if self.ema:
             self._average(part)
         self.optimizer.zero_grad(set_to_none=True)  # now, so that no gradients lie beside the next batch's volumes
+        return loss, scores
+
+    def _gradients(self, x: Tensor, labels: Tensor, chosen: slice, shares: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Add the gradients of some images of a mini-batch: their part of the mean loss, and their scores."""
+        with precision(self.dtype, torch.device(self.device)):
+            outputs = self.module.outputs(x[chosen])
+        own = [share[chosen] for share in shares]
+        loss = self._loss(outputs, labels[chosen], own) * (len(labels[chosen]) / len(x))
+        torch.autograd.backward(loss)
         return loss.detach(), outputs[self.module.network.nodes[-1].name].detach().float()
 
     def _number(self, value: float) -> Tensor:
@@ -141,13 +171,20 @@ class TorchTrainer:
         right = [_hits(self.loss, step) if math.isfinite(step.loss) else 0 for step in made[:count]]
         return Taken(losses[:count], np.array(right))
 
-    def _loss(self, outputs: Mapping[str, Tensor], labels: Tensor) -> Tensor:
+    def _loss(self, outputs: Mapping[str, Tensor], labels: Tensor, shares: Sequence[Tensor]) -> Tensor:
         """The loss of the network's scores, and of each side output by its weight."""
         network = self.module.network
-        loss = self.loss.torch_value(outputs[network.nodes[-1].name].float(), labels)
+        loss = self._mean(outputs[network.nodes[-1].name].float(), labels, shares)
         for name, weight in network.side_outputs.items():
-            loss = loss + weight * self.loss.torch_value(outputs[name].float(), labels)
+            loss = loss + weight * self._mean(outputs[name].float(), labels, shares)
         return loss
+
+    def _mean(self, y: Tensor, labels: Tensor, shares: Sequence[Tensor]) -> Tensor:
+        """The mean loss of scores (N, K), where each label counts by its share if there are any."""
+        if not shares:
+            return self.loss.torch_value(y, labels)
+        own, others, theirs = shares
+        return (own * self.loss.torch_each(y, labels) + theirs * self.loss.torch_each(y, others)).mean()
 
     def _average(self, part: Tensor) -> None:
         """Have the average take in such a part of the weights and running statistics, unless the step failed."""
@@ -193,7 +230,7 @@ class TorchTrainer:
         if module.training != training:
             module.train(training)
 
-    def _tensor(self, x: NDArray[np.float32]) -> Tensor:
+    def _tensor(self, x: NDArray[Any]) -> Tensor:
         return torch.from_numpy(x).to(self.device)
 
 
@@ -203,6 +240,12 @@ class _Step(NamedTuple):
     loss: Tensor
     scores: Tensor
     labels: Tensor
+
+
+def _slices(count: int, parts: int) -> list[slice]:
+    """So many images in parts, which differ in size by one at most; none is empty."""
+    borders = [count * k // parts for k in range(parts + 1)]
+    return [slice(a, b) for a, b in pairwise(borders) if a < b]
 
 
 def _hits(loss: Loss, step: _Step) -> int:
@@ -280,29 +323,30 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
-def make_optimizer(module: nn.Module, name: str, momentum: float, weight_decay: float) -> torch.optim.Optimizer:
-    """The optimizer over two groups: weights decay, biases and other arrays of one axis do not.
+def make_optimizer(
+    module: nn.Module, name: str, momentum: float, weight_decay: float, factors: Mapping[str, float] | None = None
+) -> torch.optim.Optimizer:
+    """The optimizer over groups: weights decay, biases and other arrays of one axis do not, and each has its `factor`.
 
     `sgd` is plain; `momentum` and `nesterov` are Sutskever et al., 2013; `adamw` is Loshchilov and Hutter, arXiv
     1711.05101; `muon` is for the weights before the last layer's, see muon.py. Raises NeocogError for another name.
     """
     if name not in OPTIMIZERS:
         raise NeocogError(f"optimizer is one of {', '.join(OPTIMIZERS)}", received=f"optimizer={name}")
-    owned = [p for p in module.parameters() if p.requires_grad]
-    weights, others = [p for p in owned if p.dim() > 1], [p for p in owned if p.dim() <= 1]
-    kernels = weights[:-1] if name == "muon" else []
-    groups = [
-        {"params": weights[len(kernels) :], "weight_decay": weight_decay, "factor": 1.0},
-        {"params": others, "weight_decay": 0.0, "factor": 1.0},
-    ]
-    groups = [group for group in groups if group["params"]]
+    owned = {name: p for name, p in module.named_parameters() if p.requires_grad}
+    kernels = [k for k, p in owned.items() if p.dim() > 1][:-1] if name == "muon" else []
+    turned, groups = (
+        grouped({k: p for k, p in owned.items() if (k in kernels) == wanted}, weight_decay, factors or {})
+        for wanted in (True, False)
+    )
     if name == "muon":
-        made: torch.optim.Optimizer = Muon(kernels, groups, momentum)
+        made: torch.optim.Optimizer = Muon(turned, groups, momentum)
     elif name == "adamw":
         made = torch.optim.AdamW(groups, lr=1.0, fused=True)
     else:
         velocity = 0.0 if name == "sgd" else momentum
         made = torch.optim.SGD(groups, lr=1.0, momentum=velocity, nesterov=name == "nesterov", fused=True)
-    for group in made.param_groups if owned[0].is_cuda else ():
-        group.update(lr=torch.ones((), device=owned[0].device), capturable=True)  # so that a step can be recorded
+    device = next(iter(owned.values())).device
+    for group in made.param_groups if device.type == "cuda" else ():
+        group.update(lr=torch.ones((), device=device), capturable=True)  # so that a step can be recorded
     return made

@@ -8,45 +8,60 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ..changes import Mix, Touches
 from ..data import Dataset, Preprocessing
-from ..data.order import epoch_order
+from ..data.order import balanced_order, epoch_order
 from ..feed import Course, Moves
 from .augment import Augment
+
+SAMPLINGS = ("shuffled", "balanced")
+"""Every image once an epoch, or every class as often as any other."""
 
 
 @dataclass(frozen=True)
 class Batches:
-    """A training set cut into mini-batches, in an order that depends on (seed, epoch, image number) alone."""
+    """A training set cut into mini-batches, in an order that depends on (seed, epoch, image number) alone.
+
+    `class_weights` (K,) say how much an image of each class counts, None for all alike.
+    """
 
     dataset: Dataset
     preprocessing: Preprocessing
     batch_size: int
     augment: Augment
     seed: int
+    sampling: str = "shuffled"
+    class_weights: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         """How many mini-batches an epoch has."""
         return -(-len(self.dataset.labels) // self.batch_size)
 
     def epoch(self, epoch: int) -> Pass:
-        """Every image once. Batches differ in size by at most one image, so that none is too small for BN."""
+        """As many images as there are. Batches differ in size by at most one, so that none is too small for BN."""
         count = len(self.dataset.labels)
-        order = epoch_order(count, self.seed, epoch)
-        moves = None
-        if self.augment.changes:
-            moves = self.augment.moves(order, self.seed, epoch, self.preprocessing.size)
+        if self.sampling == "balanced":
+            numbers = balanced_order(self.dataset.labels, self.seed, epoch)
+        else:
+            numbers = epoch_order(count, self.seed, epoch)
+        drawn_by = (self.seed, epoch, self.preprocessing.size)
+        moves = self.augment.moves(numbers, *drawn_by)
+        touches = self.augment.touches(numbers, *drawn_by)
+        mix = self.augment.mix(numbers, self.dataset.labels, *drawn_by)
         sizes = np.full(len(self), count // len(self), np.int64)
         sizes[: count % len(self)] += 1
-        return Pass(self, order, moves, sizes)
+        return Pass(self, numbers % count, moves, touches, mix, sizes)
 
 
 @dataclass(frozen=True, eq=False)
 class Pass:
-    """One epoch: its images in order, how each is moved, and the sizes of the mini-batches that they make up."""
+    """One epoch: its images in order, what happens to each, and the sizes of the mini-batches that they make up."""
 
     of: Batches
     order: NDArray[np.int64]
     moves: Moves | None
+    touches: Touches | None
+    mix: Mix | None
     sizes: NDArray[np.int64]
 
     def course(self, first: int, rates: Sequence[float]) -> Course:
@@ -60,11 +75,21 @@ class Pass:
         part = slice(begin, begin + int(sizes.sum()))
         rows = self.order[part]
         labels, moves = dataset.labels[rows], None if self.moves is None else self.moves[part]
+        touches = None if self.touches is None else self.touches.part(part)
+        mix = None if self.mix is None else self.mix.part(part)
         if preprocessing.fits:
             pixels = preprocessing.pixels(dataset.images)
         else:
-            pixels, rows = preprocessing.pixels(dataset.images[rows]), np.arange(len(rows))
-        return Course(pixels, rows, labels, moves, sizes, np.array(rates, np.float64))
+            wanted = rows if mix is None else np.concatenate([rows, mix.rows])
+            pixels, rows = preprocessing.pixels(dataset.images[wanted]), np.arange(len(rows))
+            mix = None if mix is None else mix._replace(rows=rows + len(rows))
+        return Course(
+            *(pixels, rows, labels, moves, sizes, np.array(rates, np.float64)),
+            class_weights=self.of.class_weights,
+            edge=self.of.augment.edge,
+            touches=touches,
+            mix=mix,
+        )
 
 
 def hold_out(dataset: Dataset, count: int) -> tuple[Dataset, Dataset]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -19,7 +20,10 @@ from ..network import Network
 from ..plan.tables import duration
 from ..plan.time import step_time
 from ..torch_engine import trainer as torch_engine
+from ..torch_engine.rates import frozen_statistics
 from ..torch_engine.trainer import DTYPES, SMALL_STEP_MACS, TorchTrainer, check_dtype, pick_device
+from .augment import NONE, Augment
+from .settings import Settings
 
 ENGINES = ("auto", "torch", "native")
 AUTO = "auto"
@@ -71,6 +75,7 @@ def choose_engine(
     optimizer: str = "nesterov",
     batch_size: int = 64,
     dtype: str = "float32",
+    beyond: str = "",
 ) -> Choice:
     """The engine that trains a network with its loss and its optimizer.
 
@@ -78,7 +83,8 @@ def choose_engine(
     it is the engine that is expected to take less time for a step, and with `dtype` auto the faster of float32 and
     bfloat16 too. Elsewhere it is native where that has kernels for all that is asked, the weights are few enough for
     each part of a batch to have gradients of its own, and the mini-batches keep enough lanes and threads busy; else
-    torch; and `dtype` auto is float32. A run never mixes engines.
+    torch; and `dtype` auto is float32. `beyond` is what else is asked for that native has not. A run never mixes
+    engines.
     Raises NeocogError for an engine, a dtype or a device that is not there.
     """
     if name not in ENGINES:
@@ -86,7 +92,7 @@ def choose_engine(
     if dtype != AUTO:
         check_dtype(dtype)
     place = pick_device(device)
-    missing = "kernels for CPUs only" if place.type == "cuda" else not_covered(network, loss, optimizer)
+    missing = "kernels for CPUs only" if place.type == "cuda" else not_covered(network, loss, optimizer) or beyond
     if name == "native" and missing:
         raise NeocogError("the native engine cannot train this", received=missing, hint="engine=torch or engine=auto")
     if name == "auto" and place.type == "cuda":
@@ -104,6 +110,24 @@ def choose_engine(
     if missing := missing or _idle(network, batch_size, cores()):
         return Choice(TorchTrainer, _plain(dtype), f"torch on {place}: native has {missing}")
     return Choice(NativeTrainer, _plain(dtype), "native: machine code for this network")
+
+
+def native_lacks(settings: Settings, network: Network, factors: Mapping[str, float]) -> str:
+    """What settings ask for that only torch has; empty where native has all of it.
+
+    Native goes through a mini-batch block by block, so that accumulating gradients changes nothing there, unless a
+    layer mixes the batch.
+    """
+    coupled = [node.layer.op for node in network.nodes if node.layer.couples_batch]
+    if settings.clip:
+        return "no clipping of gradients"
+    if settings.class_weights != NONE:
+        return "no class weights"
+    if beyond := Augment.parse(settings.augment).torch_only:
+        return f"no {beyond} of images"
+    if settings.accumulate > 1 and coupled:
+        return f"no {coupled[0]} over parts of a mini-batch"
+    return f"no frozen {coupled[0]}" if frozen_statistics(network, factors) else ""
 
 
 def _plain(dtype: str) -> str:

@@ -82,15 +82,18 @@ def _check_sides(network: Network) -> None:
             )
 
 
-def check_batches(network: Network, images: int, batch_size: int) -> None:
-    """Raise NeocogError when a mini-batch would give a normalisation a single value to take the deviation of."""
-    smallest = images // -(-images // batch_size)
+def check_batches(network: Network, images: int, batch_size: int, accumulate: int = 1) -> None:
+    """Raise NeocogError when a mini-batch would give a normalisation a single value to take the deviation of.
+
+    With `accumulate` it is so many parts of the mini-batch that normalisations see.
+    """
+    smallest = images // -(-images // batch_size) // accumulate
     for node, shape in zip(network.nodes, network.shapes, strict=True):
         if node.layer.couples_batch and smallest * shape.positions < 2:
             raise NeocogError(
                 f"{node.layer.op} needs two values of each channel in every mini-batch",
                 where=node.name,
-                received=f"a mini-batch of one image, {shape} there",
+                received=f"{'part of ' * (accumulate > 1)}a mini-batch of one image, {shape} there",
                 hint="batch_size=2 or more, and at least two training images",
             )
 

@@ -21,7 +21,7 @@ from .engine import Engine
 from .metrics import Epoch, Measured, Meter, measure
 from .progress import Progress
 from .run import RunFolder
-from .schedule import SCHEDULES
+from .schedule import SCHEDULES, warmup_share
 from .settings import Settings
 
 POINTS_PER_EPOCH = 25
@@ -130,8 +130,10 @@ class Loop:
                 raise KeyboardInterrupt
 
     def _rate(self, step: int) -> float:
-        total = self.settings.epochs * len(self.batches)
-        return self.settings.lr * SCHEDULES[self.settings.schedule](step / total)
+        settings = self.settings
+        progress = step / (settings.epochs * len(self.batches))
+        warmup = None if settings.warmup is None else warmup_share(settings.warmup, settings.epochs)
+        return settings.lr * SCHEDULES[settings.schedule].factor(progress, warmup)
 
     def _note(self, number: int, learned: Meter, result: Measured) -> Epoch:
         """Log and show what an epoch came to."""

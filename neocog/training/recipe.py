@@ -18,10 +18,13 @@ from typing import Any
 
 from ..errors import NeocogError
 
-TEXTS = ("optimizer", "schedule", "augment", "init", "loss", "engine", "device", "dtype")
-WHOLE = ("epochs", "batch_size", "seed", "validation", "measure_every")
+TEXTS = (
+    *("optimizer", "schedule", "rates", "augment", "sampling", "init", "loss", "class_weights"),
+    *("engine", "device", "dtype"),
+)
+WHOLE = ("epochs", "batch_size", "accumulate", "seed", "validation", "measure_every")
 FLAGS = ("whiten",)
-REAL = ("lr", "momentum", "weight_decay", "ema", "target_accuracy")
+REAL = ("lr", "momentum", "weight_decay", "warmup", "clip", "ema", "label_smoothing", "target_accuracy")
 WANTED = {str: "a text in quotes", bool: "true or false", int: "a whole number", float: "a number"}
 LARGEST = 1 << 16
 """Bytes of a file."""

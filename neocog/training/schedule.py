@@ -1,47 +1,57 @@
 """How the learning rate changes: each schedule gives the factor on it at `progress`, 0 at the start and 1 at the end.
 
-| name      | factor                                                                       |
-|-----------|------------------------------------------------------------------------------|
-| constant  | 1                                                                            |
-| step      | 1, then 0.1 from half way, then 0.01 from three quarters                     |
-| cosine    | (1 + cos(pi * progress)) / 2                                                 |
-| one-cycle | a straight line up from 0.04 to 1 over the first quarter, then down to 0.004 |
+First the factor rises in a straight line from 0.04 to 1, so that the first steps from random weights are small: the
+warm-up. Of what then is left of the run, the share r from 0 to 1 has passed:
+
+| name      | factor                                                   | warm-up, unless it is given |
+|-----------|----------------------------------------------------------|-----------------------------|
+| constant  | 1                                                        | none                        |
+| step      | 1, then 0.1 from half way, then 0.01 from three quarters | none                        |
+| linear    | 1 - r                                                    | none                        |
+| cosine    | (1 + cos(pi r)) / 2                                      | none                        |
+| one-cycle | 1 - 0.996 r                                              | the first quarter           |
 
 Sources: He et al., 2015 (step); Loshchilov and Hutter, arXiv 1608.03983 (cosine, one period); Smith and Topin,
-arXiv 1708.07120 (one-cycle).
+arXiv 1708.07120 (one-cycle); Goyal et al., arXiv 1706.02677, section 2.2 (warm-up).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
+
+START = 0.04
+"""The factor at the beginning of a warm-up."""
 
 
-def constant(progress: float) -> float:
-    """The learning rate as it was given, all the time."""
-    return 1.0
+class Schedule(NamedTuple):
+    """The factor by the share of the run that has passed since the warm-up; how much of the run that is by itself."""
+
+    decay: Callable[[float], float]
+    warmup: float = 0.0
+
+    def factor(self, progress: float, warmup: float | None = None) -> float:
+        """The factor at a progress from 0 to 1; `warmup` is a share of the run, None for the schedule's own."""
+        rising = self.warmup if warmup is None else warmup
+        if progress < rising:
+            return START + (1 - START) * progress / rising
+        return self.decay((progress - rising) / (1 - rising))
 
 
-def step(progress: float) -> float:
-    """A tenth from half way, a hundredth from three quarters."""
-    return 1.0 if progress < 0.5 else 0.1 if progress < 0.75 else 0.01
+def _step(passed: float) -> float:
+    return 1.0 if passed < 0.5 else 0.1 if passed < 0.75 else 0.01
 
 
-def cosine(progress: float) -> float:
-    """Half a period of a cosine: slow, fast, slow, to zero."""
-    return (1 + math.cos(math.pi * progress)) / 2
-
-
-def one_cycle(progress: float, warm_up: float = 0.25, start: float = 0.04, end: float = 0.004) -> float:
-    """A linear warm-up, so that the first steps from random weights are small, then linearly almost to zero."""
-    if progress < warm_up:
-        return start + (1 - start) * progress / warm_up
-    return 1 - (1 - end) * (progress - warm_up) / (1 - warm_up)
-
-
-SCHEDULES: dict[str, Callable[[float], float]] = {
-    "constant": constant,
-    "step": step,
-    "cosine": cosine,
-    "one-cycle": one_cycle,
+SCHEDULES: dict[str, Schedule] = {
+    "constant": Schedule(lambda passed: 1.0),
+    "step": Schedule(_step),
+    "linear": Schedule(lambda passed: 1 - passed),
+    "cosine": Schedule(lambda passed: (1 + math.cos(math.pi * passed)) / 2),
+    "one-cycle": Schedule(lambda passed: 1 - 0.996 * passed, warmup=0.25),
 }
+
+
+def warmup_share(warmup: float, epochs: int) -> float:
+    """A warm-up as a share of the run: it is given so, below 1, or as a number of epochs."""
+    return warmup if warmup < 1 else warmup / epochs

@@ -22,13 +22,16 @@ from ..losses import default_loss
 from ..model import Model
 from ..network import Network
 from ..report import write_report
+from ..torch_engine.trainer import TorchTrainer
 from .augment import NONE, Augment
+from .balance import class_weights as weights_of_classes
 from .batches import Batches, hold_out
-from .engine import Engine, choose_engine
+from .engine import Engine, choose_engine, native_lacks
 from .fits import check_batches, check_fits
 from .loop import Loop
 from .metrics import Epoch, measure
 from .progress import Progress, choose_progress
+from .rates import rate_factors
 from .run import INTERRUPTED, MODEL, REPORT, RunFolder, read_metrics
 from .settings import LEARNING_RATES, Settings, enough_epochs
 
@@ -44,12 +47,19 @@ def train(
     momentum: float = 0.9,
     weight_decay: float = 5e-4,
     schedule: str = "one-cycle",
+    warmup: float | None = None,
+    rates: str = NONE,
+    clip: float = 0.0,
+    accumulate: int = 1,
     augment: str = NONE,
+    sampling: str = "shuffled",
     ema: float = 0.0,
     seed: int = 0,
     init: str = "he",
     whiten: bool = False,
     loss: str | None = None,
+    label_smoothing: float = 0.0,
+    class_weights: str = NONE,
     engine: str = "auto",
     device: str = "auto",
     dtype: str = "float32",
@@ -71,8 +81,10 @@ def train(
     fraction) may end the run, is measured on them; with 0 it is measured on the data's own validation images, or else
     on the test images. With `dtype` bfloat16, products round what they multiply; weights stay float32; auto is the
     faster of the two where this machine has been calibrated, else float32. `epochs` None is 6, or for a small set as
-    many as make 200 steps. `out` None makes `runs/<name>-N`, `name` being that of the data. `progress` is auto, bar,
-    lines, none, or an object of one's own.
+    many as make 200 steps. docs/training.md has the other settings, with formulas and sources.
+
+    `out` None makes `runs/<name>-N`, `name` being that of the data. `progress` is auto, bar, lines, none, or an object
+    of one's own.
 
     Raises DataError, NeocogError or ShapeError before anything is written when something does not fit,
     RunError when the loss is not finite or the folder cannot be written, and KeyboardInterrupt after Ctrl-C,
@@ -88,11 +100,18 @@ def train(
         momentum=momentum,
         weight_decay=weight_decay,
         schedule=schedule,
+        warmup=warmup,
+        rates=rates,
+        clip=clip,
+        accumulate=accumulate,
         augment=augment,
+        sampling=sampling,
         ema=ema,
         init=init,
         whiten=whiten,
         loss=loss,
+        label_smoothing=label_smoothing,
+        class_weights=class_weights,
         validation=validation,
         measure_every=measure_every,
         target_accuracy=target_accuracy,
@@ -100,7 +119,7 @@ def train(
         dtype=dtype,
     )
     check_fits(network, data.train, loss)
-    check_batches(network, max(1, len(data.train) - validation), batch_size)
+    check_batches(network, max(1, len(data.train) - validation), batch_size, accumulate)
     watcher = choose_progress(progress)
     session = Session(network, data, settings, engine, device)
     return session.run(RunFolder.create(out, name or data.train.name), watcher)
@@ -118,8 +137,14 @@ class Session:
         self.network, self.data, self.settings = network, data, settings
         self.learned_from, self.measured_on = _split(data, settings.validation)
         self.preprocessing = Preprocessing.learn(self.learned_from, network.input_shape)
+        self.class_weights = weights_of_classes(settings.class_weights, self.learned_from)
+        factors = rate_factors(settings.rates, network)
         choice = choose_engine(
-            engine, network, device, settings.loss, settings.optimizer, settings.batch_size, settings.dtype
+            *(engine, network, device, settings.loss, settings.optimizer, settings.batch_size, settings.dtype),
+            beyond=native_lacks(settings, network, factors),
+        )
+        torchs: dict[str, Any] = (
+            {"clip": settings.clip, "accumulate": settings.accumulate} if choice.make is TorchTrainer else {}
         )
         self.reason, self.settings = choice.reason, replace(settings, dtype=choice.dtype)
         self.engine: Engine = choice.make(
@@ -134,6 +159,9 @@ class Session:
             seed=settings.seed,
             dtype=choice.dtype,
             ema=settings.ema,
+            label_smoothing=settings.label_smoothing,
+            factors=factors,
+            **torchs,
         )
         self.config = self._config()
 
@@ -148,7 +176,11 @@ class Session:
         """Train, measure on the test images, and fill the folder."""
         settings = self.settings
         augment = Augment.parse(settings.augment)
-        batches = Batches(self.learned_from, self.preprocessing, settings.batch_size, augment, settings.seed)
+        batches = Batches(
+            *(self.learned_from, self.preprocessing, settings.batch_size, augment, settings.seed),
+            sampling=settings.sampling,
+            class_weights=self.class_weights,
+        )
         folder.write_config(self.config)
         progress.started(self._headline(), settings.epochs, settings.epochs * len(batches))
         loop = Loop(self.engine, batches, self.measured_on, settings, folder, progress)

@@ -10,6 +10,9 @@ from ..errors import NeocogError
 from ..losses import LOSSES
 from ..torch_engine.trainer import DTYPES, OPTIMIZERS
 from .augment import Augment
+from .balance import parse_class_weights
+from .batches import SAMPLINGS
+from .rates import parse_rates
 from .schedule import SCHEDULES
 
 LEARNING_RATES = {"sgd": 0.1, "momentum": 0.02, "nesterov": 0.02, "adamw": 0.004, "muon": 0.1}
@@ -36,11 +39,18 @@ class Settings:
     momentum: float
     weight_decay: float
     schedule: str
+    warmup: float | None
+    rates: str
+    clip: float
+    accumulate: int
     augment: str
+    sampling: str
     ema: float
     init: str
     whiten: bool
     loss: str
+    label_smoothing: float
+    class_weights: str
     validation: int
     measure_every: int
     target_accuracy: float | None
@@ -52,18 +62,30 @@ class Settings:
             "optimizer": OPTIMIZERS,
             "schedule": SCHEDULES,
             "loss": LOSSES,
+            "sampling": SAMPLINGS,
             "dtype": (*DTYPES, "auto"),
         }
         for name, words in known.items():
             self._require(name, getattr(self, name) in words, f"one of {', '.join(words)}")
-        for name in ("epochs", "batch_size", "measure_every"):
+        for name in ("epochs", "batch_size", "accumulate", "measure_every"):
             self._require(name, getattr(self, name) >= 1, "a whole number from 1")
         for name in ("validation", "seed", "weight_decay"):
             self._require(name, getattr(self, name) >= 0, "0 or more")
         self._require("lr", 0 < self.lr < float("inf"), "a number above 0")
-        for name in ("momentum", "ema"):
+        self._require("clip", 0 <= self.clip < float("inf"), "the largest norm of a gradient, or 0 for any")
+        for name in ("momentum", "ema", "label_smoothing"):
             self._require(name, 0 <= getattr(self, name) < 1, "from 0 up to, not including, 1")
+        smoothed = self.label_smoothing > 0
+        self._require("label_smoothing", not smoothed or self.loss == "cross-entropy", "for the loss cross-entropy")
+        self._require(
+            "warmup",
+            self.warmup is None or 0 <= self.warmup < (1 if self.warmup < 1 else self.epochs),
+            "a share of the run below 1, or a number of epochs below all of them",
+        )
+        self._require("accumulate", self.accumulate <= self.batch_size, "at most the images of a mini-batch")
         Augment.parse(self.augment)
+        parse_rates(self.rates)
+        parse_class_weights(self.class_weights)
         self._require(
             "target_accuracy",
             self.target_accuracy is None or 0 < self.target_accuracy <= 1,

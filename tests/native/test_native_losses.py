@@ -10,12 +10,12 @@ import torch
 
 from neocog import Network
 from neocog.initialise import initialise
-from neocog.losses import LOSSES
+from neocog.losses import LOSSES, CrossEntropy
 from neocog.native.endings import Plain
 from neocog.native.engine import NativeNetwork, aligned
 from neocog.native.jit import Compiled, Machine, machine
 from neocog.native.layout import Volume
-from neocog.native.losses import KERNELS
+from neocog.native.losses import KERNELS, kernel
 from neocog.reference import backward, forward
 
 EXACT = 1e-5
@@ -23,13 +23,13 @@ BEFORE = 7.0
 """What the results hold when a kernel begins: it adds to them."""
 
 
-def run(name, scores, labels, lanes=None):
+def run(name, scores, labels, lanes=None, smoothing=0.0):
     """Losses, hits and gradients (N, K) of one block of images, and the gradients (lanes, K) of the lanes left over."""
     on = Machine(lanes or machine().lanes, registers=16)
     count, classes = scores.shape
     assert count <= on.lanes
     volume = Volume(classes, 1, 1, 0, row=1, plane=1)
-    function = KERNELS[name]("loss", on, volume, Plain(volume, on.lanes))
+    function = kernel(name, smoothing)("loss", on, volume, Plain(volume, on.lanes))
     held = {name: aligned(size) for name, size in (("scale", 1), ("result", 2 * on.lanes), ("d", classes * on.lanes))}
     held["y"] = aligned(classes * on.lanes)
     held["y"].reshape(classes, on.lanes)[:, :count] = scores.T
@@ -45,10 +45,10 @@ def run(name, scores, labels, lanes=None):
     return losses[:count], hits[:count], gradients[:count], gradients[count:]
 
 
-def assert_agrees(name, scores, labels, lanes=None):
+def assert_agrees(name, scores, labels, lanes=None, smoothing=0.0):
     """One block against the reference, which takes the mean over images."""
-    scores, loss = scores.astype(np.float32), LOSSES[name]
-    losses, hits, gradients, rest = run(name, scores, labels, lanes)
+    scores, loss = scores.astype(np.float32), CrossEntropy(smoothing) if smoothing else LOSSES[name]
+    losses, hits, gradients, rest = run(name, scores, labels, lanes, smoothing)
     each = [loss.value(scores[n : n + 1], labels[n : n + 1]) for n in range(len(scores))]
     np.testing.assert_allclose(losses, each, rtol=EXACT, atol=2e-6)  # what it was added to has seven digits
     np.testing.assert_allclose(losses.mean(), loss.value(scores, labels), rtol=EXACT, atol=2e-6)
@@ -83,6 +83,17 @@ def test_extreme_scores_give_the_references_numbers_too(name):
     for label in range(3):
         for largest in (80, 500):
             assert_agrees(name, largest * sizes, np.full(4, label))
+
+
+@pytest.mark.parametrize("smoothing", [0.1, 0.9])
+def test_labels_are_smoothed_as_in_the_reference(smoothing):
+    for count, classes, seed in ((16, 10, 0), (15, 3, 1), (3, 33, 3)):
+        assert_agrees("cross-entropy", *drawn("cross-entropy", count, classes, seed), 16, smoothing)
+    sizes = np.array([[1, -1, 0], [-1, 1, 0.01], [1, 1, 1]])
+    for largest in (1, 80, 500):
+        assert_agrees("cross-entropy", largest * sizes, np.arange(3), smoothing=smoothing)
+    losses, *_ = run("cross-entropy", np.array([[0.1, np.inf, 0.2], [0.1, 0.2, 0.3]]), np.zeros(2), smoothing=0.1)
+    assert np.isfinite(losses).tolist() == [False, True]
 
 
 @pytest.mark.parametrize("name", LOSSES)

@@ -31,7 +31,7 @@ class Alone:
 
     def __init__(self, name, w, groups):
         self.optimizer = OPTIMIZERS[name]
-        self.function = self.optimizer.kernel("update", Machine(LANES, 16), VECTORS, groups == 1)
+        self.function = self.optimizer.kernel("update", Machine(LANES, 16), VECTORS, groups == 1, 1.0)
         self.code, self.groups = Compiled([self.function]), groups
         self.held = {b: aligned(len(w)) for b in ("w", "v", "s")} | {b: aligned(4) for b in ("settings", "loss")}
         self.held["w"][:] = w
@@ -105,6 +105,22 @@ def test_only_weights_decay():
     for name in weights:
         expected = kept[name] - (0.05 if name.endswith("weight") else 0.0)
         np.testing.assert_allclose(decayed[name], expected, rtol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "nesterov", "adamw"])
+def test_factors_are_on_learning_rates_as_in_torch_and_0_freezes(optimizer):
+    names = list(initialise(NET, 1))
+    factors = {names[0]: 0.0, names[1]: 2.0, names[2]: 0.5}
+    settings = {"loss": "cross-entropy", "optimizer": optimizer, "weight_decay": 0.1, "factors": factors}
+    native, expected = (
+        make(NET, initialise(NET, 1), device="cpu", **settings) for make in (NativeTrainer, torch_trainer.TorchTrainer)
+    )
+    for step in range(4):
+        for made in (native, expected):
+            made.step(*batch(21 - step, step), lr=0.01)
+    np.testing.assert_array_equal(native.weights()[names[0]], initialise(NET, 1)[names[0]])
+    for name, array in expected.weights().items():
+        np.testing.assert_allclose(native.weights()[name], array, rtol=EXACT, atol=EXACT, err_msg=name)
 
 
 def test_a_step_that_changes_nothing_does_not_count_for_the_bias_correction():

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from neocog.feed import ONE, Course, Pixels
+from neocog.changes import Mix, Touches
+from neocog.feed import EDGES, ONE, Course, Pixels
 from neocog.torch_engine.feed import Feed
 
 RNG = np.random.default_rng(3)
@@ -17,15 +18,28 @@ ANY = RNG.integers(-2 * ONE, 2 * ONE, (12, 6)).astype(np.int32)
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 
 
-def course(moves=None):
-    rows = RNG.permutation(12)
-    return Course(PIXELS, rows, RNG.integers(0, 5, 12), moves, np.array([5, 4, 3]), np.array([0.1, 0.2, 0.3]))
+def course(moves=None, **more):
+    rows, rates = RNG.permutation(12), np.array([0.1, 0.2, 0.3])
+    return Course(PIXELS, rows, RNG.integers(0, 5, 12), moves, np.array([5, 4, 3]), rates, **more)
 
 
 @pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("edge", EDGES)
 @pytest.mark.parametrize("moves", [None, ANY, np.tile(MIRROR_AND_SHIFT, (6, 1))], ids=["none", "any", "whole"])
-def test_mini_batches_are_those_of_numpy_bit_for_bit(device, moves):
-    asked = course(moves)
+def test_mini_batches_are_those_of_numpy_bit_for_bit(device, moves, edge):
+    assert_fed(device, course(moves, edge=edge))
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_images_that_are_touched_or_mixed_are_those_of_numpy(device):
+    rng = np.random.default_rng(4)
+    touches = Touches(rng.integers(100, 300, (12, 2), np.int32), np.tile(np.array([1, 2, 4, 5], np.int32), (12, 1)))
+    ids = rng.permutation(12)
+    mix = Mix(ids, ids % 5, touches.boxes, rng.random(12).astype(np.float32), ANY, touches)
+    assert_fed(device, course(ANY, touches=touches, mix=mix))
+
+
+def assert_fed(device, asked):
     fed = list(Feed(torch.device(device)).batches(asked))
     assert len(fed) == 3
     for (x, labels, rate), (expected, classes, expected_rate) in zip(fed, asked.batches(), strict=True):

@@ -23,9 +23,11 @@ def dots(count, side=9):
 
 
 def test_nothing_changes_unless_it_is_asked_for():
-    images = RNG.integers(0, 256, (20, 6, 5, 3), np.uint8)
-    assert not Augment().changes
-    np.testing.assert_array_equal(changed(images), images)
+    ids, labels = np.arange(20), np.zeros(20, np.int64)
+    assert Augment().moves(ids, 0, 1, (6, 5)) is None
+    assert Augment().touches(ids, 0, 1, (6, 5)) is None
+    assert Augment().mix(ids, labels, 0, 1, (6, 5)) is None
+    assert Augment().torch_only == ""
 
 
 def test_a_shift_moves_by_up_to_that_many_pixels_in_all_directions():
@@ -37,7 +39,7 @@ def test_a_shift_moves_by_up_to_that_many_pixels_in_all_directions():
 
 def test_a_flip_mirrors_half_of_the_images():
     images = RNG.integers(0, 256, (1000, 4, 5, 1), np.uint8)
-    found = changed(images, flip=True)
+    found = changed(images, flip="random")
     mirrored = (found == images[:, :, ::-1]).all(axis=(1, 2, 3))
     np.testing.assert_array_equal(found[~mirrored], images[~mirrored])
     assert 450 < mirrored.sum() < 550
@@ -81,14 +83,14 @@ def test_a_slide_moves_by_fractions_of_pixels():
 def test_a_mirrored_image_is_turned_the_same_way_as_drawn():
     """Every change is seen from the result: flipped back, it is the image turned the other way."""
     images = RNG.integers(0, 256, (200, 8, 8, 1), np.uint8)
-    plain, flipped = changed(images, rotate=20), changed(images, rotate=20, flip=True)
+    plain, flipped = changed(images, rotate=20), changed(images, rotate=20, flip="random")
     mirrored = changed(images[:, :, ::-1], rotate=20)
     for found, *either in zip(flipped.astype(int), plain, mirrored, strict=True):
         assert min(abs(found - one).max() for one in either) <= 1
     assert (flipped != plain).any()
 
 
-@pytest.mark.parametrize("how", [{"shift": 2}, {"rotate": 10}, {"flip": True}])
+@pytest.mark.parametrize("how", [{"shift": 2}, {"rotate": 10}, {"flip": "random"}])
 def test_what_happens_depends_on_seed_epoch_and_number_alone(how):
     images = RNG.integers(0, 256, (40, 6, 6, 1), np.uint8)
     whole = changed(images, **how)
@@ -98,20 +100,130 @@ def test_what_happens_depends_on_seed_epoch_and_number_alone(how):
     assert (changed(images, seed=1, **how) != whole).any()
 
 
+def test_alternating_flips_mirror_every_image_in_every_other_epoch():
+    ids, still = np.arange(400), Augment(shift=1)
+    alternating = Augment(shift=1, flip="alternating")
+    mirrored = np.array([alternating.moves(ids, 0, epoch, (4, 5))[:, 5] < 0 for epoch in range(1, 7)])
+    assert (mirrored[::2] == mirrored[0]).all()
+    assert (mirrored[1::2] == ~mirrored[0]).all()
+    assert 160 < mirrored[0].sum() < 240
+    assert (still.moves(ids, 0, 1, (4, 5))[:, 5] > 0).all()
+
+
+def test_an_erased_square_has_its_centre_anywhere():
+    boxes = Augment(erase=4).touches(np.arange(20000), 0, 1, (9, 7)).boxes
+    top, left, bottom, right = boxes.T
+    assert set(top.tolist()) == set(range(7))  # centres 0 to 8, less half a side, cut off at the edge
+    assert set((bottom - top).tolist()) == {2, 3, 4}
+    assert bottom.max() == 9
+    assert right.max() == 7
+    assert min(top.min(), left.min()) == 0
+    whole = (bottom - top == 4) & (right - left == 4)
+    np.testing.assert_allclose(whole.mean(), 6 / 9 * 4 / 7, atol=0.02)
+
+
+def test_colours_are_drawn_from_the_range_that_is_asked_for():
+    gain, light = Augment(contrast=0.25, brightness=0.1).touches(np.arange(5000), 0, 1, (4, 4)).colours.T
+    assert (gain.min(), gain.max()) == (192, 320)
+    assert (light.min(), light.max()) == (-26, 26) or (light.min(), light.max()) == (-25, 25)
+    assert abs(gain.mean() - 256) < 2
+    assert Augment(contrast=0.2).touches(np.arange(5), 0, 1, (4, 4)).boxes is None
+
+
+def mixed(epoch=1, seed=0, order=None, **how):
+    labels = np.arange(600) % 7
+    order = np.random.default_rng(0).permutation(600) if order is None else order
+    return Augment(**how).mix(order, labels, seed, epoch, (10, 12)), labels, order
+
+
+def test_mixup_blends_whole_images_by_shares_of_its_distribution():
+    mix, labels, _ = mixed(mixup=2.0)
+    assert (mix.boxes == [0, 0, 10, 12]).all()
+    np.testing.assert_array_equal(mix.labels, labels[mix.rows])
+    np.testing.assert_allclose(mix.own((10, 12)), mix.shares, atol=1e-6)
+    np.testing.assert_allclose(mix.shares.var(), 1 / (4 * 5), rtol=0.1)
+    assert len(set(mix.rows.tolist())) > 300
+
+
+def test_cutmix_puts_in_boxes_of_the_share_of_its_distribution():
+    mix, _, _ = mixed(cutmix=1.0)
+    assert not mix.shares.any()
+    top, left, bottom, right = mix.boxes.T
+    free = (top > 0) & (bottom < 10) & (left > 0) & (right < 12)  # not cut off
+    tall, wide = (bottom - top)[free], (right - left)[free]
+    np.testing.assert_allclose(tall / 10, wide / 12, atol=0.1)
+    assert mix.own((10, 12)).min() < 0.2 < 0.9 < mix.own((10, 12)).max()
+
+
+def test_with_both_each_image_is_blended_or_pasted_into():
+    mix, _, _ = mixed(mixup=1.0, cutmix=1.0)
+    blended = mix.shares > 0
+    assert 250 < blended.sum() < 350
+    assert (mix.boxes[blended] == [0, 0, 10, 12]).all()
+    assert (mix.boxes[~blended] != [0, 0, 10, 12]).any(axis=1).mean() > 0.9
+
+
+def test_the_other_image_is_changed_as_it_is_by_itself():
+    mix, _, order = mixed(mixup=1.0, shift=2, erase=3, brightness=0.1)
+    how = Augment(shift=2, erase=3, brightness=0.1)
+    moves, touches = how.moves(order, 0, 1, (10, 12)), how.touches(order, 0, 1, (10, 12))
+    places = np.argsort(order)[mix.rows]
+    np.testing.assert_array_equal(mix.moves, moves[places])
+    np.testing.assert_array_equal(mix.touches.boxes, touches.boxes[places])
+    np.testing.assert_array_equal(mix.touches.colours, touches.colours[places])
+
+
+def test_an_image_that_comes_again_in_an_epoch_is_changed_anew():
+    labels = np.zeros(10, np.int64)
+    moves = Augment(shift=3, rotate=10).moves(np.array([4, 14]), 0, 1, (10, 12))
+    assert (moves[0] != moves[1]).any()
+    mix = Augment(mixup=1.0).mix(np.array([4, 14]), labels, 0, 1, (10, 12))
+    assert mix.rows.tolist() == [4, 4]
+
+
+@pytest.mark.parametrize("how", [{"erase": 3}, {"contrast": 0.5}, {"mixup": 1.0}, {"cutmix": 1.0}])
+def test_other_changes_depend_on_seed_epoch_and_number_alone_too(how):
+    def boxes_and_colours(ids, seed=0, epoch=1):
+        if set(how) & {"mixup", "cutmix"}:
+            return Augment(**how).mix(ids, np.zeros(40, np.int64), seed, epoch, (9, 9)).own((9, 9))
+        touches = Augment(**how).touches(ids, seed, epoch, (9, 9))
+        return touches.boxes if touches.colours is None else touches.colours
+
+    ids, order = np.arange(40), RNG.permutation(40)
+    whole = boxes_and_colours(ids)
+    np.testing.assert_array_equal(boxes_and_colours(order), whole[order])
+    assert (boxes_and_colours(ids, epoch=2) != whole).any()
+    assert (boxes_and_colours(ids, seed=1) != whole).any()
+
+
+def test_what_only_torch_has_is_named():
+    assert Augment.parse("shift=2, flip=alternating, edge=extend").torch_only == ""
+    assert Augment.parse("edge=mean, erase=4, cutmix=1").torch_only == "edge, erase, cutmix"
+
+
 def test_a_text_says_what_is_asked_for():
+    assert Augment.parse("flip=alternating, edge=mean, mixup=.2") == Augment(flip="alternating", edge="mean", mixup=0.2)
     assert Augment.parse("none") == Augment()
-    assert Augment.parse("shift=2, flip,rotate = 10") == Augment(shift=2, flip=True, rotate=10)
+    assert Augment.parse("shift=2, flip,rotate = 10") == Augment(shift=2, flip="random", rotate=10)
     assert Augment.parse("scale=0.1,slide=.5") == Augment(scale=0.1, slide=0.5)
 
 
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", "augment is none, or of shift=..., flip, rotate=..., scale=..., slide=...\n  received: augment=''"),
+        ("", "augment is none, or of shift=..., flip, rotate=..., scale=..., slide=..., edge=..., contrast=..., "),
         ("spin=3", "received: augment='spin=3'"),
         ("shift=1,", "received: augment=''"),
         ("none, flip", "received: augment='none'"),
-        ("flip=yes", "flip stands alone\n  received: flip=yes\n  try: flip"),
+        ("flip=yes", "augment: flip is written alone, or is alternating\n  received: flip=yes"),
+        ("edge", "augment: edge is one of extend, reflect, mean\n  received: edge="),
+        ("edge=black", "edge is one of extend, reflect, mean\n  received: edge=black"),
+        ("contrast=2", "contrast is a share from 0 to 1"),
+        ("brightness=-1", "brightness is a share of the range from 0 to 1"),
+        ("erase=-1", "erase is the side of a square in whole pixels"),
+        ("erase=1.5", "erase is a whole number"),
+        ("mixup=0.001", "mixup is 0, or from 0.01 to 100"),
+        ("cutmix=inf", "cutmix is 0, or from 0.01 to 100"),
         ("shift", "shift is a whole number\n  received: shift\n  try: shift=1"),
         ("shift=1.5", "shift is a whole number\n  received: shift=1.5"),
         ("rotate=far", "rotate is a number\n  received: rotate=far"),

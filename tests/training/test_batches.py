@@ -100,3 +100,25 @@ def test_batches_are_what_the_network_takes(digits):
     x = np.concatenate([x for x, _ in shown(made, 1)])
     assert x.dtype == np.float32
     np.testing.assert_array_equal(x, preprocessing(digits.train.images[order]))
+
+
+def test_other_images_are_made_to_fit_too(digits):
+    """Of another size than the images, and mixed with each other: the same in one course or in several."""
+    preprocessing = Preprocessing.learn(digits.train, Shape((32, 32), 1))
+    made = Batches(digits.train, preprocessing, 50, Augment(mixup=1.0, shift=2, erase=4), 0)
+    whole = made.epoch(2)
+    at_once = whole.course(0, [0.1] * len(made))
+    for k in range(len(made)):
+        alone = whole.course(k, [0.1])
+        np.testing.assert_array_equal(alone.batch(0)[0], at_once.batch(k)[0])
+        for found, expected in zip(alone.shares(0), at_once.shares(k), strict=True):
+            np.testing.assert_array_equal(found, expected)
+    assert len({*whole.mix.rows.tolist()}) > 150
+
+
+def test_a_balanced_epoch_has_rare_classes_as_often_as_others():
+    data = numbered(100)
+    labels = np.where(np.arange(100) < 95, 0, 1)
+    made = Batches(Dataset("few", "train", data.images, labels, ("a", "b")), Unchanged(), 10, Augment(), 0, "balanced")
+    seen = np.concatenate([labels for _, labels in shown(made, 1)])
+    assert np.bincount(seen).tolist() == [50, 50]
