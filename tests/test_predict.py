@@ -14,6 +14,7 @@ from neocog.initialise import initialise
 from neocog.losses import LOSSES
 from neocog.predict import evaluate, predict
 from neocog.predict.classify import BATCH, posterior
+from neocog.views import Views
 
 
 @pytest.fixture(autouse=True)
@@ -250,3 +251,14 @@ def test_other_classes_are_refused(model):
         "  received: a, b, c, d, e, f, g, h, i, j\n"
         "  try: data with the classes 0, 1, 2, 3, 4, 5, 6, 7, 8, 9"
     )
+
+
+def test_views_are_averaged_for_predictions_and_evaluations_alike(model):
+    data = digits(60)
+    plain, seen = (evaluate(model, data, tta) for tta in ("none", "flip, shift=1"))
+    assert (plain.confusion != seen.confusion).any()
+    views = Views.parse("flip, shift=1")
+    expected = posterior(model, data.images, views)
+    assert np.trace(seen.confusion) == (expected.argmax(axis=1) == data.labels).sum()
+    (found,) = predict(model, data.images[0], 1, "flip, shift=1")
+    assert found.classes[0][1] == pytest.approx(expected[0].max(), rel=1e-5)

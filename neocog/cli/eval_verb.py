@@ -26,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="test",
         help="which images (default test; all: of image files, every one)",
     )
+    parser.add_argument("--tta", metavar="VIEWS", default="none", help="average over views: 'flip, shift=1'")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -39,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     with counted() as told:
         dataset = load_split(args.data, args.split, model.preprocessing, model.classes, told)
     print_reading(dataset)
-    result = evaluate(model, dataset)
+    result = evaluate(model, dataset, args.tta)
     golden = model.golden_error()
     if args.json:
         print_json({"model": args.model, "split": args.split, **result.as_json(), "golden_error": golden})

@@ -32,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--top", type=whole_from(1), default=3, metavar="N", help="how many classes to show (default 3)"
     )
+    parser.add_argument("--tta", metavar="VIEWS", default="none", help="average over views: 'flip, shift=1'")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -44,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     failed: list[DataError] = []
     for file in _files(args.files):
         try:
-            found += predict(model, file, args.top)
+            found += predict(model, file, args.top, args.tta)
         except DataError as error:
             failed.append(error)
             print_error(error, as_json=False)

@@ -27,7 +27,7 @@ EXAMPLES = """examples:
 SETTINGS = (
     *("epochs", "batch_size", "lr", "optimizer", "momentum", "weight_decay", "schedule", "warmup", "rates", "clip"),
     *("accumulate", "augment", "sampling", "init", "whiten", "loss", "label_smoothing", "class_weights", "ema", "seed"),
-    *("engine", "device", "dtype", "validation", "measure_every", "target_accuracy", "out"),
+    *("engine", "device", "dtype", "validation", "measure_every", "target_accuracy", "tta", "out"),
 )
 """The arguments that `train` takes under the same names."""
 
@@ -85,6 +85,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--validation", type=whole_from(0), metavar="N", help="training images held out to measure on"
     )
     settings.add_argument("--measure-every", type=whole_from(1), metavar="N", help="epochs (default 1)")
+    settings.add_argument("--tta", metavar="VIEWS", help="measure by several views in the end too: 'flip, shift=1'")
     settings.add_argument("--target-accuracy", type=float, metavar="SHARE", help="stop at this accuracy, as in 0.99")
 
 
@@ -136,7 +137,8 @@ def _print(model: Model, data: str) -> None:
     print_wrapped(
         out,
         f"{record['test_accuracy']:.2%} of {images:,} test images right ({wrong:,} wrong) after "
-        f"{record['seconds']:.0f} s, {record['epochs']} epochs at {record['images_per_second']:,.0f} images/s",
+        f"{record['seconds']:.0f} s, {record['epochs']} epochs at {record['images_per_second']:,.0f} images/s"
+        + (f"; {record['tta_accuracy']:.2%} by {record['settings']['tta']}" if "tta_accuracy" in record else ""),
     )
     out.print(f"\nmodel   {folder / MODEL}\nreport  {folder / REPORT}\n\nnext:", soft_wrap=True)
     path, again = quote(str(folder / MODEL)), quote(command())

@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
+from ..feed import Moves, Pixels, moved
 from ..losses import LOSSES
 from ..model import Model
+from ..views import NONE, ONE_VIEW, Views
 
 BATCH = 64
 
@@ -36,11 +38,13 @@ class Prediction:
         return {"file": self.source, "class": self.best, "top": top, "notes": list(self.notes)}
 
 
-def predict(model: Model, sources: Any, top: int = 5) -> list[Prediction]:
+def predict(model: Model, sources: Any, top: int = 5, tta: str = NONE) -> list[Prediction]:
     """Classify one source or several: paths of image files, or byte arrays (H, W), (H, W, 1) or (H, W, 3).
 
-    One array (N, H, W) or (N, H, W, C) is N images. Raises DataError naming the first source that cannot be used.
+    One array (N, H, W) or (N, H, W, C) is N images. `tta` says by which views: see `neocog.views`. Raises DataError
+    naming the first source that cannot be used, NeocogError for views that there are not.
     """
+    views = Views.parse(tta)
     if top < 1:
         raise DataError("top is how many classes to give, from 1", received=f"top={top}")
     single = isinstance(sources, str | PathLike) or (isinstance(sources, np.ndarray) and _is_one_image(sources))
@@ -49,7 +53,7 @@ def predict(model: Model, sources: Any, top: int = 5) -> list[Prediction]:
     predictions: list[Prediction] = []
     for start in range(0, len(standard), BATCH):
         names, images, notes = zip(*standard[start : start + BATCH], strict=True)
-        rows = posterior(model, np.stack(images))
+        rows = posterior(model, np.stack(images), views)
         predictions += [
             Prediction(name, _top(row, model.classes, top), done)
             for name, row, done in zip(names, rows, notes, strict=True)
@@ -87,20 +91,24 @@ def _as_image(source: Any, where: str) -> NDArray[np.uint8]:
     return image
 
 
-def class_scores(model: Model, images: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """The network's outputs (N, K) for images (N, h, w, C) of the training set's size.
+def class_scores(model: Model, images: NDArray[np.uint8], views: Views = ONE_VIEW) -> NDArray[np.float64]:
+    """The network's outputs (N, K) for images (N, h, w, C) of the training set's size, averaged over views.
 
     Raises DataError for a network that gives a map instead of one score for each class.
     """
     output = model.network.shapes[-1]
     if output.positions > 1:
         raise DataError("classes need one score each, and the network gives a map of them", received=str(output))
-    return model.scores(model.preprocessing(images)).astype(np.float64)
+
+    def answers(pixels: Pixels, moves: Moves | None) -> NDArray[np.float32]:
+        return model.scores(pixels.numbers(pixels.images if moves is None else moved(pixels.images, moves)))
+
+    return views.scores(model.preprocessing.pixels(images), answers).astype(np.float64)
 
 
-def posterior(model: Model, images: NDArray[np.uint8]) -> NDArray[np.float64]:
+def posterior(model: Model, images: NDArray[np.uint8], views: Views = ONE_VIEW) -> NDArray[np.float64]:
     """The probability of each class (N, K) for such images (fact A6)."""
-    return np.asarray(LOSSES[model.loss].posterior(class_scores(model, images)), np.float64)
+    return np.asarray(LOSSES[model.loss].posterior(class_scores(model, images, views)), np.float64)
 
 
 def _top(row: NDArray[np.float64], classes: tuple[str, ...], top: int) -> tuple[tuple[str, float], ...]:

@@ -12,6 +12,7 @@ from ..data import Dataset
 from ..errors import DataError
 from ..losses import LOSSES
 from ..model import Model
+from ..views import NONE, Views
 from .classify import class_scores
 
 BATCH = 500
@@ -68,8 +69,8 @@ class Evaluation:
         }
 
 
-def evaluate(model: Model, dataset: Dataset) -> Evaluation:
-    """Classify every image of a data set once.
+def evaluate(model: Model, dataset: Dataset, tta: str = NONE) -> Evaluation:
+    """Classify every image of a data set once, by the views that `tta` asks for: see `neocog.views`.
 
     Raises DataError when its images or classes are not those the model was made for.
     """
@@ -88,11 +89,11 @@ def evaluate(model: Model, dataset: Dataset) -> Evaluation:
             received=", ".join(dataset.classes)[:120],
             hint=f"data with the classes {', '.join(model.classes)}"[:160],
         )
-    kinds = len(model.classes)
+    views, kinds = Views.parse(tta), len(model.classes)
     confusion = np.zeros((kinds, kinds), np.int64)
     measure, right_in_five, total = LOSSES[model.loss], 0, 0.0
     for start in range(0, len(dataset), BATCH):
-        scores = class_scores(model, dataset.images[start : start + BATCH])
+        scores = class_scores(model, dataset.images[start : start + BATCH], views)
         labels = dataset.labels[start : start + BATCH]
         total += measure.value(scores, labels) * len(labels)
         order = np.argsort(-measure.posterior(scores), axis=1, kind="stable")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..data import Dataset, Preprocessing
 from ..losses import LOSSES
+from ..views import ONE_VIEW, Views
 from .engine import Engine
 
 CHUNK = 500
@@ -25,10 +26,12 @@ class Measured(NamedTuple):
     probabilities: NDArray[np.float64]
 
 
-def measure(engine: Engine, dataset: Dataset, preprocessing: Preprocessing, loss: str) -> Measured:
+def measure(
+    engine: Engine, dataset: Dataset, preprocessing: Preprocessing, loss: str, views: Views = ONE_VIEW
+) -> Measured:
     """Run over a whole data set as at prediction (fact A6). The loss is NaN where an output is not finite."""
     chunks = [
-        engine.answers(preprocessing.pixels(dataset.images[start : start + CHUNK]))
+        views.scores(preprocessing.pixels(dataset.images[start : start + CHUNK]), engine.answers)
         for start in range(0, len(dataset.labels), CHUNK)
     ]
     scores = np.concatenate(chunks).astype(np.float64)

@@ -20,7 +20,7 @@ from ..errors import NeocogError
 
 TEXTS = (
     *("optimizer", "schedule", "rates", "augment", "sampling", "init", "loss", "class_weights"),
-    *("engine", "device", "dtype"),
+    *("tta", "engine", "device", "dtype"),
 )
 WHOLE = ("epochs", "batch_size", "accumulate", "seed", "validation", "measure_every")
 FLAGS = ("whiten",)

@@ -23,6 +23,7 @@ from ..model import Model
 from ..network import Network
 from ..report import write_report
 from ..torch_engine.trainer import TorchTrainer
+from ..views import Views
 from .augment import NONE, Augment
 from .balance import class_weights as weights_of_classes
 from .batches import Batches, hold_out
@@ -66,6 +67,7 @@ def train(
     validation: int = 0,
     measure_every: int = 1,
     target_accuracy: float | None = None,
+    tta: str = NONE,
     out: str | Path | None = None,
     name: str | None = None,
     progress: str | Progress = "auto",
@@ -115,6 +117,7 @@ def train(
         validation=validation,
         measure_every=measure_every,
         target_accuracy=target_accuracy,
+        tta=tta,
         seed=seed,
         dtype=dtype,
     )
@@ -193,7 +196,12 @@ class Session:
             progress.finished()
         if self.measured_on is not self.data.test:
             last = measure(self.engine, self.data.test, self.preprocessing, settings.loss)
-        model = self._model(folder, self._results(epochs, last.accuracy, last.loss)).with_golden(self.learned_from)
+        results = self._results(epochs, last.accuracy, last.loss)
+        if settings.tta != NONE:
+            views = Views.parse(settings.tta)
+            seen = measure(self.engine, self.data.test, self.preprocessing, settings.loss, views)
+            results |= {"tta_accuracy": seen.accuracy, "tta_loss": seen.loss}
+        model = self._model(folder, results).with_golden(self.learned_from)
         model.save(folder.path / MODEL)
         write_report(folder.path / REPORT, model, read_metrics(folder.path), self.data.test, last.probabilities)
         return model

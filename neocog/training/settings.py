@@ -9,6 +9,7 @@ from typing import Any
 from ..errors import NeocogError
 from ..losses import LOSSES
 from ..torch_engine.trainer import DTYPES, OPTIMIZERS
+from ..views import Views
 from .augment import Augment
 from .balance import parse_class_weights
 from .batches import SAMPLINGS
@@ -54,6 +55,7 @@ class Settings:
     validation: int
     measure_every: int
     target_accuracy: float | None
+    tta: str
     seed: int
     dtype: str
 
@@ -84,6 +86,7 @@ class Settings:
         )
         self._require("accumulate", self.accumulate <= self.batch_size, "at most the images of a mini-batch")
         Augment.parse(self.augment)
+        Views.parse(self.tta)
         parse_rates(self.rates)
         parse_class_weights(self.class_weights)
         self._require(

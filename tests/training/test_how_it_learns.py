@@ -10,6 +10,7 @@ import pytest
 from neocog import NeocogError, Network, train
 from neocog.data import Splits
 from neocog.initialise import initialise
+from neocog.predict import evaluate
 from neocog.training.run import read_metrics
 
 NORMED = Network.parse("INPUT[28x28x1] -> POOL4 -> CONV3-4 -> BN -> RELU -> FC10")
@@ -154,3 +155,13 @@ def test_mixed_images_are_learned_from(small, run):
 def test_alternating_flips_and_balanced_sampling_are_for_every_engine(small, run):
     model = run(small, engine="native", augment="flip=alternating", sampling="balanced", schedule="linear", warmup=0.1)
     assert model.record["engine"] == "native"
+
+
+@pytest.mark.parametrize("engine", ["native", "torch"])
+def test_the_last_measurement_may_be_by_several_views_beside_the_plain_one(engine, small, run):
+    model = run(small, engine=engine, tta="shift=2")
+    for tta, name in (("none", "test"), ("shift=2", "tta")):
+        found = evaluate(model, run.data.test, tta)
+        assert model.record[f"{name}_accuracy"] == pytest.approx(found.top1)
+        assert model.record[f"{name}_loss"] == pytest.approx(found.loss, rel=1e-4)
+    assert model.record["tta_loss"] != model.record["test_loss"]

@@ -29,6 +29,7 @@ GOOD = {
     "class_weights": "none",
     "validation": 0,
     "measure_every": 1,
+    "tta": "flip, shift=1",
     "target_accuracy": None,
     "dtype": "float32",
     "seed": 0,
