@@ -9,7 +9,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from ..errors import NeocogError
-from .arguments import whole_from
+from .arguments import figure_file, whole_from
 from .output import command, console, print_json, print_wrapped
 from .source import add_network, read_network
 
@@ -22,12 +22,26 @@ EXAMPLES = """examples:
   neocog train my.net fashion-mnist --optimizer adamw --lr 0.002 --augment 'shift=2, flip' --seed 1
   neocog train my.net photos/     # photos/CLASS/1.jpg, or photos/train/CLASS/1.jpg and photos/test/CLASS/2.jpg
   neocog train --recipe recipes/mnist-fast.toml --seed 3
+  neocog train lenet5-relu mnist --find-lr rates.svg
+  neocog train lenet5-relu mnist --seeds 5
+  neocog train my.net photos/ --from runs/mnist-1/model.safetensors --rates '*=0, fc2=1'
   neocog train lenet5-relu mnist --validation 10000 --target-accuracy 0.99 --json"""
 
 SETTINGS = (
     *("epochs", "batch_size", "lr", "optimizer", "momentum", "weight_decay", "schedule", "warmup", "rates", "clip"),
-    *("accumulate", "augment", "sampling", "init", "whiten", "loss", "label_smoothing", "class_weights", "ema", "seed"),
-    *("engine", "device", "dtype", "validation", "measure_every", "target_accuracy", "tta", "out"),
+    *(
+        "accumulate",
+        "augment",
+        "sampling",
+        "init",
+        "start",
+        "whiten",
+        "loss",
+        "label_smoothing",
+        "class_weights",
+        "ema",
+    ),
+    *("seed", "engine", "device", "dtype", "validation", "measure_every", "target_accuracy", "patience", "tta", "out"),
 )
 """The arguments that `train` takes under the same names."""
 
@@ -37,6 +51,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_network(parser, needed=False)
     parser.add_argument("data", metavar="DATA", nargs="?", help="a built-in set (mnist), a folder or a list of images")
     parser.add_argument("--recipe", metavar="FILE", help="network, data and settings from a file, in place of NET DATA")
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument(
+        "--seeds", metavar="SEEDS", help="a run for each seed, and their mean: 5 (0 to 4), 3..7 or 1,4,9"
+    )
+    instead.add_argument(
+        "--find-lr", type=figure_file(".svg"), metavar="SVG", help="do not train: try rates, and suggest one"
+    )
     settings = parser.add_argument_group("settings", argument_default=argparse.SUPPRESS)
     settings.add_argument("--out", metavar="DIR", help="folder of the run (default: runs/DATA-N)")
     settings.add_argument(
@@ -70,6 +91,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     settings.add_argument("--init", help="zeros, gaussian, he (default), he-out, xavier or lecun")
     settings.add_argument(
+        "--from", dest="start", metavar="FILE", help="start from a model's weights, or another library's for the zoo"
+    )
+    settings.add_argument(
         "--whiten", action="store_true", default=argparse.SUPPRESS, help="first convolution: whitening of image patches"
     )
     settings.add_argument("--loss", help="default: the one for the network's last layer")
@@ -85,6 +109,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--validation", type=whole_from(0), metavar="N", help="training images held out to measure on"
     )
     settings.add_argument("--measure-every", type=whole_from(1), metavar="N", help="epochs (default 1)")
+    settings.add_argument(
+        "--patience", type=whole_from(0), metavar="N", help="stop after N epochs without a better one; needs validation"
+    )
     settings.add_argument("--tta", metavar="VIEWS", help="measure by several views in the end too: 'flip, shift=1'")
     settings.add_argument("--target-accuracy", type=float, metavar="SHARE", help="stop at this accuracy, as in 0.99")
 
@@ -98,11 +125,15 @@ def run(args: argparse.Namespace) -> int:
     from ..training import train
     from .reading import counted, print_reading
 
-    given = {name: getattr(args, name) for name in SETTINGS if hasattr(args, name)}
+    given = {**recipe, **{name: getattr(args, name) for name in SETTINGS if hasattr(args, name)}}
     with counted() as told:
         data = load_data(args.data, network.input_shape, told)
     print_reading(data.train, data.validation, data.test)
-    model = train(network, data, **{**recipe, **given})
+    if args.seeds or args.find_lr:
+        from .train_several import find, run_seeds
+
+        return (run_seeds if args.seeds else find)(args, network, data, given)
+    model = train(network, data, **given)
     if args.json:
         print_json(model.record)
     else:

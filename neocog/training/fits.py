@@ -57,7 +57,7 @@ def _check_classes(network: Network, dataset: Dataset, loss: str) -> None:
         )
     outputs = {classes} if loss != "sigmoid" or classes != 2 else {1, 2}
     if shape.channels not in outputs:
-        source = _outputs_from(network)
+        source = outputs_from(network)
         op = source.layer.op
         hint = (
             f"{op}{classes} in place of {source.layer.token}" if op in ("FC", "RBF") else f"-> FC{classes} at the end"
@@ -98,7 +98,7 @@ def check_batches(network: Network, images: int, batch_size: int, accumulate: in
             )
 
 
-def _outputs_from(network: Network) -> Node:
+def outputs_from(network: Network) -> Node:
     """The last layer that decides how many outputs there are."""
     node = network.nodes[-1]
     while node.inputs and (node.layer.in_place or node.layer.op in WITHOUT_OWN_OUTPUTS):

@@ -18,7 +18,7 @@ from ..data import Dataset
 from ..errors import RunError
 from .batches import Batches
 from .engine import Engine
-from .metrics import Epoch, Measured, Meter, measure
+from .metrics import Epoch, Measured, Meter, measure, since_best
 from .progress import Progress
 from .run import RunFolder
 from .schedule import SCHEDULES, warmup_share
@@ -102,6 +102,8 @@ class Loop:
                 epochs.append(self._note(number, learned, result))
                 learned = Meter()
                 if self.settings.target_accuracy is not None and result.accuracy >= self.settings.target_accuracy:
+                    break
+                if self.settings.patience and since_best(epochs) >= self.settings.patience:
                     break
         return epochs, result
 

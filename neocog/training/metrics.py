@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import NamedTuple
@@ -56,6 +57,12 @@ class Epoch:
     measured_on: str
     seconds: float
     images_per_second: float
+
+
+def since_best(epochs: Sequence[Epoch]) -> int:
+    """How many epochs ago the most accurate was measured; of equally accurate ones the first with the smallest loss."""
+    best = max(epochs, key=lambda epoch: (epoch.accuracy, -epoch.loss))
+    return epochs[-1].epoch - best.epoch
 
 
 class Meter:

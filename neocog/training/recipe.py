@@ -19,10 +19,10 @@ from typing import Any
 from ..errors import NeocogError
 
 TEXTS = (
-    *("optimizer", "schedule", "rates", "augment", "sampling", "init", "loss", "class_weights"),
+    *("optimizer", "schedule", "rates", "augment", "sampling", "init", "start", "loss", "class_weights"),
     *("tta", "engine", "device", "dtype"),
 )
-WHOLE = ("epochs", "batch_size", "accumulate", "seed", "validation", "measure_every")
+WHOLE = ("epochs", "batch_size", "accumulate", "seed", "validation", "measure_every", "patience")
 FLAGS = ("whiten",)
 REAL = ("lr", "momentum", "weight_decay", "warmup", "clip", "ema", "label_smoothing", "target_accuracy")
 WANTED = {str: "a text in quotes", bool: "true or false", int: "a whole number", float: "a number"}

@@ -32,7 +32,7 @@ class RunFolder:
         Raises NeocogError when it holds another run, RunError when it cannot be made or written.
         """
         with _explained(Path(out or "runs")):
-            folder = cls(_numbered(Path("runs"), name) if out is None else _given(Path(out)))
+            folder = cls(numbered(Path("runs"), name) if out is None else _given(Path(out)))
             folder.log_file.touch()
             return folder
 
@@ -71,7 +71,8 @@ def _given(path: Path) -> Path:
     return path
 
 
-def _numbered(parent: Path, name: str) -> Path:
+def numbered(parent: Path, name: str) -> Path:
+    """The first folder `<name>-N` that is not there yet, made."""
     parent.mkdir(parents=True, exist_ok=True)
     for number in count(1):
         path = parent / f"{name}-{number}"

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from .. import __version__
 from ..data import Dataset, Preprocessing, Splits, load_data
 from ..data.reading import in_words
-from ..errors import DataError
+from ..errors import DataError, NeocogError
 from ..initialise import initialise, whitened
 from ..losses import default_loss
 from ..model import Model
@@ -35,6 +35,7 @@ from .progress import Progress, choose_progress
 from .rates import rate_factors
 from .run import INTERRUPTED, MODEL, REPORT, RunFolder, read_metrics
 from .settings import LEARNING_RATES, Settings, enough_epochs
+from .start import start_from
 
 
 def train(
@@ -57,6 +58,7 @@ def train(
     ema: float = 0.0,
     seed: int = 0,
     init: str = "he",
+    start: str | Path | None = None,
     whiten: bool = False,
     loss: str | None = None,
     label_smoothing: float = 0.0,
@@ -67,6 +69,7 @@ def train(
     validation: int = 0,
     measure_every: int = 1,
     target_accuracy: float | None = None,
+    patience: int = 0,
     tta: str = NONE,
     out: str | Path | None = None,
     name: str | None = None,
@@ -110,6 +113,7 @@ def train(
         sampling=sampling,
         ema=ema,
         init=init,
+        start=None if start is None else str(Path(start).absolute()),
         whiten=whiten,
         loss=loss,
         label_smoothing=label_smoothing,
@@ -117,6 +121,7 @@ def train(
         validation=validation,
         measure_every=measure_every,
         target_accuracy=target_accuracy,
+        patience=patience,
         tta=tta,
         seed=seed,
         dtype=dtype,
@@ -139,8 +144,16 @@ class Session:
         self.started = perf_counter()
         self.network, self.data, self.settings = network, data, settings
         self.learned_from, self.measured_on = _split(data, settings.validation)
+        if settings.patience and self.measured_on is data.test:
+            raise NeocogError(
+                "patience is for measurements on held-out images: test images have no part in training",
+                received=f"patience={settings.patience}",
+                hint=f"validation={max(1, len(data.train) // 6)} beside it",
+            )
         self.preprocessing = Preprocessing.learn(self.learned_from, network.input_shape)
-        self.class_weights = weights_of_classes(settings.class_weights, self.learned_from)
+        self.start = start_from(settings.start, network) if settings.start else None
+        if self.start:
+            self.preprocessing = self.start.normalised(self.preprocessing)
         factors = rate_factors(settings.rates, network)
         choice = choose_engine(
             *(engine, network, device, settings.loss, settings.optimizer, settings.batch_size, settings.dtype),
@@ -166,6 +179,12 @@ class Session:
             factors=factors,
             **torchs,
         )
+        self.batches = Batches(
+            *(self.learned_from, self.preprocessing, settings.batch_size),
+            *(Augment.parse(settings.augment), settings.seed),
+            sampling=settings.sampling,
+            class_weights=weights_of_classes(settings.class_weights, self.learned_from),
+        )
         self.config = self._config()
 
     def _start(self) -> dict[str, NDArray[np.float32]]:
@@ -173,20 +192,14 @@ class Session:
         weights = initialise(self.network, self.settings.seed, self.settings.init)
         if self.settings.whiten:
             weights |= whitened(self.network, self.preprocessing(self.learned_from.images[:WHITENED]))
-        return weights
+        return weights | dict(self.start.weights) if self.start else weights
 
     def run(self, folder: RunFolder, progress: Progress) -> Model:
         """Train, measure on the test images, and fill the folder."""
         settings = self.settings
-        augment = Augment.parse(settings.augment)
-        batches = Batches(
-            *(self.learned_from, self.preprocessing, settings.batch_size, augment, settings.seed),
-            sampling=settings.sampling,
-            class_weights=self.class_weights,
-        )
         folder.write_config(self.config)
-        progress.started(self._headline(), settings.epochs, settings.epochs * len(batches))
-        loop = Loop(self.engine, batches, self.measured_on, settings, folder, progress)
+        progress.started(self._headline(), settings.epochs, settings.epochs * len(self.batches))
+        loop = Loop(self.engine, self.batches, self.measured_on, settings, folder, progress)
         try:
             epochs, last = loop.run()
         except KeyboardInterrupt:
@@ -210,7 +223,7 @@ class Session:
         parameters = self.network.plan().totals["parameters"]
         return (
             f"{parameters:,} parameters, {len(self.learned_from.labels):,} images of {self.data.train.name}, "
-            f"{self.settings.loss} loss, {self.reason}"
+            f"{self.settings.loss} loss, " + (f"{self.start}, " if self.start else "") + self.reason
         )
 
     def _results(self, epochs: list[Epoch], accuracy: float, loss: float) -> dict[str, Any]:

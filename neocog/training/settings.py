@@ -48,6 +48,7 @@ class Settings:
     sampling: str
     ema: float
     init: str
+    start: str | None
     whiten: bool
     loss: str
     label_smoothing: float
@@ -55,6 +56,7 @@ class Settings:
     validation: int
     measure_every: int
     target_accuracy: float | None
+    patience: int
     tta: str
     seed: int
     dtype: str
@@ -71,7 +73,7 @@ class Settings:
             self._require(name, getattr(self, name) in words, f"one of {', '.join(words)}")
         for name in ("epochs", "batch_size", "accumulate", "measure_every"):
             self._require(name, getattr(self, name) >= 1, "a whole number from 1")
-        for name in ("validation", "seed", "weight_decay"):
+        for name in ("validation", "seed", "weight_decay", "patience"):
             self._require(name, getattr(self, name) >= 0, "0 or more")
         self._require("lr", 0 < self.lr < float("inf"), "a number above 0")
         self._require("clip", 0 <= self.clip < float("inf"), "the largest norm of a gradient, or 0 for any")
@@ -86,6 +88,7 @@ class Settings:
         )
         self._require("accumulate", self.accumulate <= self.batch_size, "at most the images of a mini-batch")
         Augment.parse(self.augment)
+        self._require("whiten", not (self.whiten and self.start), "for a run that starts afresh, not from a file")
         Views.parse(self.tta)
         parse_rates(self.rates)
         parse_class_weights(self.class_weights)

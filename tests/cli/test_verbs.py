@@ -87,6 +87,40 @@ def test_a_recipe_gives_what_the_command_line_does_not(neocog, folder, tmp_path)
     }
 
 
+def test_several_seeds_give_a_run_each_and_their_mean(neocog, folder, tmp_path):
+    quick = ("--epochs", 1, "--device", "cpu")
+    code, text, _ = neocog("train", NET, folder, "--seeds", "2", "--out", tmp_path / "many", *quick)
+    assert code == 0
+    assert "points of the test images right, 2 seeds" in " ".join(text.split())
+    found = document(neocog("train", NET, folder, "--seeds", "7..8", "--out", tmp_path / "more", *quick, "--json"))
+    assert [run["seed"] for run in found["runs"]] == [7, 8]
+    assert load(tmp_path / "more" / "seed-8" / "model.safetensors").record["settings"]["seed"] == 8
+    code, _, err = neocog("train", NET, folder, "--seeds", "2", "--seed", 1, *quick)
+    assert (code, "--seeds takes the place of --seed" in err) == (2, True)
+
+
+def test_a_learning_rate_is_found_without_a_run(neocog, folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = document(neocog("train", NET, folder, "--find-lr", "rates.svg", "--device", "cpu", "--json"))
+    assert found["suggestion"] == found["lowest"] / 10
+    assert (tmp_path / "rates.svg").read_text(encoding="utf-8").startswith("<svg")
+    assert [path.name for path in tmp_path.iterdir()] == ["rates.svg"]
+    code, text, _ = neocog("train", NET, folder, "--find-lr", "rates.svg", "--device", "cpu")
+    assert code == 0
+    assert f"--lr {found['suggestion']:.2g}" in text
+
+
+def test_training_may_start_from_a_model_and_be_measured_by_views(neocog, trained, folder, tmp_path):
+    start, quick = trained[1] / "model.safetensors", ("--epochs", 1, "--device", "cpu", "--lr", 0.001)
+    found = document(
+        neocog("train", NET, folder, "--from", start, "--tta", "shift=1", *quick, "--out", tmp_path / "run", "--json")
+    )
+    assert found["settings"]["start"] == str(start)
+    assert found["test_accuracy"] > 0.7
+    model = tmp_path / "run" / "model.safetensors"
+    assert document(neocog("eval", model, folder, "--tta", "shift=1", "--json"))["top1"] == found["tta_accuracy"]
+
+
 def test_the_printed_next_steps_run_as_they_are(shell, trained, folder):
     _, out = trained
     done = shell(f"neocog eval '{out}/model.safetensors' '{folder}' && neocog plan '{out}/model.safetensors'")

@@ -11,6 +11,7 @@ from neocog import NeocogError, Network, train
 from neocog.data import Splits
 from neocog.initialise import initialise
 from neocog.predict import evaluate
+from neocog.training.metrics import Epoch, since_best
 from neocog.training.run import read_metrics
 
 NORMED = Network.parse("INPUT[28x28x1] -> POOL4 -> CONV3-4 -> BN -> RELU -> FC10")
@@ -165,3 +166,23 @@ def test_the_last_measurement_may_be_by_several_views_beside_the_plain_one(engin
         assert model.record[f"{name}_accuracy"] == pytest.approx(found.top1)
         assert model.record[f"{name}_loss"] == pytest.approx(found.loss, rel=1e-4)
     assert model.record["tta_loss"] != model.record["test_loss"]
+
+
+def epoch(number, accuracy, loss):
+    return Epoch(number, number, 0.1, 0.5, 0.75, loss, accuracy, "validation", 1.5, 4000.0)
+
+
+def test_the_best_epoch_is_the_first_of_the_most_accurate_with_the_smallest_loss():
+    measured = [epoch(1, 0.5, 2.0), epoch(2, 0.7, 1.0), epoch(3, 0.7, 1.0), epoch(4, 0.6, 0.5)]
+    assert [since_best(measured[:n]) for n in range(1, 5)] == [0, 0, 1, 2]
+    assert since_best([*measured, epoch(6, 0.7, 0.9)]) == 0
+    assert since_best([*measured, epoch(6, 0.7, 1.1)]) == 4
+
+
+def test_a_run_ends_after_so_many_epochs_without_a_better_one(small, run):
+    model = run(small, epochs=30, lr=1e-12, validation=84, patience=2, schedule="constant", engine="torch")
+    assert model.record["epochs"] == 3
+    with pytest.raises(
+        NeocogError, match="patience is for measurements on held-out images.*\n.*patience=2\n.*validation=64"
+    ):
+        run(small, patience=2)
