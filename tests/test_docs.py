@@ -14,6 +14,8 @@ import pytest
 from neocog import Network
 from neocog.cli import main
 from neocog.layers import LAYERS
+from neocog.training.augment import Augment
+from neocog.training.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -97,3 +99,11 @@ def test_links_between_pages_lead_somewhere(path):
         link = "".join(target).partition("#")[0]
         if link and "://" not in link:
             assert (path.parent / link).exists(), f"{path.name} links to {link}"
+
+
+def test_every_setting_and_every_change_of_images_is_on_the_page_about_training():
+    page = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    for name in Settings.__dataclass_fields__:
+        assert re.search(rf"`[^`\n]*\b{name}\b", page), name
+    for name in Augment.__dataclass_fields__:
+        assert f"| `{name}" in page, name
