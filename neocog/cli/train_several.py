@@ -38,7 +38,7 @@ def run_seeds(args: argparse.Namespace, network: Network, data: Splits, given: d
 
 def find(args: argparse.Namespace, network: Network, data: Splits, given: dict[str, Any]) -> int:
     """A sweep of the learning rate, its curve, and what to take."""
-    from ..training.find_lr import drawn, find_lr
+    from ..training.sweep import drawn, find_lr
 
     sweep = find_lr(network, data, **{k: v for k, v in given.items() if k != "out"})
     write_atomically(args.find_lr, drawn(sweep).encode())

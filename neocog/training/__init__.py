@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .find_lr import find_lr as find_lr
 from .seeds import train_seeds as train_seeds
 from .session import train as train
+from .sweep import find_lr as find_lr
 
 __all__ = ["find_lr", "train", "train_seeds"]

@@ -7,7 +7,7 @@ import pytest
 
 from neocog import DataError, NeocogError, Network, RunError, train
 from neocog.feed import Taken
-from neocog.training.find_lr import HIGH, LOW, STEPS, Sweep, drawn, find_lr, smoothed
+from neocog.training.sweep import HIGH, LOW, STEPS, Sweep, drawn, find_lr, smoothed
 
 QUICK = {"batch_size": 16, "device": "cpu"}
 
@@ -84,6 +84,6 @@ class Infinite:
 
 
 def test_without_a_finite_loss_there_is_no_suggestion(small, digits, monkeypatch):
-    monkeypatch.setattr("neocog.training.find_lr._session", lambda *given: Infinite())
+    monkeypatch.setattr("neocog.training.sweep._session", lambda *given: Infinite())
     with pytest.raises(RunError, match="no loss is finite, not even before the first step"):
         find_lr(small, digits)
