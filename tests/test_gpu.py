@@ -44,8 +44,22 @@ def test_a_network_gives_the_same_scores(name):
         torch.testing.assert_close(module.cuda()(x.cuda()).cpu(), expected, rtol=1e-8, atol=1e-8)
 
 
-@pytest.mark.parametrize("settings", [{"optimizer": "muon"}, {"optimizer": "adamw", "ema": 0.9}, {"momentum": 0.5}])
-def test_steps_that_are_recorded_learn_what_steps_on_the_cpu_do(settings):
+FROZEN = {f"bn1.{kind}": 0.0 for kind in ("weight", "bias", "running_mean", "running_var")}
+
+
+@pytest.mark.parametrize("class_weights", [None, np.array([1, 2, 0.5, 1], np.float32)], ids=["alike", "weighted"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"optimizer": "muon"},
+        {"optimizer": "adamw", "ema": 0.9},
+        {"momentum": 0.5},
+        {"clip": 0.5, "label_smoothing": 0.1, "factors": {"conv1.weight": 0.0, "fc1.bias": 2.0}},
+        {"accumulate": 2, "factors": FROZEN},
+    ],
+    ids=lambda settings: ", ".join(settings),
+)
+def test_steps_that_are_recorded_learn_what_steps_on_the_cpu_do(settings, class_weights):
     network = Network.parse("INPUT[6x6x2] -> CONV3-8 -> BN -> TANH -> CONV3-8 -> TANH -> POOL2 -> FC4")
     rng = np.random.default_rng(5)
     pixels = Pixels(
@@ -53,7 +67,7 @@ def test_steps_that_are_recorded_learn_what_steps_on_the_cpu_do(settings):
     )
     labels = rng.integers(0, 4, 64)
     sizes, rates = np.full(8, 8), np.linspace(0.1, 0.01, 8)
-    course = Course(pixels, np.arange(64), labels, None, sizes, rates)
+    course = Course(pixels, np.arange(64), labels, None, sizes, rates, class_weights=class_weights)
     taken, trained = {}, {}
     for device in ("cpu", "cuda"):
         trainer = TorchTrainer(network, initialise(network, 1), loss="cross-entropy", device=device, **settings)
