@@ -25,3 +25,13 @@ def write(script: str, lines: Iterable[str], page: Path = PAGE) -> None:
 def row(cells: Iterable[str]) -> str:
     """A line of a table."""
     return f"| {' | '.join(cells)} |"
+
+
+def write_line(script: str, line: str, same: int, page: Path) -> None:
+    """Add a line to the script's table, in place of the one whose first `same` cells are the same."""
+    begin, end = marks(script)
+    before, _, rest = page.read_text(encoding="utf-8").partition(begin)
+    table, _, after = rest.partition(end)
+    key = line.split(" | ")[:same]
+    kept = [old for old in table.strip().splitlines() if old.split(" | ")[:same] != key]
+    page.write_text(f"{before}{begin}\n" + "\n".join([*kept, line]) + f"\n\n{end}{after}", encoding="utf-8")

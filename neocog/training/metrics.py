@@ -16,7 +16,8 @@ from ..losses import LOSSES
 from ..views import ONE_VIEW, Views
 from .engine import Engine
 
-CHUNK = 500
+CHUNK, ON_GPU = 500, 2000
+"""Images that are measured at once."""
 
 
 class Measured(NamedTuple):
@@ -31,9 +32,10 @@ def measure(
     engine: Engine, dataset: Dataset, preprocessing: Preprocessing, loss: str, views: Views = ONE_VIEW
 ) -> Measured:
     """Run over a whole data set as at prediction (fact A6). The loss is NaN where an output is not finite."""
+    size = CHUNK if engine.device == "cpu" else ON_GPU
     chunks = [
-        views.scores(preprocessing.pixels(dataset.images[start : start + CHUNK]), engine.answers)
-        for start in range(0, len(dataset.labels), CHUNK)
+        views.scores(preprocessing.pixels(dataset.images[start : start + size]), engine.answers)
+        for start in range(0, len(dataset.labels), size)
     ]
     scores = np.concatenate(chunks).astype(np.float64)
     if not np.isfinite(scores).all():

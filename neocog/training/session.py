@@ -189,9 +189,11 @@ class Session:
 
     def _start(self) -> dict[str, NDArray[np.float32]]:
         """The weights before the first step."""
+        began = perf_counter()
         weights = initialise(self.network, self.settings.seed, self.settings.init)
         if self.settings.whiten:
             weights |= whitened(self.network, self.preprocessing(self.learned_from.images[:WHITENED]))
+        self.starting_seconds = perf_counter() - began
         return weights | dict(self.start.weights) if self.start else weights
 
     def run(self, folder: RunFolder, progress: Progress) -> Model:
@@ -211,9 +213,10 @@ class Session:
             last = measure(self.engine, self.data.test, self.preprocessing, settings.loss)
         results = self._results(epochs, last.accuracy, last.loss)
         if settings.tta != NONE:
-            views = Views.parse(settings.tta)
+            views, began = Views.parse(settings.tta), perf_counter()
             seen = measure(self.engine, self.data.test, self.preprocessing, settings.loss, views)
             results |= {"tta_accuracy": seen.accuracy, "tta_loss": seen.loss}
+            results |= {"tta_seconds": round(perf_counter() - began, 3)}
         model = self._model(folder, results).with_golden(self.learned_from)
         model.save(folder.path / MODEL)
         write_report(folder.path / REPORT, model, read_metrics(folder.path), self.data.test, last.probabilities)
@@ -235,6 +238,7 @@ class Session:
             "test_images": len(self.data.test.labels),
             "epochs": epochs[-1].epoch,
             "seconds": round(perf_counter() - self.started, 3),
+            "starting_seconds": round(self.starting_seconds, 3),
             "training_seconds": round(learning, 3),
             "images_per_second": round(images / learning, 1),
         }
