@@ -22,6 +22,7 @@ from .output import accept_every_character, print_error
 
 VERBS = {
     "plan": "every size and cost of a network, before it runs",
+    "data": "get published data sets, and make data ready",
     "train": "train a network on data; writes the model and a report",
     "eval": "measure a trained model on data",
     "predict": "classify image files with a trained model",

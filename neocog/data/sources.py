@@ -19,16 +19,12 @@ from .dataset import Dataset, Splits
 from .folders import holds_images
 from .idx import read_idx
 from .preprocessing import Preprocessing
+from .published import DIGITS, FINE, OBJECTS, PUBLISHED
 from .reading import Told, read_split, read_splits, silence
+from .svhn import FILES as SVHN_FILES
+from .svhn import read_svhn
 
-DIGITS = tuple("0123456789")
-ARTICLES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
-OBJECTS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-
-CLASSES = {"mnist": DIGITS, "fashion-mnist": ARTICLES, "cifar10": OBJECTS}
-"""The built-in sets with the names of their classes. MNIST comes with the package."""
-
-CIFAR_RECORD = 1 + 3 * 32 * 32
+CIFAR_PIXELS = 3 * 32 * 32
 LARGEST = 2**31  # bytes in one batch file: far more than the published ones have
 
 
@@ -37,7 +33,7 @@ class _Unknown(DataError):
 
 
 def load_data(source: str, shape: Shape | None = None, told: Told = silence) -> Splits:
-    """Training and test images of a built-in set, of a folder that holds IDX or CIFAR-10 files, or of image files.
+    """Training and test images of a built-in set, of a folder that holds IDX, CIFAR or SVHN files, or of image files.
 
     Image files, in folders or in a list (docs/data.md), are fitted to `shape`, the network's `input_shape`, and `told`
     of how many are done. A built-in set is looked for in the datasets folder: `$NEOCOG_DATA`, else the user's cache
@@ -65,7 +61,7 @@ def load_split(
 
 def _found(source: str) -> Splits | Path:
     """A set in one of the published formats, or the path of a source of image files."""
-    if source in CLASSES:
+    if source in PUBLISHED:
         return _built_in(source, datasets_folder() / source)
     path = Path(source)
     if source and _is_folder(path):  # the path of nothing would be the working folder
@@ -77,12 +73,12 @@ def _found(source: str) -> Splits | Path:
             return path
     if os.path.isfile(path):
         return path
-    near = get_close_matches(source, CLASSES, n=1, cutoff=0.6)
-    known = ", ".join(f"{name} ({_whereabouts(name)})" for name in CLASSES)
+    near = get_close_matches(source, PUBLISHED, n=1, cutoff=0.6)
+    known = ", ".join(f"{name} ({_whereabouts(name)})" for name in PUBLISHED)
     raise DataError(
         "there is no such data set or folder",
         received=source[:80],
-        hint=f"{near[0]}" if near else f"{known}; or the path of a folder with IDX or CIFAR-10 files",
+        hint=f"{near[0]}" if near else f"{known}; or the path of a folder with IDX, CIFAR or SVHN files",
     )
 
 
@@ -94,9 +90,9 @@ def _is_folder(path: Path) -> bool:
 
 
 def _whereabouts(name: str) -> str:
-    if _is_folder(datasets_folder() / name):
+    if not PUBLISHED[name].missing(datasets_folder() / name):
         return "in the datasets folder"
-    return "comes with the package" if name == "mnist" else f"its files go into {datasets_folder() / name}"
+    return "comes with the package" if name == "mnist" else f"neocog data get {name}"
 
 
 def datasets_folder() -> Path:
@@ -110,14 +106,18 @@ def datasets_folder() -> Path:
 @cache
 def _built_in(name: str, folder: Path) -> Splits:
     """Read once in a process: training, measuring and reporting use the same arrays, which nothing may change."""
-    if _is_folder(folder):
-        return _from_folder(folder, name, CLASSES[name])
-    if name == "mnist":
-        return _from_folder(files(__package__) / "mnist", name, DIGITS)
+    published = PUBLISHED[name]
+    missing = published.missing(folder)
+    if not missing:
+        return _from_folder(folder, name, published.classes)
+    if name == "mnist" and len(missing) == len(published.keeps):
+        return _from_folder(files(__package__) / "mnist", name, published.classes)
+    in_part = len(missing) < len(published.keeps)
     raise DataError(
-        f"{name} is not in the datasets folder",
+        f"{name} is {'only in part' if in_part else 'not'} in the datasets folder",
         where=str(folder),
-        hint=f"put its original files there, or set NEOCOG_DATA to the folder that holds {name}/",
+        received=f"no {', '.join(missing)}" if in_part else "",
+        hint=f"neocog data get {name}",
     )
 
 
@@ -128,6 +128,10 @@ def _from_folder(folder: Traversable, name: str, classes: tuple[str, ...] | None
         raise DataError("this folder cannot be read", where=str(folder), received=error.strerror or "") from None
     if "data_batch_1.bin" in names:
         return _cifar(folder, name, classes or OBJECTS)
+    if "train.bin" in names:
+        return _cifar_100(folder, name, classes or FINE)
+    if SVHN_FILES["train"] in names:
+        return _svhn(Path(str(folder)), name, classes or DIGITS)
     if any(entry.startswith("train-images-idx3-ubyte") for entry in names):
         return _idx(folder, name, classes)
     if "data_batch_1" in names:
@@ -139,7 +143,8 @@ def _from_folder(folder: Traversable, name: str, classes: tuple[str, ...] | None
     raise _Unknown(
         "this folder holds no data in a known format",
         where=str(folder),
-        hint="train-images-idx3-ubyte and its three companions, or data_batch_1.bin to 5 and test_batch.bin",
+        hint="train-images-idx3-ubyte and its three companions, data_batch_1.bin to 5 and test_batch.bin, "
+        "train.bin and test.bin, or train_32x32.mat and test_32x32.mat",
     )
 
 
@@ -172,19 +177,31 @@ def _cifar(folder: Traversable, name: str, classes: tuple[str, ...]) -> Splits:
     return Splits(_dataset(name, "train", *joined, classes), _dataset(name, "test", *test, classes))
 
 
-def _cifar_batch(path: Traversable) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Records of a label byte and three 32 x 32 planes, red, green, blue (Krizhevsky, 2009)."""
+def _cifar_100(folder: Traversable, name: str, classes: tuple[str, ...]) -> Splits:
+    """Two labels before each image, of which the second is the fine one."""
+    train, test = (_cifar_batch(folder / file, labels=2) for file in ("train.bin", "test.bin"))
+    return Splits(_dataset(name, "train", *train, classes), _dataset(name, "test", *test, classes))
+
+
+def _svhn(folder: Path, name: str, classes: tuple[str, ...]) -> Splits:
+    train, test = (read_svhn(folder / file) for file in SVHN_FILES.values())
+    return Splits(_dataset(name, "train", *train, classes), _dataset(name, "test", *test, classes))
+
+
+def _cifar_batch(path: Traversable, labels: int = 1) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Records of label bytes, of which the last counts, and 32 x 32 planes of red, green, blue (Krizhevsky, 2009)."""
+    record = labels + CIFAR_PIXELS
     if not path.is_file():
         raise DataError("a file of the set is missing", where=str(path))
     with path.open("rb") as file:
         size = file.seek(0, io.SEEK_END)
-        if size == 0 or size % CIFAR_RECORD or size > LARGEST:
+        if size == 0 or size % record or size > LARGEST:
             raise DataError(
-                f"a CIFAR-10 batch is records of {CIFAR_RECORD} bytes", where=str(path), received=f"{size:,} bytes"
+                f"a CIFAR-{10**labels} batch is records of {record} bytes", where=str(path), received=f"{size:,} bytes"
             )
         file.seek(0)
-        records = np.frombuffer(file.read(), np.uint8).reshape(-1, CIFAR_RECORD)
-    return records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), records[:, 0]
+        records = np.frombuffer(file.read(), np.uint8).reshape(-1, record)
+    return records[:, labels:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), records[:, labels - 1]
 
 
 def _dataset(

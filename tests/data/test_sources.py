@@ -137,12 +137,27 @@ def test_a_folder_of_cifar_batches_is_read(tmp_path):
     assert len(load_data(str(tmp_path)).train) == 10
 
 
-def test_an_unknown_name_shows_what_there_is(datasets):
+def test_cifar_100_has_a_fine_label_behind_the_coarse_one(datasets):
+    (datasets / "cifar100").mkdir()
+    for file, labels in (("train.bin", (0, 99, 4)), ("test.bin", (49,))):
+        records = [bytes([k]) + cifar_batch([label], start=k) for k, label in enumerate(labels)]
+        (datasets / "cifar100" / file).write_bytes(b"".join(records))
+    train, test = load_data("cifar100")
+    assert train.images.shape == (3, 32, 32, 3)
+    assert train.images[2, 7, 11].tolist() == [9, 11, 18]
+    assert [train.classes[label] for label in train.labels] == ["apple", "worm", "beaver"]
+    assert (len(test.classes), test.classes[49]) == (100, "mountain")
+    (datasets / "cifar100" / "test.bin").write_bytes(bytes(3073))
+    assert "a CIFAR-100 batch is records of 3074 bytes" in refusal(str(datasets / "cifar100"))
+
+
+def test_an_unknown_name_shows_what_there_is():
     assert refusal("imagenet") == (
         "there is no such data set or folder\n"
         "  received: imagenet\n"
-        f"  try: mnist (comes with the package), fashion-mnist (its files go into {datasets / 'fashion-mnist'}), "
-        f"cifar10 (its files go into {datasets / 'cifar10'}); or the path of a folder with IDX or CIFAR-10 files"
+        "  try: mnist (comes with the package), fashion-mnist (neocog data get fashion-mnist), "
+        "cifar10 (neocog data get cifar10), cifar100 (neocog data get cifar100), svhn (neocog data get svhn); "
+        "or the path of a folder with IDX, CIFAR or SVHN files"
     )
 
 
@@ -155,11 +170,18 @@ def test_a_source_that_is_no_path_is_refused(source):
     assert refusal(source).startswith("there is no such data set or folder\n")
 
 
-def test_a_built_in_set_that_is_absent_says_where_it_goes(datasets):
-    folder = datasets / "cifar10"
+@pytest.mark.parametrize("name", ["fashion-mnist", "cifar10", "cifar100", "svhn"])
+def test_a_built_in_set_that_is_absent_says_how_to_get_it(datasets, name):
+    assert refusal(name) == f"{datasets / name}: {name} is not in the datasets folder\n  try: neocog data get {name}"
+
+
+def test_a_built_in_set_that_is_there_in_part_says_what_is_missing(datasets):
+    (datasets / "cifar10").mkdir()
+    write_cifar(datasets / "cifar10")
+    (datasets / "cifar10" / "data_batch_3.bin").unlink()
     assert refusal("cifar10") == (
-        f"{folder}: cifar10 is not in the datasets folder\n"
-        "  try: put its original files there, or set NEOCOG_DATA to the folder that holds cifar10/"
+        f"{datasets / 'cifar10'}: cifar10 is only in part in the datasets folder\n"
+        "  received: no data_batch_3.bin\n  try: neocog data get cifar10"
     )
 
 
@@ -167,7 +189,8 @@ def test_a_folder_without_data_says_what_is_looked_for(tmp_path):
     (tmp_path / "holiday.txt").write_text("nothing")
     assert refusal(str(tmp_path)) == (
         f"{tmp_path}: this folder holds no data in a known format\n"
-        "  try: train-images-idx3-ubyte and its three companions, or data_batch_1.bin to 5 and test_batch.bin"
+        "  try: train-images-idx3-ubyte and its three companions, data_batch_1.bin to 5 and test_batch.bin, "
+        "train.bin and test.bin, or train_32x32.mat and test_32x32.mat"
     )
 
 
