@@ -34,7 +34,7 @@ class Touches(NamedTuple):
     colours: NDArray[np.int32] | None
     boxes: Boxes | None
 
-    def part(self, chosen: slice) -> Touches:
+    def part(self, chosen: slice | NDArray[np.int64]) -> Touches:
         """Those of some images."""
         return Touches(*(None if array is None else array[chosen] for array in self))
 
@@ -68,7 +68,7 @@ class Mix(NamedTuple):
     moves: NDArray[np.int32] | None
     touches: Touches | None
 
-    def part(self, chosen: slice) -> Mix:
+    def part(self, chosen: slice | NDArray[np.int64]) -> Mix:
         """That of some images."""
         touches = None if self.touches is None else self.touches.part(chosen)
         moves = None if self.moves is None else self.moves[chosen]

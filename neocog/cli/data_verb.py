@@ -8,11 +8,13 @@ from importlib import import_module
 VERBS = {
     "list": "which published sets are here, and which can be got",
     "get": "download published sets into the datasets folder",
+    "pack": "decode image files once, into one file that training reads by mapping it into memory",
 }
 
 EXAMPLES = """examples:
   neocog data list
-  neocog data get cifar10"""
+  neocog data get cifar10
+  neocog data pack photos/ photos.safetensors --size 224x224x3"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from .output import console, print_json, print_table, print_wrapped
+from .reading import add_threads, counted, print_reading, reading_how
 
 if TYPE_CHECKING:
     from ..predict import Evaluation
@@ -27,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="which images (default test; all: of image files, every one)",
     )
     parser.add_argument("--tta", metavar="VIEWS", default="none", help="average over views: 'flip, shift=1'")
+    add_threads(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -34,11 +36,10 @@ def run(args: argparse.Namespace) -> int:
     from ..data import load_split
     from ..model import load
     from ..predict import evaluate
-    from .reading import counted, print_reading
 
     model = load(args.model)
     with counted() as told:
-        dataset = load_split(args.data, args.split, model.preprocessing, model.classes, told)
+        dataset = load_split(args.data, args.split, model.preprocessing, model.classes, told, reading_how(args))
     print_reading(dataset)
     result = evaluate(model, dataset, args.tta)
     golden = model.golden_error()

@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from .arguments import whole_from
 from .output import printable
 
 if TYPE_CHECKING:
     from ..data import Dataset
-    from ..data.reading import Told
+    from ..data.reading import How, Told
 
 MANY = 1000
 """From so many files on, a log says at each tenth how far it is."""
+
+
+def add_threads(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Add --decode-threads."""
+    parser.add_argument(
+        "--decode-threads",
+        type=whole_from(1),
+        default=None,
+        metavar="N",
+        help="threads that decode image files (default: one for each core, up to 8)",
+    )
+
+
+def reading_how(args: argparse.Namespace) -> How:
+    """What --stream and --decode-threads say."""
+    from ..data.reading import HOW, How
+
+    return How(getattr(args, "stream", None), args.decode_threads or HOW.threads)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import NeocogError
 from .arguments import figure_file, whole_from
 from .output import command, console, print_json, print_wrapped
+from .reading import add_threads, counted, print_reading, reading_how
 from .source import add_network, read_network
 
 if TYPE_CHECKING:
@@ -51,6 +52,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_network(parser, needed=False)
     parser.add_argument("data", metavar="DATA", nargs="?", help="a built-in set (mnist), a folder or a list of images")
     parser.add_argument("--recipe", metavar="FILE", help="network, data and settings from a file, in place of NET DATA")
+    parser.add_argument(
+        "--stream",
+        action=argparse.BooleanOptionalAction,
+        help="decode image files each time they are needed, not once (default: where memory cannot hold them)",
+    )
+    add_threads(parser)
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument(
         "--seeds", metavar="SEEDS", help="a run for each seed, and their mean: 5 (0 to 4), 3..7 or 1,4,9"
@@ -123,11 +130,10 @@ def run(args: argparse.Namespace) -> int:
     network.plan()  # before data and torch are loaded: a mistake in the network shows at once
     from ..data import load_data
     from ..training import train
-    from .reading import counted, print_reading
 
     given = {**recipe, **{name: getattr(args, name) for name in SETTINGS if hasattr(args, name)}}
     with counted() as told:
-        data = load_data(args.data, network.input_shape, told)
+        data = load_data(args.data, network.input_shape, told, reading_how(args))
     print_reading(data.train, data.validation, data.test)
     if args.seeds or args.find_lr:
         from .train_several import find, run_seeds

@@ -1,15 +1,73 @@
-"""Labelled images in memory."""
+"""Labelled images: in memory, or read from where they are when they are asked for."""
 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
+
+BLOCK = 4 * 2**20
+"""About how many bytes of images that are not in memory are looked at together."""
+
+
+class Images(Protocol):
+    """Bytes of shape (N, H, W, C): an array, or what is read like one when it is indexed along its first axis."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, H, W, C)."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """uint8."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: Any, /) -> Any: ...
+
+
+class Rows:
+    """Some of the rows of images that are not in memory, in the given order."""
+
+    dtype = np.dtype(np.uint8)
+
+    def __init__(self, images: Images, ids: NDArray[np.int64]) -> None:
+        self.images, self.ids = images, ids
+        self.shape = (len(ids), *images.shape[1:])
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, rows: Any, /) -> Any:
+        return self.images[self.ids[rows]]
+
+
+def in_memory(images: Images) -> bool:
+    """Whether images are an array in memory, of which any row is at hand."""
+    return isinstance(images, np.ndarray) and not isinstance(images, np.memmap)
+
+
+def content(images: Images) -> Iterator[bytes | memoryview]:
+    """What images consist of, in order: their bytes, or what stands for the files that they are decoded from."""
+    of_files = getattr(images, "content", None)
+    if of_files is not None:
+        yield from of_files()
+        return
+    step = max(1, BLOCK * len(images) // max(1, nbytes(images)))
+    for start in range(0, len(images), step):
+        yield np.ascontiguousarray(images[start : start + step]).data
+
+
+def nbytes(images: Images) -> int:
+    """How many bytes images have."""
+    return math.prod(images.shape)
 
 
 @dataclass(frozen=True)
@@ -30,14 +88,14 @@ class Dataset:
 
     name: str
     split: str
-    images: NDArray[np.uint8]
+    images: Images
     labels: NDArray[np.int64]
     classes: tuple[str, ...]
     reading: Reading | None = None
 
     def __post_init__(self) -> None:
         where = f"{self.name} ({self.split})"
-        if self.images.ndim != 4 or self.images.dtype != np.uint8 or self.images.shape[3] not in (1, 3):
+        if len(self.images.shape) != 4 or self.images.dtype != np.uint8 or self.images.shape[3] not in (1, 3):
             received = f"{self.images.dtype} {self.images.shape}"
             raise DataError("images are bytes of shape (N, H, W, 1 or 3)", where=where, received=received)
         if self.labels.shape != self.images.shape[:1]:
@@ -46,7 +104,7 @@ class Dataset:
                 where=where,
                 received=f"{len(self.labels)} labels for {len(self.images)} images",
             )
-        if not self.images.size:
+        if not nbytes(self.images):
             raise DataError("there are no images", where=where)
         if len(set(self.classes)) < len(self.classes):
             twice = next(name for name in self.classes if self.classes.count(name) > 1)
@@ -62,11 +120,20 @@ class Dataset:
         """How many images there are."""
         return len(self.images)
 
+    def subset(self, ids: NDArray[np.int64]) -> Dataset:
+        """The images of these numbers (n,), in this order."""
+        images = self.images[ids] if in_memory(self.images) else Rows(self.images, ids)
+        return replace(self, images=images, labels=self.labels[ids])
+
     def fingerprint(self) -> str:
-        """A SHA-256 of images, labels and class names: the same content gives the same text anywhere."""
+        """A SHA-256 of images, labels and class names: the same content gives the same text anywhere.
+
+        Of images that are decoded from files when needed, the files' names and sizes stand for them.
+        """
         digest = hashlib.sha256("\n".join(self.classes).encode())
         digest.update(str(self.images.shape).encode())
-        digest.update(np.ascontiguousarray(self.images).data)
+        for part in content(self.images):
+            digest.update(part)
         digest.update(np.ascontiguousarray(self.labels.astype("<i8")).data)
         return digest.hexdigest()
 

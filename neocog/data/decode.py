@@ -11,9 +11,10 @@ import logging
 import re
 import stat
 import struct
+import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -69,11 +70,33 @@ def decode_noted(path: Path) -> Decoded:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Pillow's warnings are no concern of a person's: inside, odd metadata is ignored. It holds for all threads."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
+    """Pillow's warnings are no concern of a person's: inside, odd metadata is ignored. It holds for all threads.
+
+    Several threads may be inside at once: what is done with warnings is changed by the first and undone by the last.
+    """
+    with _QUIET.lock:
+        if not _QUIET.inside:
+            _QUIET.undo.enter_context(warnings.catch_warnings())
+            warnings.simplefilter("ignore", UserWarning)
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+        _QUIET.inside += 1
+    try:
         yield
+    finally:
+        with _QUIET.lock:
+            _QUIET.inside -= 1
+            if not _QUIET.inside:
+                _QUIET.undo.close()
+
+
+class _Quiet:
+    """How many are inside `quiet`, and how the last of them leaves things as they were."""
+
+    def __init__(self) -> None:
+        self.lock, self.undo, self.inside = threading.Lock(), ExitStack(), 0
+
+
+_QUIET = _Quiet()
 
 
 def read_image(path: Path) -> Decoded:
@@ -83,12 +106,13 @@ def read_image(path: Path) -> Decoded:
     try:
         # opened here, since Pillow maps a TIFF that it opens by name into memory, and then turns it wrongly
         with path.open("rb") as file:
-            return _decoded(file, where)
+            return read_stream(file, where)
     except OSError as error:
         raise DataError("this file cannot be read", where=where, received=error.strerror or "") from None
 
 
-def _decoded(file: BinaryIO, where: str) -> Decoded:
+def read_stream(file: BinaryIO, where: str) -> Decoded:
+    """As `read_image`, of what a file holds; `where` is how it is called in errors."""
     _check_tags(file, where)
     try:
         with Image.open(file, formats=FORMATS) as image:

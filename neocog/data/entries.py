@@ -6,9 +6,10 @@ import os
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from ..errors import DataError, escaped
+from .decode import Decoded
 
 SPLITS = {
     "train": ("train", "training"),
@@ -26,16 +27,27 @@ class Entry(NamedTuple):
     split: str
 
 
+class Reader(Protocol):
+    """Reads what is no file on disk, such as a member of a tar file."""
+
+    def read(self, path: Path) -> Decoded:
+        """The image of an entry's path. Raises DataError naming it."""
+
+    def stands_for(self, path: Path) -> str:
+        """What stands for its content in a fingerprint, such as its size."""
+
+
 class Listing(NamedTuple):
     """What a source lists, and what there is to say about the rest of it.
 
-    `numbered` is whether labels may be numbers that count, not names.
+    `numbered` is whether labels may be numbers that count, not names. `reader` reads what is no file below the root.
     """
 
     root: Path
     entries: list[Entry]
     notes: list[str]
     numbered: bool
+    reader: Reader | None = None
 
 
 def split_named(word: str) -> str:

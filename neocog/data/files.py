@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError, escaped
-from .entries import SPLITS, Entry, Listing, shown
+from .decode import Decoded, read_image
+from .entries import SPLITS, Entry, Listing, Reader, shown
 from .folders import read_folder
 from .lists import read_list
 
@@ -37,10 +38,32 @@ class ImageFiles:
     labels: NDArray[np.int64]
     classes: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    reader: Reader | None = None
 
     def __len__(self) -> int:
         """How many files there are."""
         return len(self.paths)
+
+    def name(self, k: int) -> str:
+        """What a file is called, as it can be shown."""
+        return escaped(self.paths[k])
+
+    def read(self, k: int) -> Decoded:
+        """The image in a file, for threads that work within one `quiet`. Raises DataError naming it."""
+        return self.reader.read(self.paths[k]) if self.reader else read_image(self.root / self.paths[k])
+
+    def stands_for(self, k: int) -> bytes:
+        """A file's name and size, which stand for its content in a fingerprint."""
+        path = self.paths[k]
+        content = self.reader.stands_for(path) if self.reader else str(_size(self.root / path))
+        return f"{path.as_posix()}\0{content}\n".encode("utf-8", "surrogateescape")
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1
 
 
 def list_files(source: Path, seed: int = 0) -> dict[str, ImageFiles]:
@@ -54,7 +77,7 @@ def list_files(source: Path, seed: int = 0) -> dict[str, ImageFiles]:
     Raises DataError where the source cannot be read, has no images, gives a class two names that differ in case or
     Unicode form only, has a class that the training split lacks, or has one class alone.
     """
-    listing = read_folder(source) if source.is_dir() else read_list(source)
+    listing = _listing(source)
     if not listing.entries:
         raise DataError("there are no images", where=escaped(source), received="; ".join(listing.notes), hint=LAYOUTS)
     entries = [entry._replace(split=entry.split or "train") for entry in listing.entries]
@@ -69,21 +92,26 @@ def list_files(source: Path, seed: int = 0) -> dict[str, ImageFiles]:
         notes["train"].append(f"{held} are held out for the test, each by a hash of its name ({TEST_SHARE:.0%})")
     classes = _classes(listing, entries)
     return {
-        split: _image_files(listing.root, split, [entry for entry in entries if entry.split == split], classes, said)
+        split: _image_files(listing, split, [entry for entry in entries if entry.split == split], classes, said)
         for split, said in notes.items()
         if _count(entries, split)
     }
 
 
+def _listing(source: Path) -> Listing:
+    return read_folder(source) if source.is_dir() else read_list(source)
+
+
 def _image_files(
-    root: Path, split: str, entries: Sequence[Entry], classes: tuple[str, ...], notes: list[str]
+    listing: Listing, split: str, entries: Sequence[Entry], classes: tuple[str, ...], notes: list[str]
 ) -> ImageFiles:
     number = {name: k for k, name in enumerate(classes)}
     labels = np.array([number[entry.label] for entry in entries], np.int64)
     counts = np.bincount(labels, minlength=len(classes))
     if missing := [name for name, count in zip(classes, counts, strict=True) if not count]:
         notes = [*notes, f"the {split} split has no images of {shown(missing, 10)}"]
-    return ImageFiles(root, split, tuple(entry.path for entry in entries), labels, classes, tuple(notes))
+    paths = tuple(entry.path for entry in entries)
+    return ImageFiles(listing.root, split, paths, labels, classes, tuple(notes), listing.reader)
 
 
 def _count(entries: Iterable[Entry], split: str) -> int:

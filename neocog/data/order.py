@@ -44,6 +44,19 @@ def balanced_order(labels: NDArray[np.int64], seed: int, epoch: int) -> NDArray[
     return chosen[np.argsort(sample_keys(chosen, seed, epoch), kind="stable")]
 
 
+def share(count: int, rank: int, world: int) -> slice:
+    """Which of `count` places in a row belong to process `rank` of `world`.
+
+    Shares are contiguous, in the order of ranks, and differ by one at most, so that put one behind the other they
+    are the whole: none twice, none left out, none made up to come out even.
+    """
+    if not 0 <= rank < world:
+        raise ValueError(f"rank {rank} of {world} processes")
+    least, more = divmod(count, world)
+    begin = rank * least + min(rank, more)
+    return slice(begin, begin + least + (rank < more))
+
+
 def _mixed(z: NDArray[np.uint64] | np.uint64) -> NDArray[np.uint64]:
     """One step of SplitMix64; arithmetic is modulo 2^64 by intention."""
     with np.errstate(over="ignore"):

@@ -1,24 +1,26 @@
-"""Image files -> a data set of images of one size: decoded by a pool of threads, turned upright, fitted."""
+"""Image files -> a data set of images of one size: decoded by threads, turned upright, fitted; once, or when needed."""
 
 from __future__ import annotations
 
 import math
 import os
 from collections import Counter
-from collections.abc import Callable, Generator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import DataError, escaped
 from ..layer import Shape
 from .dataset import Dataset, Reading, Splits
-from .decode import Decoded, quiet, read_image
+from .decode import Decoded, quiet
 from .files import LAYOUTS, ImageFiles, list_files
 from .preprocessing import Preprocessing
+from .streamed import LIMIT, Streamed
+from .threads import in_threads
 
 SKIPPED_SHARE = 0.1
 """How many of the files, rounded up, may be unusable: they are skipped and listed. With more, something is wrong."""
@@ -38,32 +40,67 @@ def silence(split: str, done: int, files: int) -> None:
     """Nothing."""
 
 
-def read_splits(source: Path, shape: Shape | None, told: Told = silence) -> Splits:
+class How(NamedTuple):
+    """How image files are read: `stream`, whether they are decoded each time they are needed instead of once.
+
+    None is to do so where they would take more than half of the memory. `threads` is how many decode.
+    """
+
+    stream: bool | None = None
+    threads: int = THREADS
+
+
+HOW = How()
+
+
+def read_splits(source: Path, shape: Shape | None, told: Told = silence, how: How = HOW) -> Splits:
     """The images of a source that `list_files` takes, each fitted to a network's input shape.
 
     Without a test split the validation split is what is tested on. Raises DataError as `list_files` and `read_files`
     do, and where there is no training split or no shape of an image.
     """
+    splits = training_files(source)
+    fit = fit_to(shape, source)
+    read = {split: read_files(files, fit, name_of(source), told, how) for split, files in splits.items()}
+    check_classes(source, splits["train"].classes, read["train"].labels)
+    return joined(read)
+
+
+def training_files(source: Path) -> dict[str, ImageFiles]:
+    """As `list_files`. Raises DataError where there is nothing to train on."""
     splits = list_files(source)
     if "train" not in splits:
         there = f"{' and '.join(splits)} alone"
         raise DataError("there is no training split", where=escaped(source), received=there, hint=LAYOUTS)
-    fit = _middle(shape, source)
-    read = {split: read_files(files, fit, _name(source), told) for split, files in splits.items()}
-    for k, name in enumerate(splits["train"].classes):
-        if k not in read["train"].labels:
-            raise DataError("none of this class's training images can be used", where=escaped(source), received=name)
+    return splits
+
+
+def check_classes(source: Path, classes: tuple[str, ...], labels: NDArray[np.int64]) -> None:
+    """Raises DataError where none of a class's training images could be used."""
+    for k in sorted(set(range(len(classes))) - set(np.unique(labels).tolist())):
+        rule = "none of this class's training images can be used"
+        raise DataError(rule, where=escaped(source), received=classes[k])
+
+
+def joined(read: Mapping[str, Dataset]) -> Splits:
+    """The splits that there are; the validation split is what is tested on where there is no other."""
     test = read.get("test") or read["validation"]
     return Splits(read["train"], test, read["validation"] if "test" in read and "validation" in read else None)
 
 
-def _name(source: Path) -> str:
+def name_of(source: Path) -> str:
+    """What a data set is called: as its folder or file, without what says where and of which kind it is."""
     path = source.resolve()
     return path.name if path.is_dir() else path.stem
 
 
 def read_split(
-    source: Path, split: str, preprocessing: Preprocessing, classes: tuple[str, ...], told: Told = silence
+    source: Path,
+    split: str,
+    preprocessing: Preprocessing,
+    classes: tuple[str, ...],
+    told: Told = silence,
+    how: How = HOW,
 ) -> Dataset:
     """One split of a source as a model takes it: fitted by its preprocessing, with its classes, matched by name.
 
@@ -78,7 +115,7 @@ def read_split(
         raise DataError(
             f"there is no {split} split", where=escaped(source), received=", ".join(splits), hint="--split all"
         )
-    return read_files(_as_known(_joined(chosen, split), classes), preprocessing, _name(source), told)
+    return read_files(_as_known(_joined(chosen, split), classes), preprocessing, name_of(source), told, how)
 
 
 def _joined(parts: list[ImageFiles], split: str) -> ImageFiles:
@@ -108,7 +145,7 @@ def _as_known(files: ImageFiles, classes: tuple[str, ...]) -> ImageFiles:
     return replace(files, labels=numbers[files.labels], classes=classes)
 
 
-def _middle(shape: Shape | None, source: Path) -> Preprocessing:
+def fit_to(shape: Shape | None, source: Path) -> Preprocessing:
     """What fits images to an input shape: just what `standardise` does in a model that learned from them."""
     if shape is None:
         hint = "load_data(source, network.input_shape), or train(network, source)"
@@ -123,44 +160,89 @@ def _middle(shape: Shape | None, source: Path) -> Preprocessing:
     return Preprocessing(size, size, (0.5,) * shape.channels, (0.5,) * shape.channels)
 
 
-def read_files(files: ImageFiles, fit: Preprocessing, name: str, told: Told = silence) -> Dataset:
+def read_files(files: ImageFiles, fit: Preprocessing, name: str, told: Told = silence, how: How = HOW) -> Dataset:
     """The images of files, each as `fit.standardise` makes it; files that cannot be used are skipped, and listed.
 
     Raises DataError where these are more than `SKIPPED_SHARE`, with the first of them and why.
     """
+    if how.stream if how.stream is not None else _too_large(len(files) * math.prod(fit.source) * fit.channels):
+        streamed = Streamed(files, fit, how.threads, _most_skipped(files))
+        return Dataset(name, files.split, streamed, files.labels, files.classes, Reading(files.notes, ()))
     images = np.empty((len(files), *fit.source, fit.channels), np.uint8)
-    kept: list[int] = []
-    skipped: list[tuple[str, str]] = []
-    done: Counter[str] = Counter()
-    with closing(_results(files, fit)) as results:
-        for k, result in enumerate(results):
-            if isinstance(result, DataError):
-                skipped.append((escaped(files.paths[k]), f"{result.rule}{_reason(result)}"))
-                _check_share(files, skipped)
-            else:
-                images[len(kept)] = result.pixels
-                kept.append(k)
-                done.update(result.notes)
-            told(files.split, k + 1, len(files))
-    images = images[: len(kept)]
+    usable = Usable(files, fit, told, how.threads)
+    for row, image in enumerate(usable):
+        images[row] = image
+    images = images[: len(usable.kept)]
     images.setflags(write=False)
-    notes = (*files.notes, *(f"{note}: {count:,} of {len(kept):,} images" for note, count in sorted(done.items())))
-    return Dataset(name, files.split, images, files.labels[kept], files.classes, Reading(notes, tuple(skipped)))
+    return Dataset(name, files.split, images, usable.labels, files.classes, usable.reading)
 
 
-def _results(files: ImageFiles, fit: Preprocessing) -> Generator[Decoded | DataError, None, None]:
-    """For each file in order its image, or why there is none."""
+def _too_large(needed: int) -> bool:
+    from ..torch_engine.allocator import available_memory  # which loads torch
 
-    def one(path: Path) -> Decoded | DataError:
-        try:
-            pixels, notes = read_image(files.root / path)
-            return Decoded(fit.standardise(pixels)[0], notes)
-        except DataError as error:
-            return error
+    available = available_memory()
+    return available is not None and 2 * needed > available
 
-    with quiet(), ThreadPoolExecutor(THREADS) as pool:
-        for start in range(0, len(files), AT_ONCE):
-            yield from pool.map(one, files.paths[start : start + AT_ONCE])
+
+class Usable:
+    """The images of files, in order, without those of files that cannot be used; what these are is known afterwards.
+
+    Raises DataError on the way as `read_files` does.
+    """
+
+    def __init__(self, files: ImageFiles, fit: Preprocessing, told: Told = silence, threads: int = THREADS) -> None:
+        self.files, self.fit, self.told, self.threads = files, fit, told, threads
+        self.kept: list[int] = []
+        self.skipped: list[tuple[str, str]] = []
+        self.done: Counter[str] = Counter()
+
+    def __iter__(self) -> Iterator[NDArray[np.uint8]]:
+        for k, result in enumerate(self._results()):
+            if isinstance(result, DataError):
+                self.skipped.append((self.files.name(k), f"{result.rule}{_reason(result)}"))
+                _check_share(self.files, self.skipped)
+            else:
+                self.kept.append(k)
+                self.done.update(result.notes)
+                yield result.pixels
+            self.told(self.files.split, k + 1, len(self.files))
+
+    def _results(self) -> Iterator[Decoded | DataError]:
+        """For each file its image, or why there is none."""
+
+        def one(k: int) -> Decoded | DataError:
+            try:
+                pixels, notes = self.files.read(k)
+                return Decoded(self.fit.standardise(pixels)[0], notes)
+            except DataError as error:
+                return error
+
+        for start in range(0, len(self.files), AT_ONCE):
+            some = range(start, min(start + AT_ONCE, len(self.files)))
+            with quiet():
+                results = in_threads(one, some, self.threads, LIMIT, self.files.name)
+            yield from results
+
+    @property
+    def split(self) -> str:
+        """What the split is called."""
+        return self.files.split
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """The labels of the files that were used."""
+        return self.files.labels[self.kept]
+
+    @property
+    def reading(self) -> Reading:
+        """What there is to say of the files."""
+        total = f"{len(self.kept):,} images"
+        done = (f"{note}: {count:,} of {total}" for note, count in sorted(self.done.items()))
+        return Reading((*self.files.notes, *done), tuple(self.skipped))
+
+
+def _most_skipped(files: ImageFiles) -> int:
+    return math.ceil(SKIPPED_SHARE * len(files))
 
 
 def _reason(error: DataError) -> str:
@@ -168,7 +250,7 @@ def _reason(error: DataError) -> str:
 
 
 def _check_share(files: ImageFiles, skipped: list[tuple[str, str]]) -> None:
-    if len(skipped) > math.ceil(SKIPPED_SHARE * len(files)):
+    if len(skipped) > _most_skipped(files):
         first = "; ".join(f"{path} ({reason})" for path, reason in skipped[:3])
         raise DataError(
             f"at most {SKIPPED_SHARE:.0%} of the {len(files):,} files of the {files.split} split may be unusable",

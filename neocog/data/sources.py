@@ -18,9 +18,10 @@ from ..layer import Shape
 from .dataset import Dataset, Splits
 from .folders import holds_images
 from .idx import read_idx
+from .packed import SUFFIX, read_packed
 from .preprocessing import Preprocessing
 from .published import DIGITS, FINE, OBJECTS, PUBLISHED
-from .reading import Told, read_split, read_splits, silence
+from .reading import HOW, How, Told, read_split, read_splits, silence
 from .svhn import FILES as SVHN_FILES
 from .svhn import read_svhn
 
@@ -32,38 +33,47 @@ class _Unknown(DataError):
     """A folder without files of any published set."""
 
 
-def load_data(source: str, shape: Shape | None = None, told: Told = silence) -> Splits:
+def load_data(source: str, shape: Shape | None = None, told: Told = silence, how: How = HOW) -> Splits:
     """Training and test images of a built-in set, of a folder that holds IDX, CIFAR or SVHN files, or of image files.
 
-    Image files, in folders or in a list (docs/data.md), are fitted to `shape`, the network's `input_shape`, and `told`
-    of how many are done. A built-in set is looked for in the datasets folder: `$NEOCOG_DATA`, else the user's cache
-    folder. Raises DataError naming what was looked for and where.
+    Image files, in folders or in a list (docs/data.md), are fitted to `shape`, the
+    network's `input_shape`; `told` hears how many are done, and `how` says whether they are decoded once or each time
+    they are needed. A file that `neocog data pack` wrote is mapped into memory. A built-in set is looked for in the
+    datasets folder: `$NEOCOG_DATA`, else the user's cache folder. Raises DataError naming what was looked for and
+    where.
     """
-    found = _found(source)
-    return found if isinstance(found, Splits) else read_splits(found, shape, told)
+    data = found(source)
+    return data if isinstance(data, Splits) else read_splits(data, shape, told, how)
 
 
 def load_split(
-    source: str, split: str, preprocessing: Preprocessing, classes: tuple[str, ...], told: Told = silence
+    source: str,
+    split: str,
+    preprocessing: Preprocessing,
+    classes: tuple[str, ...],
+    told: Told = silence,
+    how: How = HOW,
 ) -> Dataset:
     """One split of what `load_data` takes, as a model with this preprocessing and these classes takes it.
 
     Raises DataError as `load_data` does, and for a split that there is not.
     """
-    found = _found(source)
-    if isinstance(found, Path):
-        return read_split(found, split, preprocessing, classes, told)
-    dataset = getattr(found, split, None)
+    data = found(source)
+    if isinstance(data, Path):
+        return read_split(data, split, preprocessing, classes, told, how)
+    dataset = getattr(data, split, None)
     if not isinstance(dataset, Dataset):
         raise DataError(f"there is no {split} split", where=source[:80], hint="--split test or --split train")
     return dataset
 
 
-def _found(source: str) -> Splits | Path:
+def found(source: str) -> Splits | Path:
     """A set in one of the published formats, or the path of a source of image files."""
     if source in PUBLISHED:
         return _built_in(source, datasets_folder() / source)
     path = Path(source)
+    if path.suffix.lower() == SUFFIX and os.path.isfile(path):
+        return read_packed(path)
     if source and _is_folder(path):  # the path of nothing would be the working folder
         try:
             return _from_folder(path, path.resolve().name, None)

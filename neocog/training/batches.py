@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..changes import Mix, Touches
 from ..data import Dataset, Preprocessing
-from ..data.order import balanced_order, epoch_order
-from ..feed import Course, Moves
+from ..data.dataset import in_memory
+from ..data.order import balanced_order, epoch_order, share
+from ..errors import DataError
+from ..feed import Course, Moves, Pixels
 from .augment import Augment
 
 SAMPLINGS = ("shuffled", "balanced")
@@ -36,6 +38,13 @@ class Batches:
     def __len__(self) -> int:
         """How many mini-batches an epoch has."""
         return -(-len(self.dataset.labels) // self.batch_size)
+
+    @property
+    def batch_bytes(self) -> int:
+        """How much memory a mini-batch of images takes, at most."""
+        height, width = self.preprocessing.size
+        images = self.batch_size * (2 if self.augment.mixup or self.augment.cutmix else 1)
+        return images * height * width * self.preprocessing.channels
 
     def epoch(self, epoch: int) -> Pass:
         """As many images as there are. Batches differ in size by at most one, so that none is too small for BN."""
@@ -64,40 +73,83 @@ class Pass:
     mix: Mix | None
     sizes: NDArray[np.int64]
 
-    def course(self, first: int, rates: Sequence[float]) -> Course:
+    def of_rank(self, rank: int, world: int) -> Pass:
+        """What process `rank` of `world` takes of each mini-batch: put together in the order of ranks it is all of it.
+
+        Raises DataError where a mini-batch has fewer images than there are processes.
+        """
+        if self.sizes.min() < world:
+            raise DataError(
+                "each process has an image of each mini-batch",
+                received=f"{world} processes for {self.sizes.min()} images",
+                hint=f"batch_size={world} or more",
+            )
+        begins = np.cumsum(self.sizes) - self.sizes
+        parts = [share(int(size), rank, world) for size in self.sizes]
+        places = np.concatenate(
+            [np.arange(b + part.start, b + part.stop) for b, part in zip(begins, parts, strict=True)]
+        )
+        return Pass(
+            self.of,
+            self.order[places],
+            None if self.moves is None else self.moves[places],
+            None if self.touches is None else self.touches.part(places),
+            None if self.mix is None else self.mix.part(places),
+            np.array([part.stop - part.start for part in parts], np.int64),
+        )
+
+    @property
+    def at_hand(self) -> bool:
+        """Whether images lie in memory as the network takes them."""
+        return self.of.preprocessing.fits and in_memory(self.of.dataset.images)
+
+    def pixels(self, first: int, steps: int = 1) -> Pixels:
+        """The images of so many mini-batches from `first` on, read and made to fit into the network's input.
+
+        Where others are mixed in, those of a mini-batch stand behind its own.
+        """
+        wanted = []
+        for step in range(first, first + steps):
+            places = self._places(step, 1)
+            wanted += [self.order[places], *([] if self.mix is None else [self.mix.rows[places]])]
+        return self.of.preprocessing.pixels(self.of.dataset.images[np.concatenate(wanted)])
+
+    def course(self, first: int, rates: Sequence[float], pixels: Pixels | None = None) -> Course:
         """Steps from mini-batch `first` on, one for each learning rate.
 
-        Images that must be made to fit into the network's input are so now, for these steps alone.
+        Where images are not at hand, `pixels` is what was read for these steps; None is to read it now.
         """
-        dataset, preprocessing = self.of.dataset, self.of.preprocessing
-        sizes = self.sizes[first : first + len(rates)]
-        begin = int(self.sizes[:first].sum())
-        part = slice(begin, begin + int(sizes.sum()))
-        rows = self.order[part]
-        labels, moves = dataset.labels[rows], None if self.moves is None else self.moves[part]
-        touches = None if self.touches is None else self.touches.part(part)
-        mix = None if self.mix is None else self.mix.part(part)
-        if preprocessing.fits:
-            pixels = preprocessing.pixels(dataset.images)
+        places = self._places(first, len(rates))
+        rows, sizes = self.order[places], self.sizes[first : first + len(rates)]
+        mix = None if self.mix is None else self.mix.part(places)
+        if self.at_hand:
+            pixels, read = self.of.preprocessing.pixels(np.asarray(self.of.dataset.images)), rows
         else:
-            wanted = rows if mix is None else np.concatenate([rows, mix.rows])
-            pixels, rows = preprocessing.pixels(dataset.images[wanted]), np.arange(len(rows))
-            mix = None if mix is None else mix._replace(rows=rows + len(rows))
+            pixels, read = pixels or self.pixels(first, len(rates)), np.arange(len(rows))
+            if mix is not None:  # a mini-batch's own images were read before the others that are mixed in
+                read = read + np.repeat(np.cumsum(sizes) - sizes, sizes)
+                mix = mix._replace(rows=read + np.repeat(sizes, sizes))
         return Course(
-            *(pixels, rows, labels, moves, sizes, np.array(rates, np.float64)),
+            pixels=pixels,
+            rows=read,
+            labels=self.of.dataset.labels[rows],
+            moves=None if self.moves is None else self.moves[places],
+            sizes=sizes,
+            rates=np.array(rates, np.float64),
             class_weights=self.of.class_weights,
             edge=self.of.augment.edge,
-            touches=touches,
+            touches=None if self.touches is None else self.touches.part(places),
             mix=mix,
         )
+
+    def _places(self, first: int, steps: int) -> slice:
+        """Where in the epoch's order some mini-batches stand."""
+        begin = int(self.sizes[:first].sum())
+        return slice(begin, begin + int(self.sizes[first : first + steps].sum()))
 
 
 def hold_out(dataset: Dataset, count: int) -> tuple[Dataset, Dataset]:
     """The training set without `count` images, and those images; the same ones whatever the seed of a run."""
     order = epoch_order(len(dataset.labels), seed=0, epoch=0)
     kept, held = np.sort(order[count:]), np.sort(order[:count])
-    return _subset(dataset, kept), _subset(dataset, held)
-
-
-def _subset(dataset: Dataset, ids: NDArray[np.int64]) -> Dataset:
-    return replace(dataset, images=dataset.images[ids], labels=dataset.labels[ids])
+    return dataset.subset(kept), dataset.subset(held)

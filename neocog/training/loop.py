@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from ..data import Dataset
 from ..errors import RunError
+from .ahead import Ahead, advice
 from .batches import Batches
 from .engine import Engine
 from .metrics import Epoch, Measured, Meter, measure, since_best
@@ -38,7 +40,7 @@ class Pace:
     """How many steps an engine is given at once."""
 
     def __init__(self) -> None:
-        self.steps = 1
+        self.steps, self.most = 1, sys.maxsize
 
     @contextmanager
     def timed(self, steps: int) -> Iterator[None]:
@@ -46,7 +48,7 @@ class Pace:
         started = perf_counter()
         yield
         fitting = round(steps * CALL_SECONDS / max(1e-9, perf_counter() - started))
-        self.steps = max(1, min(fitting, FASTER * steps))
+        self.steps = max(1, min(fitting, FASTER * steps, self.most))
 
 
 class Interrupt:
@@ -109,8 +111,14 @@ class Loop:
 
     def _learn(self, epoch: int, whole: Meter, pace: Pace, interrupt: Interrupt) -> None:
         """Every mini-batch once."""
+        with Ahead(self.batches.epoch(epoch)) as images:
+            pace.most = images.most
+            self._learn_from(images, epoch, whole, pace, interrupt)
+        whole.waited += images.waited
+
+    def _learn_from(self, images: Ahead, epoch: int, whole: Meter, pace: Pace, interrupt: Interrupt) -> None:
         recent = Meter()
-        images, before = self.batches.epoch(epoch), (epoch - 1) * len(self.batches)
+        before = (epoch - 1) * len(self.batches)
         done = 0
         while done < len(self.batches):
             rates = [self._rate(before + k) for k in range(done, min(done + pace.steps, len(self.batches)))]
@@ -151,6 +159,8 @@ class Loop:
             measured_on=self.measured_on.split,
             seconds=learned.seconds,
             images_per_second=learned.images_per_second,
+            waiting=learned.waiting,
+            advice=advice(learned.waiting, self.batches.dataset),
         )
         if not math.isfinite(result.loss):
             x, _ = self.batches.epoch(number).course(0, [epoch.lr]).batch(0)

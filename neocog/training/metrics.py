@@ -47,7 +47,10 @@ def measure(
 
 @dataclass(frozen=True)
 class Epoch:
-    """One line of `metrics.jsonl`: means since the line before over training images, and the accuracy then."""
+    """One line of `metrics.jsonl`: means since the line before over training images, and the accuracy then.
+
+    `waiting` is the share of its seconds in which the engine waited for images, `advice` what to do if that was much.
+    """
 
     epoch: int
     steps: int
@@ -59,6 +62,8 @@ class Epoch:
     measured_on: str
     seconds: float
     images_per_second: float
+    waiting: float = 0.0
+    advice: str = ""
 
 
 def since_best(epochs: Sequence[Epoch]) -> int:
@@ -72,7 +77,7 @@ class Meter:
 
     def __init__(self) -> None:
         self.images = self.right = 0
-        self.total_loss = 0.0
+        self.total_loss = self.waited = 0.0
         self.started = perf_counter()
         self.stopped: float | None = None
 
@@ -100,6 +105,11 @@ class Meter:
     def seconds(self) -> float:
         """Time from the start until now, or until it was stopped."""
         return (self.stopped or perf_counter()) - self.started
+
+    @property
+    def waiting(self) -> float:
+        """The share of that time in which the engine waited for images; `waited` is how many seconds it did."""
+        return min(1.0, self.waited / max(1e-9, self.seconds))
 
     @property
     def images_per_second(self) -> float:

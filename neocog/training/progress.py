@@ -26,11 +26,13 @@ class Progress(Protocol):
 
 
 def describe(epoch: Epoch, epochs: int) -> str:
-    """One line on one epoch."""
+    """One line on one epoch, with the share of waiting for images if there was any, and another with advice on it."""
+    waited = f"  waiting {epoch.waiting:.0%}" if epoch.waiting else ""
+    advice = f"\n  {epoch.advice}" if epoch.advice else ""
     return (
         f"epoch {epoch.epoch:>{len(str(epochs))}}/{epochs}  loss {epoch.train_loss:.4f}  "
         f"train {epoch.train_accuracy:7.2%}  {epoch.measured_on} {epoch.accuracy:7.2%}  "
-        f"{epoch.images_per_second:,.0f} img/s  {epoch.seconds:.1f} s"
+        f"{epoch.images_per_second:,.0f} img/s  {epoch.seconds:.1f} s{waited}{advice}"
     )
 
 

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from neocog.data import get as getting
 
@@ -66,3 +69,67 @@ def test_mistakes_are_explained(neocog, arguments, says):
     assert (code, out) == (2, "")
     assert says in err
     assert json.loads(neocog(*arguments, "--json").out)["error"]["rule"]
+
+
+NET = "INPUT[8x8x3] -> CONV3-4 -> RELU -> POOL2 -> FC2"
+
+
+@pytest.fixture
+def photos(tmp_path) -> Path:
+    """Thirty images of two classes, one of which cannot be used."""
+    random = np.random.default_rng(3)
+    for k in range(30):
+        path = tmp_path / "photos" / ("dark", "light")[k % 2] / f"{k}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = random.integers(0, 128, (12, 10, 3), dtype=np.uint8) + 127 * (k % 2)
+        Image.fromarray(pixels.astype(np.uint8)).save(path)
+    (tmp_path / "photos" / "dark" / "4.png").write_bytes(b"no image")
+    return tmp_path / "photos"
+
+
+def test_pack_writes_a_file_that_train_and_eval_take(neocog, photos, tmp_path):
+    file = tmp_path / "photos.safetensors"
+    code, out, err = neocog("data", "pack", photos, file, "--size", "8x8")
+    assert code == 0
+    assert out.startswith(f"{file}: ")
+    assert "images of 8x8x3" in out
+    assert "dark/4.png" in err
+    document = json.loads(neocog("data", "pack", photos, file, "--size", "8x8x3", "--json").out)
+    assert document["shape"] == [8, 8, 3]
+    assert sum(document["images"].values()) == 29
+    assert document["bytes"] == file.stat().st_size
+    settings = ("--epochs", 2, "--engine", "torch", "--device", "cpu", "--json")
+    runs = {}
+    for data in (file, photos):
+        answer = neocog("train", NET, data, "--out", tmp_path / f"run of {data.name}", *settings)
+        assert answer.code == 0
+        runs[data] = json.loads(answer.out)
+    for name in ("test_loss", "test_accuracy"):
+        assert runs[file][name] == runs[photos][name]
+    assert runs[file]["data"] == runs[photos]["data"]
+    model = tmp_path / f"run of {file.name}" / "model.safetensors"
+    results = [json.loads(neocog("eval", model, data, "--json").out) for data in (file, photos)]
+    assert results[0] == results[1]
+
+
+def test_train_streams_where_it_is_asked_to(neocog, photos, tmp_path):
+    (photos / "dark" / "4.png").unlink()
+    settings = ("--epochs", 2, "--engine", "torch", "--device", "cpu", "--json")
+    results = []
+    for k, how in enumerate((["--stream", "--decode-threads", 1], ["--stream"], ["--no-stream"])):
+        answer = neocog("train", NET, photos, "--out", tmp_path / f"run {k}", *settings, *how)
+        assert answer.code == 0
+        results.append(json.loads(answer.out)["test_loss"])
+    assert len(set(results)) == 1
+
+
+@pytest.mark.parametrize("size", ["8", "0x8", "8x8x2", "8x8x3x1", "x", "-8x8"])
+def test_a_size_that_is_none_is_refused(neocog, photos, tmp_path, size):
+    code, _, err = neocog("data", "pack", photos, tmp_path / "x.safetensors", f"--size={size}")
+    assert code == 2
+    assert "a size such as 224x224, 224x224x3 or 28x28x1 is needed" in err
+
+
+def test_image_files_need_a_size(neocog, photos, tmp_path):
+    assert neocog("data", "pack", photos, tmp_path / "x.safetensors").code == 2
+    assert not (tmp_path / "x.safetensors").exists()

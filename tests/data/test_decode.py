@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import os
 import struct
+import warnings
 import zlib
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image
 
 from neocog import DataError
-from neocog.data.decode import decode
+from neocog.data.decode import decode, quiet
 from neocog.errors import escaped
 
 GREY = np.arange(0, 240, 20, dtype=np.uint8).reshape(3, 4)
@@ -331,3 +332,15 @@ def test_a_file_that_may_not_be_read_is_named(stored, monkeypatch):
 
     monkeypatch.setattr("pathlib.Path.open", forbidden)
     assert refusal(path) == "FILE: this file cannot be read\n  received: Permission denied"
+
+
+def test_warnings_are_as_before_when_the_last_thread_has_left_quiet():
+    before = list(warnings.filters)
+    first, second = quiet(), quiet()
+    first.__enter__()
+    second.__enter__()
+    assert warnings.filters != before
+    first.__exit__(None, None, None)
+    assert warnings.filters != before
+    second.__exit__(None, None, None)
+    assert warnings.filters == before
