@@ -17,7 +17,9 @@ from ..errors import DataError, escaped
 from .decode import Decoded, read_image
 from .entries import SPLITS, Entry, Listing, Reader, shown
 from .folders import read_folder
+from .huggingface import is_hugging_face, read_hugging_face
 from .lists import read_list
+from .shards import is_shards, read_shards
 
 TEST_SHARE = 0.2
 """How many of the images are held out for the test where the source does not say which."""
@@ -99,6 +101,10 @@ def list_files(source: Path, seed: int = 0) -> dict[str, ImageFiles]:
 
 
 def _listing(source: Path) -> Listing:
+    if is_hugging_face(source):
+        return read_hugging_face(source)
+    if is_shards(source):
+        return read_shards(source)
     return read_folder(source) if source.is_dir() else read_list(source)
 
 

@@ -18,6 +18,7 @@ from ..layer import Shape
 from .dataset import Dataset, Reading, Splits
 from .decode import Decoded, quiet
 from .files import LAYOUTS, ImageFiles, list_files
+from .huggingface import PREFIX
 from .preprocessing import Preprocessing
 from .streamed import LIMIT, Streamed
 from .threads import in_threads
@@ -91,7 +92,8 @@ def joined(read: Mapping[str, Dataset]) -> Splits:
 def name_of(source: Path) -> str:
     """What a data set is called: as its folder or file, without what says where and of which kind it is."""
     path = source.resolve()
-    return path.name if path.is_dir() else path.stem
+    name = path.name if path.is_dir() else path.stem
+    return name.removeprefix(PREFIX).split("{")[0].rstrip("-_.") or path.parent.name
 
 
 def read_split(

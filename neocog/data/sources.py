@@ -17,11 +17,13 @@ from ..errors import DataError
 from ..layer import Shape
 from .dataset import Dataset, Splits
 from .folders import holds_images
+from .huggingface import PREFIX, is_hugging_face
 from .idx import read_idx
 from .packed import SUFFIX, read_packed
 from .preprocessing import Preprocessing
 from .published import DIGITS, FINE, OBJECTS, PUBLISHED
 from .reading import HOW, How, Told, read_split, read_splits, silence
+from .shards import is_shards
 from .svhn import FILES as SVHN_FILES
 from .svhn import read_svhn
 
@@ -36,7 +38,7 @@ class _Unknown(DataError):
 def load_data(source: str, shape: Shape | None = None, told: Told = silence, how: How = HOW) -> Splits:
     """Training and test images of a built-in set, of a folder that holds IDX, CIFAR or SVHN files, or of image files.
 
-    Image files, in folders or in a list (docs/data.md), are fitted to `shape`, the
+    Image files, in folders, lists, tar files or sets of Hugging Face (docs/data.md), are fitted to `shape`, the
     network's `input_shape`; `told` hears how many are done, and `how` says whether they are decoded once or each time
     they are needed. A file that `neocog data pack` wrote is mapped into memory. A built-in set is looked for in the
     datasets folder: `$NEOCOG_DATA`, else the user's cache folder. Raises DataError naming what was looked for and
@@ -72,9 +74,13 @@ def found(source: str) -> Splits | Path:
     if source in PUBLISHED:
         return _built_in(source, datasets_folder() / source)
     path = Path(source)
+    if is_shards(path) or source.startswith(PREFIX):
+        return path
     if path.suffix.lower() == SUFFIX and os.path.isfile(path):
         return read_packed(path)
     if source and _is_folder(path):  # the path of nothing would be the working folder
+        if is_hugging_face(path):
+            return path
         try:
             return _from_folder(path, path.resolve().name, None)
         except _Unknown:
