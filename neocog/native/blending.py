@@ -7,15 +7,17 @@ Scale and shift of a normalised term come from a meeting of all blocks: `normali
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
+from . import passes
 from .elementary import ActivationCode
-from .endings import Plain, Sink
+from .endings import Plain, Position, Sink
+from .gather import Reads
 from .kernel import F32, Access, Function, Index, Type, Value, constant, fma, load, splat
 from .layout import Margins, Volume, rows_of
-from .normalising import Norm, column_sums, spread, total_of
+from .normalising import Norm, spread
 from .program import Call, Part, Program
 from .stages import Blend, Stage, Term
 
@@ -82,63 +84,72 @@ class _Channel:
         return activation.forward(self.f, made) if activation else made
 
 
-def unblend(name: str, lanes: int, mixed: Mixed, d: Volume, plain: tuple[int, Sink] | None, *, again: bool) -> Function:
-    """The gradient `dy` for y becomes that for the sum; each term's share goes on from there.
+@dataclass(frozen=True)
+class Unblend(Sink):
+    """Back through a blend's activation function into its volume `d`, for its last reader: `adds` to what others put.
 
-    Into the sink of one `plain` term at once. y is read, or computed `again`. For normalised terms k, with the mean of
-    `mean<k>`, vectors of the sums of the gradient and of its product with x - mean are stored in `sum<k>` and
-    `product<k>`.
+    Of normalised terms k, with the mean of `mean<k>`, vectors of the sums of the gradient and of its product with
+    x - mean grow in `sum<k>` and `product<k>`. y is read as `made`, or where it is `again`, computed from a single one.
     """
-    normed = [k for k, term in enumerate(mixed.terms) if term.norm]
-    words = [word for k in normed for word in (f"x{k}", f"mean{k}", f"sum{k}", f"product{k}")]
-    again = again and mixed.activation is not None
-    held = ["y_"] if mixed.activation and not again else []
-    if again:
-        held = [f"x{k}" for k in range(len(mixed.terms)) if k not in normed]
-        held += [*_normed(mixed.terms, "scale"), *_normed(mixed.terms, "shift")]
-    f = Function(name, ("dy", *held, *words, *(plain[1].buffers if plain else ())))
-    vector = Type("f32", lanes)
-    for first, count, here in mixed.ranges():
-        with f.loop(count) as k:
-            c = k + first
-            sums = {t: (column_sums(f, vector), column_sums(f, vector)) for t in here if t in normed}
-            means = {t: f.let(splat(load(F32, f"mean{t}", c), lanes)) for t in sums}
-            channel = _Channel(f, lanes, mixed, c, here) if again else None
-            for y, xs in rows_of(f, mixed.y):
-                gradients = {}
-                for column, x in enumerate(xs):
-                    value = f.let(load(vector, "dy", d.at(c, y, x)))
-                    if mixed.activation:
-                        made = channel.value(y, x) if channel else load(vector, "y_", mixed.y.at(c, y, x))
-                        value = f.let(mixed.activation.backward(f, f.let(made), value))
-                        f.store("dy", d.at(c, y, x), value)
-                    gradients[x] = value
-                    for t, (sum_, product) in sums.items():
-                        off = load(vector, f"x{t}", mixed.x(t, c, y, x)) - means[t]
-                        f.set(sum_[column], sum_[column].value + value)
-                        f.set(product[column], fma(value, off, product[column].value))
-                if plain and plain[0] in here:
-                    _put(f, mixed.terms[plain[0]], plain[1], c, y, gradients)
-            for t, (sum_, product) in sums.items():
-                f.store(f"sum{t}", c - mixed.terms[t].first, total_of(sum_))
-                f.store(f"product{t}", c - mixed.terms[t].first, total_of(product))
-    return f
+
+    activation: ActivationCode | None
+    y: Volume
+    xs: tuple[tuple[int, Volume], ...]
+    again: bool
+    d: Volume
+    adds: bool
+    lanes: int
+
+    @property
+    def buffers(self) -> tuple[str, ...]:  # type: ignore[override]  # derived, and as constant as an attribute
+        """Only those that are needed."""
+        held = ("scale0", "shift0") if self.again else ("made",) if self.activation else ()
+        return ("d", *held, *(f"{word}{k}" for k, _ in self.xs for word in ("x", "mean", "sum", "product")))
+
+    def reads(self, channel: Index, positions: Iterable[Position]) -> Reads:
+        """What was computed on the way forward, and what others have put."""
+        volumes = [(f"x{k}", x) for k, x in self.xs] + ([("d", self.d)] if self.adds else [])
+        return [(buffer, volume.at(channel, y, x)) for y, x in positions for buffer, volume in volumes]
+
+    def put(self, f: Function, channel: Index, values: dict[Position, Value]) -> None:
+        """Store, and sum for the normalised terms."""
+        vector = Type("f32", self.lanes)
+
+        def known(word: str) -> Value:
+            return f.let(splat(load(F32, word, channel), self.lanes))
+
+        factors = [known("scale0"), known("shift0")] if self.again else []
+        means = {k: known(f"mean{k}") for k, _ in self.xs}
+        sums = {k: [constant(vector, 0.0)] * 2 for k in means}
+        for (y, x), value in values.items():
+            at = self.d.at(channel, y, x)
+            read = {k: f.let(load(vector, f"x{k}", volume.at(channel, y, x))) for k, volume in self.xs}
+            if self.adds:
+                value = load(vector, "d", at) + value
+            if self.activation:
+                if self.again:
+                    made = self.activation.forward(f, f.let(read[0] * factors[0] + factors[1]))
+                else:
+                    made = load(vector, "made", self.y.at(channel, y, x))
+                value = self.activation.backward(f, f.let(made), f.let(value))
+            value = f.let(value)
+            f.store("d", at, value)
+            for k, (sum_, product) in sums.items():
+                sums[k] = [f.let(sum_ + value), f.let(fma(value, read[k] - means[k], product))]
+        for k, pair in sums.items():
+            for word, sum_ in zip(("sum", "product"), pair, strict=True):
+                f.store(f"{word}{k}", channel, load(vector, f"{word}{k}", channel) + sum_)
 
 
 def hand_on(name: str, lanes: int, term: Term, d: Volume, sink: Sink) -> Function:
     """The share of `dy` that belongs to a plain term, into its sink."""
-    f = Function(name, ("dy", *sink.buffers))
+    f, (down, right) = Function(name, ("dy", *sink.buffers)), term.stride
     with f.loop(term.channels) as k:
         c = k + term.first
         for y, xs in rows_of(f, d):
             gradients = {x: f.let(load(Type("f32", lanes), "dy", d.at(c, y, x))) for x in xs}
-            _put(f, term, sink, c, y, gradients)
+            sink.put(f, k, {(y * down, x * right): value for x, value in gradients.items()})
     return f
-
-
-def _put(f: Function, term: Term, sink: Sink, c: Index, y: Index, gradients: dict[Index, Value]) -> None:
-    down, right = term.stride
-    sink.put(f, c - term.first, {(y * down, x * right): value for x, value in gradients.items()})
 
 
 def _buffers(terms: tuple[Term, ...], word: str) -> list[str]:
@@ -163,6 +174,7 @@ class BlendPart(Part):
         self.margins = margins
         self.light = False  # whether y is made anew rather than kept
         self.again: Volume | None = None
+        self.through = False  # whether the last reader puts its gradient through what this does
         for k in self.norms:
             self.sources[k].lasts = True
 
@@ -202,13 +214,33 @@ class BlendPart(Part):
             self.program.backward += [*self.program.cleared(self.again), self._blend(self.again)]
         return self.again
 
+    def direct(self, channel: int) -> tuple[Sink, dict[str, Access]] | None:
+        """Where there is more to do than to store: through the activation function, summed for normalization."""
+        return self._through(channel, adds=self.written) if self.norms or self.mixed.activation else None
+
+    def _through(self, channel: int, *, adds: bool) -> tuple[Sink, dict[str, Access]]:
+        mixed, d, at = self.mixed, self.gradient(), self.program.at
+        if not self.through:
+            self.through = True
+            for norm in self.norms.values():
+                norm.clear_sums()
+        again = mixed.activation is not None and len(self.norms) == len(self.terms) == 1
+        y = self.y if again or not mixed.activation else self.y_back()
+        xs = tuple((k, self.sources[k].y) for k in self.norms)
+        sink = Unblend(mixed.activation, y, xs, again, d, adds, self.lanes)
+        places = {"d": at(d, channel), "made": at(y, channel)}
+        for k, norm in self.norms.items():
+            places |= {f"x{k}": at(self.sources[k].y, channel)} | norm.places_back(k, channel)
+        return sink, places
+
     def backwards(self) -> None:
         """First what needs only the gradient, then, where blocks meet for it, what normalization hands on."""
-        plain = [k for k, t in enumerate(self.terms) if not t.norm and self.sources[k].wants]
-        at_once = next((k for k in plain if self.terms[k].stride == (1, 1)), None)
-        self._unblend(at_once)
-        for k in plain:
-            if k != at_once:
+        if not self.through and (self.norms or self.mixed.activation):
+            d, (sink, places) = self.gradient(), self._through(0, adds=False)
+            function = self.program.add("put", lambda name: passes.put_all(name, self.machine, d, sink))
+            self.program.backward.append(Call(function, places))
+        for k, term in enumerate(self.terms):
+            if not term.norm and self.sources[k].wants:
                 self._hand_on(k)
         for norm in self.norms.values():
             norm.meet_back()
@@ -216,24 +248,15 @@ class BlendPart(Part):
             if self.sources[k].wants:
                 self._spread(k, norm)
 
-    def _unblend(self, at_once: int | None) -> None:
-        """Nothing to do where a single plain term has no activation function."""
-        mixed, d = self.mixed, self.gradient()
-        sink, places = self.sources[at_once].sink() if at_once is not None else (None, {})
-        plain = (at_once, sink) if at_once is not None and sink is not None else None
-        if not (plain or self.norms or mixed.activation):
-            return
-        again = self.light or (len(self.norms) == len(self.terms) == 1)
-        function = self.program.add("unblend", lambda name: unblend(name, self.lanes, mixed, d, plain, again=again))
-        places = places | self._read | {"dy": self.program.at(d), "y_": self.program.at(self.y)}
-        for k, norm in self.norms.items():
-            places |= {f"mean{k}": norm.mean, f"sum{k}": norm.sums, f"product{k}": norm.products}
-        self.program.backward.append(Call(function, places))
-        if at_once is not None:
-            self.sources[at_once].done()
-
     def _hand_on(self, k: int) -> None:
+        """A plain term's share: the gradient's own memory where the source can go on with that, else a copy."""
         term, source, d = self.terms[k], self.sources[k], self.gradient()
+        whole, once = source.y.channels == d.channels, self.stage.sources.count(term.source) == 1
+        if not (term.stride == (1, 1) and whole and once and source.adopt(d)):
+            self._copy(term, source, d)
+        source.done()
+
+    def _copy(self, term: Term, source: Part, d: Volume) -> None:
         if term.stride == (1, 1):
             sink, places = source.sink()
         else:  # what the stride steps over has no share
@@ -241,7 +264,6 @@ class BlendPart(Part):
             sink, places = Plain(whole, self.lanes, adds=True), {"d": self.program.at(whole)}
         function = self.program.add("hand", lambda name: hand_on(name, self.lanes, term, d, sink))
         self.program.backward.append(Call(function, places | {"dy": self.program.at(d)}))
-        source.done()
 
     def _spread(self, k: int, norm: Norm) -> None:
         source, d = self.sources[k], self.gradient()

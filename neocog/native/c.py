@@ -28,6 +28,7 @@ from .kernel import (
     LoadTile,
     Loop,
     MultiplyTiles,
+    Prefetch,
     ShapeTiles,
     Statement,
     Store,
@@ -104,6 +105,9 @@ class _Printer:
                 case Store(to, value):
                     held = self._whole(value)
                     self._line(f"{self._place(to, value.type)} = {held};")
+                case Prefetch(at):
+                    assert at.unit  # noqa: S101
+                    self._line(f"__builtin_prefetch(&{self._place(at, at.unit)});")
                 case Loop():
                     self._loop(statement)
                 case Call():

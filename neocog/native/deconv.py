@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from . import passes
-from .endings import Sink, Through
-from .gather import Accumulators, Epilogue, Gather, GatherKernel, Source, Weights
+from .endings import Into, Position, Sink, Through
+from .gather import Gather, GatherKernel, Source, Weights
 from .kernel import F32, Access, Function, Index, Value, load, splat
 from .layout import Margins, Volume, extent
 from .lone import LonePart
@@ -36,25 +36,11 @@ class Biased(Sink):
         """Only those that are needed."""
         return ("y", "b") if self.bias else ("y",)
 
-    def put(self, f: Function, channel: Index, values: dict[tuple[Index, Index], Value]) -> None:
+    def put(self, f: Function, channel: Index, values: dict[Position, Value]) -> None:
         """Store."""
         bias = f.let(splat(load(F32, "b", channel), self.lanes)) if self.bias else None
         for (y, x), value in values.items():
             f.store("y", self.y.at(channel, y, x), value + bias if bias else value)
-
-
-def _ending(sink: Sink, stride: tuple[int, int], first: tuple[int, int]) -> Epilogue:
-    """Puts a tile into a sink, `stride` apart from `first` on."""
-
-    def ending(f: Function, c: Index, i: Index, j: Index, sums: Accumulators) -> None:
-        by_channel: dict[int, dict[tuple[Index, Index], Value]] = {}
-        for (k, a, b), value in sums.items():
-            y, x = (i + a) * stride[0] + first[0], (j + b) * stride[1] + first[1]
-            by_channel.setdefault(k, {})[y, x] = value
-        for k, values in by_channel.items():
-            sink.put(f, c + k, values)
-
-    return ending
 
 
 class DeconvPart(LonePart):
@@ -101,8 +87,7 @@ class DeconvPart(LonePart):
             gather = self._gather_of(phase)
             taps = tuple(u * kernel[1] + v for _, u in phase.rows for _, v in phase.columns)
             steps = (self.taps * self.weight.padded, 1, self.weight.padded)
-            ending = _ending(sink, self.frame.stride, phase.first)
-            build, packed = self._kernel(gather, taps, steps, sink, ending)
+            build, packed = self._kernel(gather, taps, steps, Into(sink, self.frame.stride, phase.first))
             self.forward_call(build, places | packed)
 
     def _gather_of(self, phase: Phase) -> Gather:
@@ -110,7 +95,7 @@ class DeconvPart(LonePart):
         return Gather(_source(self.x), *phase.size, self.y.channels, self.x.channels, 1, 1, rows, columns)
 
     def _kernel(
-        self, gather: Gather, taps: tuple[int, ...], steps: tuple[int, int, int], sink: Sink, ending: Epilogue
+        self, gather: Gather, taps: tuple[int, ...], steps: tuple[int, int, int], into: Into
     ) -> tuple[Callable[[str], Function], dict[str, Access]]:
         """A gather's function, and where it finds its weights, packed."""
         tile = gather.tile(self.machine)
@@ -119,7 +104,7 @@ class DeconvPart(LonePart):
         kernel = GatherKernel(
             self.machine, gather, Weights(gather.channels_in * len(taps) * o, len(taps) * o, o), tile, bias=False
         )
-        return partial(kernel.build, buffers=sink.buffers, epilogue=ending), {"w": packed}
+        return partial(kernel.build, buffers=into.sink.buffers, epilogue=into), {"w": packed}
 
     def backwards(self) -> None:
         """The gradient for y is copied to where zeros are around it; then weights, then inputs."""
@@ -172,7 +157,7 @@ class DeconvPart(LonePart):
         )
         sink, places = self.source.sink()
         steps = (1, self.taps * padded, padded)
-        build, packed = self._kernel(gather, tuple(range(self.taps)), steps, sink, _ending(sink, (1, 1), (0, 0)))
+        build, packed = self._kernel(gather, tuple(range(self.taps)), steps, Into(sink))
         self.backward_call(build, {"x": self.program.at(g)} | packed | places)
 
 

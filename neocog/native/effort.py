@@ -16,6 +16,7 @@ from .kernel import (
     LoadTile,
     Loop,
     MultiplyTiles,
+    Prefetch,
     Statement,
     Store,
     StoreTile,
@@ -86,6 +87,8 @@ class Counter:
                     found = found.plus(_arithmetic(value))
                 case Store(_, value):
                     found = found.plus(_arithmetic(value)).plus(Effort(moves=1))
+                case Prefetch():
+                    found = found.plus(Effort(moves=1))
                 case LoadTile() | StoreTile():
                     found = found.plus(Effort(moves=TILE_ROWS))
                 case MultiplyTiles():

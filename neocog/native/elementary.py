@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import NamedTuple
 
 from ..layer import Layer
@@ -140,6 +141,7 @@ def _relu_backward(f: Function, y: Value, dy: Value) -> Value:
     return select(y > _like(y, 0.0), dy, _like(y, 0.0))
 
 
+@cache
 def _leaky(slope: float) -> ActivationCode:
     def forward(f: Function, x: Value) -> Value:
         x = f.let(x)
@@ -166,14 +168,17 @@ def _sigmoid_backward(f: Function, y: Value, dy: Value) -> Value:
     return dy * y * (_like(y, 1.0) - y)
 
 
+SIMPLE = {
+    "RELU": ActivationCode(lambda f, x: largest(_like(x, 0.0), x), _relu_backward),
+    "SIGMOID": ActivationCode(sigmoid, _sigmoid_backward),
+    "TANH": _scaled_tanh(1.0, 1.0),
+    "SCALEDTANH": _scaled_tanh(AMPLITUDE, SLOPE),
+}
+"""Those without parameters, each once: kernels with the same one are equal."""
+
+
 def activation(layer: Layer) -> ActivationCode | None:
     """The code of an activation layer whose derivative follows from its output; None for any other layer."""
     if isinstance(layer, LeakyReLU) and layer.slope >= 0:
         return _leaky(layer.slope)
-    simple = {
-        "RELU": ActivationCode(lambda f, x: largest(_like(x, 0.0), x), _relu_backward),
-        "SIGMOID": ActivationCode(sigmoid, _sigmoid_backward),
-        "TANH": _scaled_tanh(1.0, 1.0),
-        "SCALEDTANH": _scaled_tanh(AMPLITUDE, SLOPE),
-    }
-    return simple.get(layer.op)
+    return SIMPLE.get(layer.op)

@@ -8,11 +8,12 @@ function nor 2x2 pooling costs a pass over memory of its own.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import product
+from itertools import groupby, product
 
 from .elementary import ActivationCode
-from .gather import Accumulators
+from .gather import Accumulators, Place, Reads
 from .kernel import Function, Index, Type, Value, constant, convert, load, select
 from .layout import Volume
 
@@ -55,6 +56,11 @@ class Finish:
                 value = self.ending.activation.forward(f, value)
             f.store("y", self.y.at(o + k, y, x), value)
 
+    def reads(self, o: Index, i: Index, j: Index, places: Iterable[Place]) -> Reads:
+        """Nothing."""
+        del o, i, j, places
+        return []
+
     def _pooled(self, f: Function, window: list[Value], channel: Index, y: Index, x: Index) -> Value:
         """The largest of a window; its place is stored. Activation functions that rise keep the order."""
         best = f.let(window[0])
@@ -69,14 +75,44 @@ class Finish:
         return best
 
 
+Position = tuple[Index, Index]
+"""A row and a column of a volume."""
+
+
 class Sink(ABC):
     """Where a gradient for a volume is put, each value once."""
 
     buffers: tuple[str, ...]
 
     @abstractmethod
-    def put(self, f: Function, channel: Index, values: dict[tuple[Index, Index], Value]) -> None:
-        """Gradients at some positions (y, x) of a channel."""
+    def put(self, f: Function, channel: Index, values: dict[Position, Value]) -> None:
+        """Gradients at some positions of a channel."""
+
+    def reads(self, channel: Index, positions: Iterable[Position]) -> Reads:
+        """What it then reads that nothing has brought near."""
+        del channel, positions
+        return []
+
+
+@dataclass(frozen=True)
+class Into:
+    """The end of a gather of gradients: its tiles go into a sink, at positions `stride` apart from `first` on."""
+
+    sink: Sink
+    stride: tuple[int, int] = (1, 1)
+    first: tuple[int, int] = (0, 0)
+
+    def _at(self, y: Index, x: Index) -> Position:
+        return y * self.stride[0] + self.first[0], x * self.stride[1] + self.first[1]
+
+    def __call__(self, f: Function, o: Index, i: Index, j: Index, sums: Accumulators) -> None:
+        """Put a tile, channel by channel."""
+        for k, places in groupby(sums, key=lambda place: place[0]):
+            self.sink.put(f, o + k, {self._at(i + a, j + b): sums[k, a, b] for _, a, b in places})
+
+    def reads(self, o: Index, i: Index, j: Index, places: Iterable[Place]) -> Reads:
+        """What the sink does."""
+        return [one for k, a, b in places for one in self.sink.reads(o + k, [self._at(i + a, j + b)])]
 
 
 @dataclass(frozen=True)
@@ -88,7 +124,7 @@ class Plain(Sink):
     adds: bool = False
     buffers: tuple[str, ...] = ("d",)
 
-    def put(self, f: Function, channel: Index, values: dict[tuple[Index, Index], Value]) -> None:
+    def put(self, f: Function, channel: Index, values: dict[Position, Value]) -> None:
         """Store, or add."""
         for (y, x), value in values.items():
             at = self.d.at(channel, y, x)
@@ -103,7 +139,7 @@ class Nowhere(Sink):
 
     buffers: tuple[str, ...] = ()
 
-    def put(self, f: Function, channel: Index, values: dict[tuple[Index, Index], Value]) -> None:
+    def put(self, f: Function, channel: Index, values: dict[Position, Value]) -> None:
         """Nothing."""
 
 
@@ -123,7 +159,7 @@ class Through(Sink):
         needed = {"g": True, "y": self.ending.activation, "where": self.ending.pools, "sums": self.bias}
         return tuple(name for name, is_needed in needed.items() if is_needed)
 
-    def put(self, f: Function, channel: Index, values: dict[tuple[Index, Index], Value]) -> None:
+    def put(self, f: Function, channel: Index, values: dict[Position, Value]) -> None:
         """Through the activation function, to the position that won its window; summed for the bias."""
         vector = Type("f32", self.lanes)
         sum_: Value | None = None

@@ -9,9 +9,10 @@ position, and each reads the output's gradient with the taps that reach it. A fu
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise, product
+from typing import Protocol
 
 from .jit import Machine
 from .kernel import F32, Bound, Function, Index, Type, Value, Variable, constant, dot, fma, load, splat
@@ -21,10 +22,22 @@ from .tiles import Tile, Work, best_tile
 UNROLLED = 260  # multiply-adds written out one by one; beyond it rows of taps are a loop
 WORTH_CLIPPING = 1.2  # times the work that is not on padding
 
-Accumulators = dict[tuple[int, int, int], Value]
-"""What a tile computed, by channel, row and column within it."""
-Epilogue = Callable[[Function, Index, Index, Index, Accumulators], None]
-"""What is done with a tile: gets its first channel, row and column."""
+Place = tuple[int, int, int]
+"""Channel, row and column within a tile."""
+Accumulators = dict[Place, Value]
+"""What a tile computed."""
+Reads = list[tuple[str, Index]]
+"""Buffers, and which of their vectors."""
+
+
+class Epilogue(Protocol):
+    """What is done with a tile, by its first channel, row and column."""
+
+    def __call__(self, f: Function, o: Index, i: Index, j: Index, sums: Accumulators) -> None:
+        """Do it."""
+
+    def reads(self, o: Index, i: Index, j: Index, places: Iterable[Place]) -> Reads:
+        """The vectors far away that it reads for these places of a tile, to be asked for before sums are computed."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +147,8 @@ class GatherKernel:
         sums = {(k, a, b): f.variable(starts[k]) for k, a, b in outputs}
         weights = (o // self.tile.channels) * self.weights.tile
         if g.taps:
+            for buffer, at in epilogue.reads(o, i, j, outputs):
+                f.prefetch(self.vector, buffer, at)
             with f.loop(g.channels_in) as c:
                 self._taps(f, c, i, j, weights + c * self.weights.channel, tile, sums)
         epilogue(f, o, i, j, {place: variable.value for place, variable in sums.items()})

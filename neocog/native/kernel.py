@@ -144,6 +144,12 @@ class Store(NamedTuple):
     value: Value
 
 
+class Prefetch(NamedTuple):
+    """Have what is at a place brought into the cache, without waiting for it."""
+
+    at: Access
+
+
 @dataclass
 class Loop:
     """Run the body for counter = start, ..., stop - 1. `always` says that this is known to be at least once."""
@@ -211,7 +217,7 @@ class MultiplyTiles(NamedTuple):
     b: int
 
 
-Statement = Let | Store | Loop | Call | ShapeTiles | ClearTile | LoadTile | StoreTile | MultiplyTiles
+Statement = Let | Store | Prefetch | Loop | Call | ShapeTiles | ClearTile | LoadTile | StoreTile | MultiplyTiles
 TILES = 8
 TILE_ROWS = 16
 
@@ -269,6 +275,10 @@ class Function:
     def store_to(self, buffer: str, at: Index, value: Value) -> None:
         """Write a vector that begins at any of the single values that a buffer holds."""
         self._open[-1].append(Store(Access(buffer, at, Type(value.type.kind)), value))
+
+    def prefetch(self, type_: Type, buffer: str, at: Index) -> None:
+        """Ask for a value of that type before it is needed."""
+        self._open[-1].append(Prefetch(Access(buffer, at, type_)))
 
     def call(self, function: Function, buffers: dict[str, Access], numbers: Sequence[Index] = ()) -> None:
         """Run another function. `buffers` say where its own begin: in which of this one's, and how many f32 further."""

@@ -20,6 +20,7 @@ from .kernel import (
     LoadTile,
     Loop,
     MultiplyTiles,
+    Prefetch,
     ShapeTiles,
     Statement,
     Store,
@@ -85,6 +86,11 @@ class _Printer:
                     held = self._value(value)
                     place, align = self._address(to, value.type)
                     self.lines.append(f" store {written(value.type)} {held}, ptr {place}, align {align}")
+                case Prefetch(at):
+                    assert at.unit  # noqa: S101
+                    self.declared.add("declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")
+                    place = self._address(at, at.unit)[0]
+                    self.lines.append(f" call void @llvm.prefetch.p0(ptr {place}, i32 0, i32 3, i32 1)")
                 case Loop():
                     self._loop(statement)
                 case Call():

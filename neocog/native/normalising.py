@@ -6,7 +6,8 @@ meet and put them together (Chan, Golub and LeVeque, 1983, for equal counts), so
     m = mean of the means,   n v = sum of (deviations + n_b (m_b - m)^2)
     scale = g / sqrt(v + eps),   shift = b - m scale
 
-Backwards each block sums the gradient and its product with x - m, and the meeting makes of these
+Backwards each block sums the gradient and its product with x - m, which is done where the gradient is computed
+(`blending.Unblend`), and the meeting makes of these
 
     db = sum dy,   dg = sum dy (x - m) / sqrt(v + eps),   dx = scale dy + slope x + offset
 
@@ -21,6 +22,7 @@ from operator import add
 
 from ..layers.batchnorm import BatchNorm
 from ..network import Node
+from . import passes
 from .endings import Sink
 from .kernel import (
     F32,
@@ -196,9 +198,8 @@ class Norm:
         self.scale, self.shift, self.mean, self.inverse, self.slope, self.offset = program.coefficient_rows(
             6, x.channels
         )
-        self.means, self.squares, self.sums, self.products = (
-            program.vectors(program.arena.take(x.channels)) for _ in range(4)
-        )
+        self.means, self.squares = (program.vectors(program.arena.take(x.channels)) for _ in range(2))
+        self.sums = program.arena.take(2 * x.channels)  # of the gradient, then of its products
 
     def _region(self, node: Node, name: str) -> Region:
         trainable = name in ("weight", "bias")
@@ -225,10 +226,27 @@ class Norm:
         places |= {"scale": self.scale, "shift": self.shift, "inverse": self.inverse} | self._affine | self.running
         self.program.forward.append(self._meeting(meet, places))
 
+    def clear_sums(self) -> None:
+        """Zeros where kernels add up on the way back."""
+        vectors = 2 * self.x.channels
+        function = self.program.add("clear", lambda name: passes.clear(name, self.program.machine, vectors))
+        self.program.backward.append(Call(function, {"y": self._sums(0)}))
+
+    def _sums(self, channel: int) -> Access:
+        return self.program.vectors(self.sums + channel)
+
+    def places_back(self, k: int, channel: int) -> dict[str, Access]:
+        """What the sums of term k of a blend need, from a channel on."""
+        rows = {"mean": self.mean, "scale": self.scale, "shift": self.shift}
+        places = {word: row._replace(at=row.at + channel) for word, row in rows.items()}
+        places |= {"sum": self._sums(channel), "product": self._sums(self.x.channels + channel)}
+        return {f"{word}{k}": place for word, place in places.items()}
+
     def meet_back(self) -> None:
         """All blocks' sums become gradients."""
-        places = {"sums": self.sums, "products": self.products, "labels": Access("labels", HERE), "mean": self.mean}
-        places |= {"inverse": self.inverse, "scale": self.scale, "slope": self.slope, "offset": self.offset}
+        places = {"sums": self._sums(0), "products": self._sums(self.x.channels), "labels": Access("labels", HERE)}
+        places |= {"mean": self.mean, "inverse": self.inverse, "scale": self.scale}
+        places |= {"slope": self.slope, "offset": self.offset}
         if self.weight and self.bias:
             places["d_weight"] = Access("gradients", Index(self.weight.start))
             places["d_bias"] = Access("gradients", Index(self.bias.start))

@@ -8,7 +8,7 @@ from ..layer import Shape
 from .endings import Sink
 from .jit import Machine
 from .kernel import F32, Function, Index, Type, constant, load, load_from, total
-from .layout import COLUMNS, Volume, along, extent
+from .layout import COLUMNS, Volume, along, extent, rows_of
 from .weight_gradient import transposed
 
 
@@ -36,11 +36,12 @@ def _square(f: Function, vector: Type, start: Index, image: int, to: Index) -> N
 
 
 def put_all(name: str, machine: Machine, d: Volume, sink: Sink) -> Function:
-    """A volume `d` of gradients into a sink, position by position."""
-    f = Function(name, ("d", *sink.buffers))
+    """A volume `d` of gradients into a sink, which may store in `d` itself."""
+    f = Function(name, tuple(dict.fromkeys(("d", *sink.buffers))))
     vector = Type("f32", machine.lanes)
-    with f.loop(d.channels) as c, f.loop(d.height) as y, f.loop(d.width) as x:
-        sink.put(f, c, {(y, x): f.let(load(vector, "d", d.at(c, y, x)))})
+    with f.loop(d.channels) as c:
+        for y, columns in rows_of(f, d):
+            sink.put(f, c, {(y, x): f.let(load(vector, "d", d.at(c, y, x))) for x in columns})
     return f
 
 

@@ -96,6 +96,7 @@ class Part(ABC):
         self.d: Volume | None = None
         self.lasts = False  # whether normalization reads y on its way back
         self.written = False  # whether some reader has stored its gradient in d already
+        self.puts = 0  # readers that are done
         sources = [program.parts[k] for k in stage.sources]
         self.wants: bool = any(source.wants for source in sources)  # whether a parameter lies at or before it
 
@@ -108,13 +109,13 @@ class Part(ABC):
         """Add the calls that hand the gradient for y on to the stages read, and compute that of parameters."""
 
     def direct(self, channel: int) -> tuple[Sink, dict[str, Access]] | None:
-        """Where the only reader may put the gradient, instead of into d: the sink, and the places of its buffers."""
+        """What the last reader may put the gradient through, instead of into d: the sink, and its buffers' places."""
         del channel
         return None
 
     def sink(self, channel: int = 0) -> tuple[Sink, dict[str, Access]]:
         """Where a reader puts the gradient for the channels from `channel` on. It calls `done` afterwards."""
-        if self.readers == 1 and (found := self.direct(channel)):
+        if self.puts + 1 == self.readers and (found := self.direct(channel)):
             return found
         d = self.gradient()
         return Plain(d, self.lanes, self.written), {"d": self.program.at(d, channel)}
@@ -132,6 +133,14 @@ class Part(ABC):
     def done(self) -> None:
         """A reader has put its gradient: the next one adds to it."""
         self.written = True
+        self.puts += 1
+
+    def adopt(self, d: Volume) -> bool:
+        """Take a volume of gradients that a reader needs no more for its own, if it can; whether it did."""
+        if self.d is not None or (self.puts + 1 == self.readers and self.direct(0)):
+            return False
+        self.d = d
+        return True
 
     def zeroed(self) -> Volume:
         """The volume of gradients for a reader that only adds to it."""

@@ -185,6 +185,7 @@ class TiledGatherKernel:
         """Sums of some channels and positions, then what follows them. `at`: strip, row in it, column."""
         (i, a, j), (channels, *positions) = at, size
         for (u, v), piece in self._pieces(f, positions):
+            self._ask(f, (o, i + a + u, j + v), (channels, *piece), epilogue)
             self._sum(f, o, (a, j), (u, v), (ceil(channels / TILE_ROWS), *piece))
         for m in range(ceil(channels / TILE_ROWS)):
             with f.loop(min(TILE_ROWS, channels - m * TILE_ROWS)) as k:
@@ -192,6 +193,14 @@ class TiledGatherKernel:
                 for (u, v), piece in self._pieces(f, positions):
                     sums = self._sums(f, self._at(m, u, v) + k, piece, start)
                     epilogue(f, o + m * TILE_ROWS + k, i + a + u, j + v, sums)
+
+    def _ask(self, f: Function, at: tuple[Index, Index, Index], size: tuple[int, int, int], epilogue: Epilogue) -> None:
+        """Ask for what the epilogue reads of some channels, rows and columns."""
+        places = list(product([0], range(size[1]), range(size[2])))
+        if epilogue.reads(*at, places):
+            with f.loop(size[0]) as k:
+                for buffer, place in epilogue.reads(at[0] + k, *at[1:], places):
+                    f.prefetch(self.vector, buffer, place)
 
     def _pieces(self, f: Function, size: Sequence[int]) -> Iterator[tuple[tuple[Index, Index], tuple[int, int]]]:
         """Positions of a chunk that are computed together: the first of them, and their rows and columns."""

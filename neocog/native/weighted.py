@@ -9,10 +9,10 @@ from functools import partial
 
 from ..layers import Conv
 from . import passes
-from .endings import Finish, Sink, Through
-from .gather import Accumulators, Gather, GatherKernel, Source, Weights
+from .endings import Finish, Into, Sink, Through
+from .gather import Gather, GatherKernel, Source, Weights
 from .halving import pair_channels, pair_images
-from .kernel import Access, Function, Index, Value
+from .kernel import Access, Function, Index
 from .layout import Margins, Volume, extent
 from .phases import Phase, phases_of, reach
 from .program import Call, Part, Program, Region
@@ -154,8 +154,11 @@ class WeightedPart(Part):
 
     # -- backwards ---------------------------------------------------------------------------------------------
 
-    def direct(self, channel: int) -> tuple[Sink, dict[str, Access]]:
-        """Through the ending."""
+    def direct(self, channel: int) -> tuple[Sink, dict[str, Access]] | None:
+        """Through the ending, where nobody has put a gradient before."""
+        return None if self.written else self._through(channel)
+
+    def _through(self, channel: int) -> tuple[Sink, dict[str, Access]]:
         g = self._sums_gradient()
         sink = Through(self.weighted.ending, self.y, g, self.weighted.bias, self.lanes)
         places = {"g": self.program.at(g, channel), "y": self.program.at(self.y, channel)}
@@ -174,7 +177,7 @@ class WeightedPart(Part):
     def backwards(self) -> None:
         """Weights, then inputs."""
         if self.d is not None:
-            d, (sink, places) = self.d, self.direct(0)
+            d, (sink, places) = self.d, self._through(0)
             function = self.program.add("put", lambda name: passes.put_all(name, self.machine, d, sink))
             self.program.backward.append(Call(function, places | {"d": self.program.at(d)}))
         self._weights()
@@ -256,19 +259,10 @@ class WeightedPart(Part):
         channel: int = 0,
     ) -> None:
         """The gather of a gradient, each tile put into the sink."""
-        stride = self.weighted.frame.stride
-
-        def ending(f: Function, c: Index, i: Index, j: Index, sums: Accumulators) -> None:
-            by_channel: dict[int, dict[tuple[Index, Index], Value]] = {}
-            for (k, a, b), value in sums.items():
-                y, x = (i + a) * stride[0] + phase.first[0], (j + b) * stride[1] + phase.first[1]
-                by_channel.setdefault(k, {})[y, x] = value
-            for k, values in by_channel.items():
-                sink.put(f, c + k, values)
-
+        into = Into(sink, self.weighted.frame.stride, phase.first)
         build, made = self._back_kernel(region, gather, taps, steps)
-        key = gather, taps, steps, sink, phase, stride, self.may_tile, self.pairs
-        function = self.program.add("inputs", partial(build, buffers=sink.buffers, epilogue=ending), key)
+        key = gather, taps, steps, into, self.may_tile, self.pairs
+        function = self.program.add("inputs", partial(build, buffers=sink.buffers, epilogue=into), key)
         g = self.program.at(self._sums_gradient(), channel)
         self.program.backward.append(Call(function, {"x": g} | made | places))
 

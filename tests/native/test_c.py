@@ -200,6 +200,7 @@ def loops() -> dict[str, Function]:
     sum_ = nested.variable(constant(V, 0.0))
     with nested.loop(nested.number("last"), nested.number("first")) as i:
         product = nested.variable(constant(V, 1.0))
+        nested.prefetch(V, "x", i * 4 - 2)
         near = Bound("min", (Index(4), nested.number("last") + 1, i * -1 + 5))
         with nested.loop(near, Bound("max", (Index(1) - i, Index()))) as j:
             nested.set(product, product.value * load(V, "x", i * 4 + j - 2))

@@ -59,6 +59,13 @@ def test_few_values_far_apart_are_few_bytes():
     assert count(f).bytes == 4 * 4
 
 
+def test_what_is_asked_for_takes_an_instruction_and_is_touched_when_it_is_read():
+    f = Function("f", ["x"])
+    with f.loop(4) as i:
+        f.prefetch(ROW, "x", i)
+    assert count(f) == Effort(moves=4, turns=4)
+
+
 def test_tiles_move_row_by_row():
     f = Function("f", ["x", "y"])
     f.shape_tiles([16, 16, 16])

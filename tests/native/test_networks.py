@@ -13,6 +13,8 @@ from neocog.initialise import initialise
 from neocog.losses import LOSSES
 from neocog.native.engine import NativeNetwork
 from neocog.native.jit import Machine
+from neocog.native.places import kind_of
+from neocog.native.program import Call, Program
 from neocog.native.stages import stages_of, uncovered
 from neocog.reference import backward, forward, updated
 
@@ -124,6 +126,9 @@ def far(found, expected):
         "INPUT[8x7x3] -> DROPOUT(0.2) -> CONV3-5 -> TANH -> DROPOUT -> CONV3-4 -> DROPOUT(0) -> FC9 -> DROPOUT -> FC3",
         "INPUT[9x2] -> CONV3-5 -> ADD[CONV3-5 -> DROPOUT(0.3) | ID] -> BN -> RELU -> DROPOUT(0.9) -> FC3 -> DROPOUT",
         "INPUT[20x3] -> CONV5-8 -> BN -> RELU -> POOL3(S=2, P=1, fit=floor) -> ADD[CONV3-8 | ID] -> FC3",
+        "fit=floor INPUT[7x7x4] -> CONV3-8 -> BN -> TANH -> ADD[CONV3-8(S=2, G=2) -> BN | SHORTCUT(K=8)] -> SIGMOID"
+        " -> ADD[CONV3-8 -> BN -> RELU | ID | ID] -> ADD[ID | CONCAT[CONV1-4 | POOL3(S=1, P=1) -> CONV1-4]] -> FC3",
+        "INPUT[5x5x2] -> CONV3-4 -> RELU -> ADD[BN -> RELU -> CONV3-4 | ID] -> TANH -> ADD[ID | BN] -> GELU -> FC3",
     ],
 )
 def test_scores_loss_and_gradients_are_the_references(text):
@@ -266,6 +271,18 @@ def test_a_residual_block_is_three_stages_and_its_sum_takes_the_normalization_in
     assert [term.source for term in stages[4].terms] == [3, 0]
     assert [term.norm is not None for term in stages[4].terms] == [True, False]
     assert stages[4].activation is not None
+
+
+def test_the_way_back_through_a_residual_block_is_in_its_convolutions_kernels():
+    block = "ADD[CONV3-4 -> BN -> RELU -> CONV3-4 -> BN | ID] -> RELU"
+    program = Program(Machine(16, 32), Network.parse(f"INPUT[6x6x4] -> CONV3-4 -> {block} -> {block} -> FC3"), "map")
+    kinds = [kind_of(call) for call in program.backward if isinstance(call, Call)]
+    assert kinds.count("spread") == 4  # normalization waits for all blocks, and then has a pass
+    assert kinds.count("put") == 2  # FC reads the last sum flat, and the first convolution is read twice
+    assert "hand" not in kinds
+    first, second = program.parts[5], program.parts[9]
+    assert first.d is not None
+    assert first.d is second.d  # the shortcut's gradient is that of the sum
 
 
 def test_what_follows_a_convolution_runs_in_its_kernel():
