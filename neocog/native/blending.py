@@ -58,6 +58,8 @@ def blend(name: str, lanes: int, mixed: Mixed) -> Function:
             for y, xs in rows_of(f, mixed.y):
                 for x in xs:
                     f.store("y", mixed.y.at(channel.c, y, x), channel.value(y, x))
+            if mixed.y.cleared:
+                passes.clear_around(f, lanes, mixed.y, channel.c)
     return f
 
 
@@ -163,6 +165,8 @@ def _normed(terms: tuple[Term, ...], word: str) -> list[str]:
 class BlendPart(Part):
     """A blend in a program."""
 
+    clears = True
+
     def __init__(self, program: Program, stage: Stage, margins: Margins, readers: int) -> None:
         super().__init__(program, stage, margins, readers)
         assert isinstance(stage, Blend)  # noqa: S101
@@ -211,7 +215,7 @@ class BlendPart(Part):
             return self.y
         if self.again is None:
             self.again = self.program.arena.volume(self.stage.output, self.margins)
-            self.program.backward += [*self.program.cleared(self.again), self._blend(self.again)]
+            self.program.backward.append(self._blend(self.again))
         return self.again
 
     def direct(self, channel: int) -> tuple[Sink, dict[str, Access]] | None:

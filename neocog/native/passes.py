@@ -76,25 +76,29 @@ def _numbered(f: Function, taps: tuple[int, ...]) -> Iterator[tuple[Index, Index
 def clear(name: str, machine: Machine, vectors: int) -> Function:
     """Zeros in `y`."""
     f = Function(name, ("y",))
-    _zeros(f, machine, Index(), vectors)
+    _zeros(f, machine.lanes, Index(), vectors)
     return f
 
 
 def clear_margins(name: str, machine: Machine, volume: Volume) -> Function:
-    """Zeros around a volume; `y` is where its first margin begins. What lies between two rows is one run."""
+    """Zeros around a volume `y`."""
     f = Function(name, ("y",))
-    after = volume.plane - volume.before - (volume.height - 1) * volume.row - volume.width
     with f.loop(volume.channels) as c:
-        start = c * volume.plane
-        _zeros(f, machine, start, volume.before)
-        with f.loop(volume.height - 1) as y:
-            _zeros(f, machine, start + y * volume.row + (volume.before + volume.width), volume.row - volume.width)
-        _zeros(f, machine, start + (volume.plane - after), after)
+        clear_around(f, machine.lanes, volume, c)
     return f
 
 
-def _zeros(f: Function, machine: Machine, start: Index, count: int) -> None:
-    zero = constant(Type("f32", machine.lanes), 0.0)
+def clear_around(f: Function, lanes: int, volume: Volume, channel: Index) -> None:
+    """Zeros around one channel of the volume `y`. What lies between two rows is one run."""
+    end = (volume.height - 1) * volume.row + volume.width
+    _zeros(f, lanes, volume.at(channel) - volume.before, volume.before)
+    with f.loop(volume.height - 1) as y:
+        _zeros(f, lanes, volume.at(channel, y, volume.width), volume.row - volume.width)
+    _zeros(f, lanes, volume.at(channel) + end, volume.plane - volume.before - end)
+
+
+def _zeros(f: Function, lanes: int, start: Index, count: int) -> None:
+    zero = constant(Type("f32", lanes), 0.0)
     if count <= COLUMNS:
         for place in range(count):
             f.store("y", start + place, zero)

@@ -89,6 +89,9 @@ class Meeting:
 class Part(ABC):
     """A stage in a program: the volume it gives, and how a gradient for that comes back."""
 
+    clears = False
+    """Whether its own kernels clear the margins of y, where that is to be done."""
+
     def __init__(self, program: Program, stage: Stage, margins: Margins, readers: int) -> None:
         self.program, self.stage, self.readers = program, stage, readers
         self.machine, self.lanes = program.machine, program.machine.lanes
@@ -233,7 +236,8 @@ class Program:
             needed.update(self.parts[k].stage.sources if k in needed else ())
         for k, part in enumerate(self.parts):
             before = len(self.forward)
-            self.forward += self.cleared(part.y)
+            if not part.clears:
+                self.forward += self.cleared(part.y)
             part.forwards()
             if k not in needed:
                 made = self.forward[before:]
@@ -361,7 +365,7 @@ class Program:
         if not volume.cleared:
             return []
         function = self.add("margins", lambda name: passes.clear_margins(name, self.machine, volume))
-        return [Call(function, {"y": self.vectors(volume.offset - volume.before)})]
+        return [Call(function, {"y": self.at(volume)})]
 
     def halve(self, volume: Volume, kernel: Callable[[str, int, Volume], Function], *, training: bool) -> Access:
         """A volume as pairs of bfloat16 where the thread keeps them for a moment; where its first place is."""
