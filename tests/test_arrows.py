@@ -16,7 +16,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 ROOMS = (
     *("errors", "signal", "spelling", "layer", "chance", "layers", "network", "notation", "zoo", "plan"),
-    *("initialise", "losses", "average", "changes", "feed", "views", "reference", "files"),
+    *("initialise", "losses", "statistics", "average", "changes", "feed", "views", "reference", "files"),
     *("torch_engine", "native", "measure", "check"),
     *("data", "model", "interop"),
     *("report", "training", "predict", "cli"),

@@ -202,6 +202,8 @@ def test_the_confusion_matrix_counts_each_image_once(model):
     assert found.top5 == near / 1203
     scores = model.scores(model.preprocessing(data.images)).astype(np.float64)
     assert found.loss == pytest.approx(LOSSES[model.loss].value(scores, data.labels), rel=1e-5)
+    assert found.calibration.nll == pytest.approx(found.loss, rel=1e-5)  # which is the cross-entropy of one label
+    assert 0 < found.calibration.ece < 0.5
 
 
 def test_each_class_has_its_recall_and_precision(model):
@@ -215,6 +217,7 @@ def test_each_class_has_its_recall_and_precision(model):
             "images": true,
             "recall": found.confusion[k, k] / true if true else None,
             "precision": found.confusion[k, k] / said if said else None,
+            "f1": 2 * found.confusion[k, k] / (true + said) if true + said else None,
         }
     assert found.per_class()[4]["recall"] is None
 
@@ -225,6 +228,7 @@ def test_an_evaluation_as_json_is_plain_values(model):
     assert written["data"] == "mnist"
     assert written["images"] == 100
     assert written["top1"] == found.top1
+    assert written["interval"][0] < found.top1 < written["interval"][1]
     assert written["confusion"] == found.confusion.tolist()
     assert [entry["class"] for entry in written["per_class"]] == list("0123456789")
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode
+from html import escape
 from html.parser import HTMLParser
 from io import BytesIO
 
@@ -12,8 +13,10 @@ from PIL import Image
 from neocog import Model, Network
 from neocog.data import Dataset, Preprocessing
 from neocog.report import write_report
-from neocog.report.charts import Series, line_chart, log_ticks, ticks
-from neocog.report.page import confusion, duration, filter_section, render
+from neocog.report.answers import confusion_section
+from neocog.report.charts import Mark, Series, bar_chart, line_chart, log_ticks, reliability_chart, ticks
+from neocog.report.html import duration
+from neocog.report.page import filter_section, render
 from neocog.report.pictures import filter_pixels, picture
 
 CLASSES = ("zero", "<script>alert(1)</script>", "two & more")
@@ -68,7 +71,7 @@ def page() -> str:
 class Tags(HTMLParser):
     """Which tags are opened, and whether all that must be closed are, in order."""
 
-    VOID = {"meta", "img", "line", "circle", "polyline", "br"}
+    VOID = {"meta", "img", "line", "circle", "polyline", "br"}  # and those that SVG closes at once
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -117,21 +120,53 @@ def test_every_layer_of_the_plan_has_its_row(page):
         assert re.search(rf">{token}</td>.*?<td class=\"n\">{parameters}</td>", page)
 
 
-def test_the_confusion_matrix_counts_each_pair(page):
-    counts = confusion(TEST.labels, PROBABILITIES.argmax(axis=1), 3)
-    np.testing.assert_array_equal(counts, [[1, 1, 0], [1, 1, 0], [1, 0, 1]])
-    assert page.count('class="right"') == 3
-    assert page.count('class="wrong"') == 3
+def test_the_headline_says_how_far_the_accuracy_can_be_trusted(page):
+    assert "<b>18.76–81.24%</b><span>accuracy, 95 % interval" in page  # Wilson, of 3 in 6
 
 
-def test_recall_and_precision_are_of_rows_and_columns(page):
-    assert re.search(r">zero</td><td class=\"n\">2</td><td class=\"n\">1</td>.*?50.00%.*?33.33%", page)
+def test_the_confusion_matrix_shows_each_pair_in_images_and_in_per_cent_of_the_class(page):
+    in_images, in_shares = re.findall('<table class="confusion">(.*?)</table>', page)
+    assert re.findall(r'class="(right|wrong)" style="[^"]*">([^<]*)<', in_images) == [
+        ("right", "1"), ("wrong", "1"), ("wrong", "1"), ("right", "1"), ("wrong", "1"), ("right", "1"),
+    ]  # fmt: skip
+    assert set(re.findall(r'style="[^"]*">([^<]*)<', in_shares)) == {"50.0"}
 
 
-def test_mistakes_are_sorted_by_how_unlikely_the_truth_was_held(page):
+@pytest.mark.parametrize(
+    ("part", "whole", "said"), [(5, 5, "100"), (1, 3, "33.3"), (99_999, 100_000, "99.9"), (1, 10_000, "<.1")]
+)
+def test_per_cents_are_short_and_100_means_all(part, whole, said):
+    counts = np.zeros((2, 2), np.int64)
+    counts[0] = part, whole - part
+    assert escape(said) in re.findall(r'class="right"[^>]*>([^<]*)<', confusion_section(counts, ("a", "b"))[200:])
+
+
+def test_each_class_has_precision_recall_f1_and_support(page):
+    cells = re.search(r">zero</td>(.*?)</tr>", page[page.index("Class by class") :])[1]
+    assert re.findall(r">([^<]+)<", cells) == ["33.33%", "50.00%", "40.00%", "2", "1"]
+
+
+def test_confused_pairs_are_named_with_their_share_of_the_class(page):
+    confused = page[page.index("Most confused") :]
+    assert re.search(r">two &amp; more</td><td class=\"cut\">zero</td><td class=\"n\">1</td>.*?50.00%", confused)
+
+
+def test_the_best_epoch_is_marked_in_every_curve(page):
+    assert page.count("best: epoch 2") == 3 * 2  # in the legend and for those who cannot see it
+    assert "highest accuracy on test images, 50.00%" in page
+
+
+def test_how_sure_and_how_right_are_said_and_drawn(page):
+    section = page[page.index("How sure, and how right") :]
+    assert "<b>40.83%</b>" in section  # 0.6 and 0.7 wrong, two of 0.9 right, and of 0.95 and 1 one: 2.45 / 6
+    assert "2 answers, 90.0% sure on average, 100.0% right" in section
+    assert "93% to 100% sure: 2 answers" in section
+
+
+def test_mistakes_are_sorted_by_how_sure_the_network_was(page):
     found = re.findall(r"is <b>(.*?)</b>, read as <b>(.*?)</b>.*?>([\d.]+%), image (\d)", page)
-    assert [(sure, image) for _, _, sure, image in found] == [("95.0%", "3"), ("60.0%", "5"), ("70.0%", "1")]
-    assert found[1][:2] == ("two &amp; more", "zero")
+    assert [(sure, image) for _, _, sure, image in found] == [("95.0%", "3"), ("70.0%", "1"), ("60.0%", "5")]
+    assert found[2][:2] == ("two &amp; more", "zero")
 
 
 def test_a_network_without_mistakes_has_none_to_show():
@@ -145,12 +180,13 @@ def test_many_classes_are_shown_by_their_commonest_confusions():
     said = np.eye(40)[np.where(np.arange(40) < 3, 39, np.arange(40))]
     page = render(model_of(TEXT.replace("FC3", "FC40"), classes), METRICS, test, said)
     assert 'class="confusion"' not in page
-    assert page.count(">class 39</td><td") == 3 + 1
+    confused = page[page.index("Most confused") :]
+    assert confused.count(">class 39</td><td") == 3
 
 
 def test_an_epoch_without_steps_between_can_be_shown():
     page = render(model_of(), [METRICS[0], METRICS[2]], TEST, PROBABILITIES)
-    assert page.count("<svg") == 3
+    assert page.count("<svg") == 3 + 2
 
 
 def test_the_report_is_written_whole(tmp_path):
@@ -219,6 +255,28 @@ def test_a_chart_stays_inside_its_frame():
     assert len(points) == 4
     assert all(50 <= float(x) <= 410 and 10 <= float(y) <= 235 for x, y in points)
     assert "&lt;b&gt;" in chart
+
+
+def test_a_mark_is_a_line_at_its_place_even_beyond_the_points():
+    chart = line_chart([Series("loss", [(1, 1.0), (2, 3.0)])], "epoch", mark=Mark(4, "<end>"))
+    x1, x2 = re.search(r'class="mark" x1="([\d.]+)" x2="([\d.]+)"', chart).groups()
+    assert x1 == x2 == "406.0"
+    assert chart.count("&lt;end&gt;") == 2
+
+
+def heights(chart):
+    return [float(height) for height in re.findall('class="bar".*?height="([^"]*)"', chart)]
+
+
+def test_bars_grow_by_as_much_for_each_power_of_ten():
+    one, two, three = heights(bar_chart((0, 0.25, 0.5, 0.75, 1), (9, 90, 0, 900), "x"))
+    assert two - one == pytest.approx(three - two, abs=0.11)
+    assert two - one > 30
+
+
+def test_reliability_is_drawn_from_0_to_1():
+    full, half = heights(reliability_chart((0, 0.5, 0.7, 1), ((0.4, 1.0, 3), None, (0.8, 0.5, 1)), "x"))
+    assert full == pytest.approx(2 * half, abs=0.11)
 
 
 @pytest.mark.parametrize(

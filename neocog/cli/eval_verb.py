@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from .output import console, print_json, print_table, print_wrapped
@@ -51,29 +52,34 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _print(result: Evaluation, split: str, golden: float) -> None:
-    header = ("class", "images", "recall", "precision", "most often taken for")
+    header = ("class", "images", "precision", "recall", "F1", "most often taken for")
     rows = [
-        (row["class"], f"{row['images']:,}", _share(row["recall"]), _share(row["precision"]), _confused(result, k))
-        for k, row in enumerate(result.per_class())
+        (row["class"], f"{row['images']:,}", *(_share(row[name]) for name in ("precision", "recall", "f1")), confused)
+        for row, confused in zip(result.per_class(), _confused(result), strict=True)
     ]
     out = console()
-    print_table(out, header, rows, text=("class", "most often taken for"), optional=("precision", "images"))
+    print_table(out, header, rows, text=("class", "most often taken for"), optional=("precision", "F1", "images"))
     wrong = result.count - int(result.confusion.trace())
     shares = f"top-1 {result.top1:.2%}, top-5 {result.top5:.2%}"
     out.print()
     print_wrapped(out, f"{shares} on {result.count:,} {'' if split == 'all' else f'{split} '}images ({wrong:,} wrong)")
+    low, high = result.interval
+    print_wrapped(out, f"top-1 lies between {low:.2%} and {high:.2%} with 95 % confidence, for images like these")
+    calibration = result.calibration
+    print_wrapped(out, f"calibration error (ECE) {calibration.ece:.2%}, likelihood (NLL) {calibration.nll:.4g} nats")
     print_wrapped(
         out,
         "the answers stored in the model come out " + (f"different by {golden:.1e}" if golden else "exactly the same"),
     )
 
 
-def _confused(result: Evaluation, k: int) -> str:
-    """The class that images of class `k` are most often wrongly taken for."""
-    others = result.confusion[k].copy()
-    others[k] = 0
-    worst = int(others.argmax())
-    return f"{result.classes[worst]} ({others[worst]:,} times)" if others[worst] else ""
+def _confused(result: Evaluation) -> Iterator[str]:
+    """For each class the one that its images are most often wrongly taken for."""
+    for k, row in enumerate(result.confusion):
+        others = row.copy()
+        others[k] = 0
+        worst = int(others.argmax())
+        yield f"{result.classes[worst]} ({others[worst]:,} times)" if others[worst] else ""
 
 
 def _share(value: float | None) -> str:

@@ -12,6 +12,7 @@ from ..data import Dataset
 from ..errors import DataError
 from ..losses import LOSSES
 from ..model import Model
+from ..statistics import Calibration, Interval, calibration, confusion_matrix, scores_by_class, share_interval
 from ..views import NONE, Views
 from .classify import class_scores
 
@@ -20,13 +21,14 @@ BATCH = 500
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Counts over a data set: `confusion[true, predicted]` (K, K), and the mean of the model's own loss."""
+    """Counts over a data set: `confusion[true, predicted]` (K, K), the mean of the model's own loss, calibration."""
 
     dataset: str
     classes: tuple[str, ...]
     confusion: NDArray[np.int64]
     right_in_five: int
     loss: float
+    calibration: Calibration
 
     @property
     def count(self) -> int:
@@ -43,17 +45,16 @@ class Evaluation:
         """The share of images whose right class is among the five likeliest."""
         return self.right_in_five / self.count
 
+    @property
+    def interval(self) -> Interval:
+        """Where `top1` lies with 95 % confidence, for images like these (Wilson)."""
+        return share_interval(int(np.trace(self.confusion)), self.count)
+
     def per_class(self) -> list[dict[str, Any]]:
-        """For each class its images, recall (share of them found) and precision; None where there are none."""
-        diagonal, true, said = np.diag(self.confusion), self.confusion.sum(axis=1), self.confusion.sum(axis=0)
+        """For each class its images, recall (share of them found), precision and F1; None where there are none."""
         return [
-            {
-                "class": name,
-                "images": int(true[k]),
-                "recall": float(diagonal[k] / true[k]) if true[k] else None,
-                "precision": float(diagonal[k] / said[k]) if said[k] else None,
-            }
-            for k, name in enumerate(self.classes)
+            {"class": name, "images": one.support, "recall": one.recall, "precision": one.precision, "f1": one.f1}
+            for name, one in zip(self.classes, scores_by_class(self.confusion), strict=True)
         ]
 
     def as_json(self) -> dict[str, Any]:
@@ -62,8 +63,11 @@ class Evaluation:
             "data": self.dataset,
             "images": self.count,
             "top1": self.top1,
+            "interval": list(self.interval),
             "top5": self.top5,
             "loss": self.loss,
+            "ece": self.calibration.ece,
+            "nll": self.calibration.nll,
             "per_class": self.per_class(),
             "confusion": self.confusion.tolist(),
         }
@@ -89,14 +93,19 @@ def evaluate(model: Model, dataset: Dataset, tta: str = NONE) -> Evaluation:
             received=", ".join(dataset.classes)[:120],
             hint=f"data with the classes {', '.join(model.classes)}"[:160],
         )
-    views, kinds = Views.parse(tta), len(model.classes)
-    confusion = np.zeros((kinds, kinds), np.int64)
-    measure, right_in_five, total = LOSSES[model.loss], 0, 0.0
+    views, measure, total, chunks = Views.parse(tta), LOSSES[model.loss], 0.0, []
     for start in range(0, len(dataset), BATCH):
         scores = class_scores(model, dataset.images[start : start + BATCH], views)
         labels = dataset.labels[start : start + BATCH]
         total += measure.value(scores, labels) * len(labels)
-        order = np.argsort(-measure.posterior(scores), axis=1, kind="stable")
-        np.add.at(confusion, (labels, order[:, 0]), 1)
-        right_in_five += int((order[:, :5] == labels[:, None]).any(axis=1).sum())
-    return Evaluation(dataset.name, model.classes, confusion, right_in_five, total / len(dataset))
+        chunks.append(measure.posterior(scores))
+    probabilities, labels = np.concatenate(chunks), dataset.labels
+    order = np.argsort(-probabilities, axis=1, kind="stable")
+    return Evaluation(
+        dataset.name,
+        model.classes,
+        confusion_matrix(labels, order[:, 0], len(model.classes)),
+        int((order[:, :5] == labels[:, None]).any(axis=1).sum()),
+        total / len(dataset),
+        calibration(probabilities, labels),
+    )

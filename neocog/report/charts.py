@@ -19,26 +19,78 @@ class Series(NamedTuple):
     dots: bool = False
 
 
-def line_chart(series: Sequence[Series], x_label: str, percent: bool = False, log: bool = False) -> str:
+class Mark(NamedTuple):
+    """An x to draw a line at, and what it is."""
+
+    x: float
+    name: str
+
+
+def line_chart(
+    series: Sequence[Series], x_label: str, percent: bool = False, log: bool = False, mark: Mark | None = None
+) -> str:
     """An SVG chart of all series over x from 0; dots show their numbers under the pointer."""
-    series = [s for s in series if s.points]
-    xs = [x for s in series for x, _ in s.points]
+    keys = [(f"s{k}", s.name) for k, s in enumerate(series)] + ([("mark", mark.name)] if mark else [])
+    xs = [x for s in series for x, _ in s.points] + ([mark.x] if mark else [])
     ys = [y for s in series for _, y in s.points]
     x_ticks = [t for t in ticks(0.0, max(xs), 6) if t <= max(xs) and (t.is_integer() or max(xs) < 2)]
     y_ticks = log_ticks(min(ys), max(ys)) if log else ticks(min(ys), max(ys), 5)
     plane = _Plane((0.0, max(xs)), (y_ticks[0], y_ticks[-1]), log)
     parts = [_grid(plane, x_ticks, y_ticks, percent)]
+    if mark:
+        x, _ = plane.at(mark.x, y_ticks[0])
+        parts.append(f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>')
     parts += [_line(plane, s, k, percent) for k, s in enumerate(series)]
-    legend = " ".join(
-        f'<span class="key"><i class="swatch s{k}"></i>{escape(s.name)}</span>' for k, s in enumerate(series)
-    )
-    label = f'<text class="axis" x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 4}">{escape(x_label)}</text>'
-    names = escape(", ".join(s.name for s in series))
-    drawing = "".join(parts)
+    return _drawing(parts, x_label, keys)
+
+
+def bar_chart(edges: Sequence[float], counts: Sequence[int], x_label: str) -> str:
+    """Counts of what lies between neighbouring edges, shares of 1, on a scale of powers of ten."""
+    powers = [10.0**p for p in range(len(str(max(counts))) + 1)]
+    plane = _Plane((edges[0], edges[-1]), (0.5, powers[-1]), log=True)
+    bars = [
+        _bar(plane, (low, high), count, f"{low:.0%} to {high:.0%} sure: {count:,} answers")
+        for low, high, count in zip(edges, edges[1:], counts, strict=False)
+        if count
+    ]
+    return _drawing([_grid(plane, _FIFTHS, powers, False), *bars], x_label)
+
+
+def reliability_chart(edges: Sequence[float], bins: Sequence[tuple[float, float, int] | None], x_label: str) -> str:
+    """Bars of accuracy between neighbouring edges of confidence, and the diagonal: (confidence, accuracy, how many)."""
+    plane = _Plane((edges[0], edges[-1]), (0.0, 1.0), log=False)
+    bars = [
+        _bar(
+            plane, (low, high), found[1], f"{found[2]:,} answers, {found[0]:.1%} sure on average, {found[1]:.1%} right"
+        )
+        for low, high, found in zip(edges, edges[1:], bins, strict=False)
+        if found
+    ]
+    (x1, y1), (x2, y2) = plane.at(0.0, 0.0), plane.at(1.0, 1.0)
+    ideal = f'<line class="mark" x1="{x1:.1f}" x2="{x2:.1f}" y1="{y1:.1f}" y2="{y2:.1f}"/>'
+    return _drawing([_grid(plane, _FIFTHS, _FIFTHS, True), *bars, ideal], x_label)
+
+
+_FIFTHS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+
+
+def _bar(plane: _Plane, between: tuple[float, float], value: float, says: str) -> str:
+    (x1, y), (x2, _) = plane.at(between[0], value), plane.at(between[1], value)
+    _, ground = plane.at(0.0, 10 ** plane.y[0] if plane.log else plane.y[0])
     return (
-        f'<div class="legend">{legend}</div><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
-        f'aria-label="{names}">{drawing}{label}</svg>'
+        f'<rect class="bar" x="{x1 + 1:.1f}" y="{y:.1f}" width="{x2 - x1 - 2:.1f}" height="{max(0.0, ground - y):.1f}">'
+        f"<title>{escape(says)}</title></rect>"
     )
+
+
+def _drawing(parts: Sequence[str], x_label: str, keys: Sequence[tuple[str, str]] = ()) -> str:
+    """The parts as one SVG, below it the axis' name and above it the keys: style classes and what they stand for."""
+    shown = " ".join(f'<span class="key"><i class="swatch {k}"></i>{escape(name)}</span>' for k, name in keys)
+    legend = f'<div class="legend">{shown}</div>' if keys else ""
+    label = f'<text class="axis" x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 4}">{escape(x_label)}</text>'
+    names = escape(", ".join(name for _, name in keys) or x_label)
+    drawing = "".join(parts)
+    return f'{legend}<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{names}">{drawing}{label}</svg>'
 
 
 def ticks(low: float, high: float, about: int) -> list[float]:
@@ -77,8 +129,10 @@ class _Plane:
 
 
 def number(value: float, percent: bool) -> str:
-    """`98.5 %` or the shortest text for the number."""
-    return f"{100 * value:.4g} %" if percent else f"{value:.4g}"
+    """`98.5 %`, `10,000` or the shortest text for the number."""
+    if percent:
+        return f"{100 * value:.4g} %"
+    return f"{value:,.0f}" if value == round(value) and value < 10**6 else f"{value:.4g}"
 
 
 def _grid(plane: _Plane, x_ticks: Sequence[float], y_ticks: Sequence[float], percent: bool) -> str:

@@ -1,4 +1,4 @@
-"""A run's folder: `config.yaml` and `metrics.jsonl` while it trains, `model.safetensors` and `report.html` after."""
+"""A run's folder: settings and metrics while it trains; the model, its answers and the report after."""
 
 from __future__ import annotations
 
@@ -6,22 +6,41 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from itertools import count
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
+from numpy.typing import NDArray
 
 from ..errors import NeocogError, RunError
 from ..files import write_atomically
+from ..report.events import append_scalars
+from ..report.results import append_results
 
 MODEL, METRICS, CONFIG, REPORT = "model.safetensors", "metrics.jsonl", "config.yaml", "report.html"
+RESULTS, EVENTS, ANSWERS = "results.csv", "events.out.tfevents.neocog", "answers.npy"
 INTERRUPTED = "interrupted.safetensors"
+OWN = (MODEL, METRICS, CONFIG, REPORT, RESULTS, EVENTS, ANSWERS, INTERRUPTED)
+
+SCALARS = {
+    "steps": {"train/loss": "loss", "lr": "lr"},
+    "epoch": {
+        "epoch": "epoch",
+        "train/acc1": "train_accuracy",
+        "val/loss": "loss",
+        "val/acc1": "accuracy",
+        "images_per_s": "images_per_second",
+    },
+}
+"""What of a line of `metrics.jsonl` becomes a curve in TensorBoard, by the line's kind, and under which name."""
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A folder of this run alone. Every file but the growing `metrics.jsonl` appears whole or not at all."""
+    """A folder of this run alone. `metrics.jsonl`, `results.csv` and the event file grow; the others appear whole."""
 
     path: Path
 
@@ -47,10 +66,26 @@ class RunFolder:
         write_atomically(self.path / CONFIG, text.encode())
 
     def log(self, kind: str, values: Mapping[str, Any]) -> None:
-        """Append one line to `metrics.jsonl`: a JSON object with its `kind`, `steps` or `epoch`."""
+        """Append one line to `metrics.jsonl`: a JSON object with its `kind`; `steps` and `epoch` become curves too."""
         line = json.dumps({"kind": kind, **values}, allow_nan=False)
-        with _explained(self.path), self.log_file.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        with _explained(self.path):
+            with self.log_file.open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
+            if kind == "epoch":
+                append_results(self.path / RESULTS, values)
+            if kind in SCALARS:
+                step = values["step"] if kind == "steps" else values["steps"]
+                append_scalars(self.path / EVENTS, step, {tag: values[key] for tag, key in SCALARS[kind].items()})
+
+    def write_answers(self, labels: NDArray[np.int64], predicted: NDArray[np.int64]) -> None:
+        """Write `answers.npy`: for each test image its class and what the model said, as (2, N) small numbers.
+
+        With them two runs can be compared image by image.
+        """
+        out = BytesIO()
+        pairs = np.stack([labels, predicted])
+        np.save(out, pairs.astype(np.min_scalar_type(int(pairs.max()))), allow_pickle=False)
+        write_atomically(self.path / ANSWERS, out.getvalue())
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
@@ -59,7 +94,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 def _given(path: Path) -> Path:
-    taken = [name for name in (MODEL, METRICS, CONFIG, REPORT, INTERRUPTED) if (path / name).exists()]
+    taken = [name for name in OWN if (path / name).exists()]
     if taken:
         raise NeocogError(
             "this folder holds another run, which is not overwritten",

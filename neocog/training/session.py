@@ -219,6 +219,7 @@ class Session:
             results |= {"tta_seconds": round(perf_counter() - began, 3)}
         model = self._model(folder, results).with_golden(self.learned_from)
         model.save(folder.path / MODEL)
+        folder.write_answers(self.data.test.labels, last.probabilities.argmax(axis=1))
         write_report(folder.path / REPORT, model, read_metrics(folder.path), self.data.test, last.probabilities)
         return model
 

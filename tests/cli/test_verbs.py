@@ -49,10 +49,13 @@ def test_the_progress_of_training_goes_to_stderr(trained):
 def test_a_run_leaves_model_metrics_settings_and_report(trained):
     _, out = trained
     assert sorted(entry.name for entry in out.iterdir()) == [
+        "answers.npy",
         "config.yaml",
+        "events.out.tfevents.neocog",
         "metrics.jsonl",
         "model.safetensors",
         "report.html",
+        "results.csv",
     ]
 
 

@@ -52,10 +52,17 @@ def test_training_twice_with_one_seed_gives_the_same_bits(digits, tmp_path):
     assert any(not np.array_equal(first[name], other[name]) for name in first)
 
 
-def test_a_finished_run_leaves_four_files(small, digits, tmp_path):
+CURVES = {"events.out.tfevents.neocog", "results.csv"}
+FILES = {"answers.npy", "config.yaml", "metrics.jsonl", "model.safetensors", "report.html"} | CURVES
+
+
+def test_a_finished_run_leaves_its_files(small, digits, tmp_path):
     model = run(small, digits, tmp_path)
     path = tmp_path / "run"
-    assert files(path) == ["config.yaml", "metrics.jsonl", "model.safetensors", "report.html"]
+    assert set(files(path)) == FILES
+    labels, said = np.load(path / "answers.npy", allow_pickle=False)
+    assert np.array_equal(labels, digits.test.labels)
+    assert (labels == said).mean() == model.record["test_accuracy"]
     assert "test images read correctly" in (path / "report.html").read_text(encoding="utf-8")
     saved = load(path / "model.safetensors")
     assert saved.record == json.loads(json.dumps(model.record))
@@ -77,6 +84,10 @@ def test_metrics_tell_of_every_epoch_and_of_steps_between(small, digits, tmp_pat
     lines = read_metrics(tmp_path / "run")
     epochs = epochs_of(tmp_path / "run")
     assert [(e["epoch"], e["steps"]) for e in epochs] == [(1, 12), (2, 24), (3, 36)]
+    table = (tmp_path / "run" / "results.csv").read_text(encoding="utf-8").splitlines()
+    assert [line.split(",")[4] for line in table] == ["val/acc1", *(f"{e['accuracy']:.6g}" for e in epochs)]
+    events = (tmp_path / "run" / "events.out.tfevents.neocog").read_bytes()
+    assert [events.count(tag) for tag in (b"train/loss", b"val/acc1")] == [36, 3]
     assert [line["step"] for line in lines if line["kind"] == "steps"] == list(range(1, 37))
     assert {e["measured_on"] for e in epochs} == {"test"}
     assert epochs[-1]["accuracy"] == model.record["test_accuracy"]
@@ -143,7 +154,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_without_a_model(small, digits, t
     assert text.startswith("epoch 1, step 2: the loss is not finite any more; no model was written")
     assert "received: the output of fc1 is the first that is not finite" in text
     assert "try: a smaller learning rate, lr=1e+29" in text
-    assert files(tmp_path / "run") == ["config.yaml", "metrics.jsonl"]
+    assert set(files(tmp_path / "run")) - CURVES == {"config.yaml", "metrics.jsonl"}
 
 
 def test_a_network_that_breaks_in_the_very_last_step_leaves_no_model(small, digits, tmp_path):
@@ -172,7 +183,7 @@ def test_ctrl_c_ends_the_run_after_the_step_and_keeps_the_weights_so_far(engine,
     with pytest.raises(KeyboardInterrupt):
         run(small, digits, tmp_path, progress=progress, engine=engine)
     assert progress.after == 0
-    assert files(tmp_path / "run") == ["config.yaml", "interrupted.safetensors", "metrics.jsonl"]
+    assert set(files(tmp_path / "run")) - CURVES == {"config.yaml", "interrupted.safetensors", "metrics.jsonl"}
     assert len(epochs_of(tmp_path / "run")) == 1
     assert load(tmp_path / "run" / "interrupted.safetensors").record["interrupted"] is True
     assert signal.getsignal(signal.SIGINT) is before
