@@ -125,8 +125,8 @@ class Contest(NamedTuple):
 
     @property
     def decided(self) -> bool:
-        """Whether the interval leaves no doubt which of them is better."""
-        return not self.interval.low <= 0 <= self.interval.high
+        """Whether chance alone would do as well less than once in twenty times."""
+        return not self.interval.low <= 0 <= self.interval.high if self.p is None else self.p < 0.05
 
 
 def same_images(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> Contest:

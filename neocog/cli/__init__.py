@@ -25,6 +25,7 @@ VERBS = {
     "data": "get published data sets, and make data ready",
     "train": "train a network on data; writes the model and a report",
     "eval": "measure a trained model on data",
+    "compare": "runs beside each other, and whether chance would do as well",
     "predict": "classify image files with a trained model",
     "import": "make a model of weights from torchvision, timm or Caffe",
     "export": "write a model's weights as another library names them",

@@ -8,6 +8,7 @@ from html import escape
 from typing import NamedTuple
 
 WIDTH, HEIGHT = 420, 270
+COLOURS = 6  # in the style sheet
 LEFT, RIGHT, TOP, BOTTOM = 58, 14, 12, 42
 
 
@@ -30,7 +31,7 @@ def line_chart(
     series: Sequence[Series], x_label: str, percent: bool = False, log: bool = False, mark: Mark | None = None
 ) -> str:
     """An SVG chart of all series over x from 0; dots show their numbers under the pointer."""
-    keys = [(f"s{k}", s.name) for k, s in enumerate(series)] + ([("mark", mark.name)] if mark else [])
+    keys = [(f"s{k % COLOURS}", s.name) for k, s in enumerate(series)] + ([("mark", mark.name)] if mark else [])
     xs = [x for s in series for x, _ in s.points] + ([mark.x] if mark else [])
     ys = [y for s in series for _, y in s.points]
     x_ticks = [t for t in ticks(0.0, max(xs), 6) if t <= max(xs) and (t.is_integer() or max(xs) < 2)]
@@ -150,11 +151,11 @@ def _grid(plane: _Plane, x_ticks: Sequence[float], y_ticks: Sequence[float], per
 def _line(plane: _Plane, series: Series, k: int, percent: bool) -> str:
     at = [plane.at(x, y) for x, y in series.points]
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in at)
-    line = f'<polyline class="line s{k}" points="{path}"/>'
+    line = f'<polyline class="line s{k % COLOURS}" points="{path}"/>'
     if not series.dots:
         return line
     dots = (
-        f'<circle class="dot s{k}" cx="{x:.1f}" cy="{y:.1f}" r="3.5"><title>{escape(series.name)}, {px:g}: '
+        f'<circle class="dot s{k % COLOURS}" cx="{x:.1f}" cy="{y:.1f}" r="3.5"><title>{escape(series.name)}, {px:g}: '
         f"{number(py, percent)}</title></circle>"
         for (x, y), (px, py) in zip(at, series.points, strict=True)
     )

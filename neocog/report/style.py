@@ -34,7 +34,9 @@ svg { width: 100%; height: auto; display: block; }
 .line { fill: none; stroke-width: 2; stroke-linejoin: round; }
 .dot { stroke: var(--paper); } .bar { fill: var(--s0); fill-opacity: .55; }
 .mark { stroke: var(--soft); stroke-width: 1.5; stroke-dasharray: 4 4; }
-.legend { font-size: .88rem; color: var(--soft); } .key { margin-right: 1rem; }
+.legend { font-size: .88rem; color: var(--soft); }
+.key { display: inline-block; max-width: 100%; margin-right: .75rem; white-space: nowrap; overflow: hidden;
+  text-overflow: ellipsis; vertical-align: bottom; }
 .swatch { display: inline-block; width: .9em; height: .22em; margin-right: .4em; vertical-align: middle; }
 .swatch.mark { height: 0; border-top: 2px dashed var(--soft); }
 .s0 { --own: var(--s0); } .s1 { --own: var(--s1); } .s2 { --own: var(--s2); }

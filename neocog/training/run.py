@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from ..errors import NeocogError, RunError
 from ..files import write_atomically
+from ..model import load
+from ..report.comparison import Run
 from ..report.events import append_scalars
 from ..report.results import append_results
 
@@ -91,6 +93,24 @@ class RunFolder:
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """The lines of a run folder's `metrics.jsonl`."""
     return [json.loads(line) for line in (path / METRICS).read_text(encoding="utf-8").splitlines()]
+
+
+def read_run(path: Path, name: str) -> Run:
+    """A finished run, under a name to call it by. Raises NeocogError where the folder holds none, ModelFileError."""
+    if not (path / MODEL).is_file():
+        raise NeocogError(
+            "this is no folder of a finished run", where=str(path), received=f"it has no {MODEL}", hint="runs/mnist-1"
+        )
+    record = load(path / MODEL).record
+    try:
+        metrics = read_metrics(path)
+        answers = np.load(path / ANSWERS, allow_pickle=False) if (path / ANSWERS).is_file() else None
+        run = Run(name, record, metrics, answers)
+        if not run.epochs or not run.settings() or not run.figures() or (answers is not None and len(answers) != 2):
+            raise ValueError("something is missing")
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise NeocogError("the files of this run cannot be read", where=str(path), received=str(error)[:100]) from None
+    return run
 
 
 def _given(path: Path) -> Path:
