@@ -22,7 +22,9 @@ EXAMPLES = """examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """RUNs and where the page goes."""
-    parser.add_argument("runs", metavar="RUN", nargs="+", help="folders of finished runs; the first is what others are compared with")
+    parser.add_argument(
+        "runs", metavar="RUN", nargs="+", help="folders of finished runs; the first is what others are compared with"
+    )
     parser.add_argument(
         "-o", metavar="FILE.html", dest="page", type=figure_file(".html"), help="write it all as a page, with curves"
     )

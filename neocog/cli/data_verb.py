@@ -9,12 +9,14 @@ VERBS = {
     "list": "which published sets are here, and which can be got",
     "get": "download published sets into the datasets folder",
     "pack": "decode image files once, into one file that training reads by mapping it into memory",
+    "doctor": "what in a data set would break training, or make its numbers untrue",
 }
 
 EXAMPLES = """examples:
   neocog data list
   neocog data get cifar10
-  neocog data pack photos/ photos.safetensors --size 224x224x3"""
+  neocog data pack photos/ photos.safetensors --size 224x224x3
+  neocog data doctor photos/"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

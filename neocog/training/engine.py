@@ -136,7 +136,7 @@ def _plain(dtype: str) -> str:
 
 def _fastest(pairs: list[tuple[str, str]], network: Network, optimizer: str, batch_size: int) -> Choice | None:
     """Of engines and dtypes by the expected time of a step; None unless it is known of all of them."""
-    found = [(_expected(*pair, network, optimizer, batch_size), *pair) for pair in pairs]
+    found = [(expected_seconds(*pair, network, optimizer, batch_size), *pair) for pair in pairs]
     order = sorted((seconds, engine, dtype) for seconds, engine, dtype in found if seconds is not None)
     if len(order) < len(pairs):
         return None
@@ -145,7 +145,7 @@ def _fastest(pairs: list[tuple[str, str]], network: Network, optimizer: str, bat
     return Choice(MAKERS[engine], dtype, f"{engine}: {duration(seconds)} a step expected in {dtype}{shown}")
 
 
-def _expected(engine: str, dtype: str, network: Network, optimizer: str, batch_size: int) -> float | None:
+def expected_seconds(engine: str, dtype: str, network: Network, optimizer: str, batch_size: int) -> float | None:
     """Seconds of a training step on this CPU; None where it has not been calibrated for that."""
     plan = network.plan(batch=batch_size, dtype=dtype, optimizer=optimizer)
     if engine == "torch":
