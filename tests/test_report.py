@@ -12,6 +12,7 @@ from PIL import Image
 
 from neocog import Model, Network
 from neocog.data import Dataset, Preprocessing
+from neocog.finding import Finding
 from neocog.report import write_report
 from neocog.report.answers import confusion_section
 from neocog.report.charts import Mark, Series, bar_chart, line_chart, log_ticks, reliability_chart, ticks
@@ -154,6 +155,14 @@ def test_confused_pairs_are_named_with_their_share_of_the_class(page):
 def test_the_best_epoch_is_marked_in_every_curve(page):
     assert page.count("best: epoch 2") == 3 * 2  # in the legend and for those who cannot see it
     assert "highest accuracy on test images, 50.00%" in page
+
+
+def test_what_the_doctor_found_is_shown_where_there_is_something(page):
+    assert "To look at" not in page
+    found = Finding("dead <ReLUs>", "many give 0", "less", (("relu1 3 of 4",), ("a", "b"))).as_dict()
+    shown = render(model_of(), [*METRICS, {"kind": "finding", "finding": found}], TEST, PROBABILITIES)
+    assert "<dt>dead &lt;ReLUs&gt;</dt><dd>many give 0" in shown
+    assert "relu1 3 of 4, a = b</span><br>Try: less." in shown
 
 
 def test_how_sure_and_how_right_are_said_and_drawn(page):

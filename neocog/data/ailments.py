@@ -40,7 +40,7 @@ def unreadable_files(seen: Sequence[Seen]) -> Iterator[Finding]:
         yield Finding(
             "corrupt",
             f"{_files(len(bad))} cannot be decoded ({bad[0].name}: {bad[0].sight.trouble})",
-            "take them out, or get them anew",
+            "take them out, or get them anew: training leaves them out",
             tuple((one.name,) for one in bad),
             grave=True,
         )
@@ -102,8 +102,8 @@ def _times(groups: Sequence[object]) -> str:
 
 
 def equal_arrays(splits: Sequence[Dataset]) -> Iterator[Finding]:
-    """Images in memory that are the same, called by their split and number."""
-    if len({s.images.shape[1:] for s in splits}) > 1:
+    """Images in memory that are the same, called by their split and number. Those in files are not all read for it."""
+    if len({s.images.shape[1:] for s in splits}) > 1 or any(type(s.images) is not np.ndarray for s in splits):
         return
     starts = np.cumsum([0, *map(len, splits)])
     seen: list[Seen] = []

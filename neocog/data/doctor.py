@@ -63,7 +63,11 @@ def diagnose(source: str, watch: Watch = unwatched) -> Diagnosis:
     Raises DataError where the source itself cannot be read, or has no images.
     """
     data = sources.found(source)
-    return diagnose_files(data, watch) if isinstance(data, Path) else diagnose_images([*data])
+    return (
+        diagnose_files(data, watch)
+        if isinstance(data, Path)
+        else diagnose_images([s for s in (data.train, data.validation, data.test) if s])
+    )
 
 
 def diagnose_files(source: Path, watch: Watch = unwatched) -> Diagnosis:
@@ -82,19 +86,28 @@ def diagnose_files(source: Path, watch: Watch = unwatched) -> Diagnosis:
     return Diagnosis(tuple(sorted(found, key=lambda finding: not finding.grave)), _figures(seen))
 
 
+def first_look(splits: Sequence[Dataset]) -> list[Finding]:
+    """What takes no time to find in images that are in memory, so that every run can begin with it."""
+    return [*equal_arrays(splits), *balance(_by_class(splits))]
+
+
+def _by_class(splits: Sequence[Dataset]) -> dict[str, dict[str, int]]:
+    return {
+        s.split: dict(zip(s.classes, np.bincount(s.labels, minlength=len(s.classes)).tolist(), strict=True))
+        for s in splits
+    }
+
+
 def diagnose_images(splits: Sequence[Dataset]) -> Diagnosis:
     """Look at images that are in memory, as built-in sets are."""
-    counts = {
-        s.split: dict(zip(s.classes, np.bincount(s.labels, minlength=len(s.classes)), strict=True)) for s in splits
-    }
-    found = [*equal_arrays(splits), *balance({split: Counter(each) for split, each in counts.items()})]
+    found = first_look(splits)
     images = splits[0].images.reshape(-1, splits[0].images.shape[3])
     share = np.stack([np.bincount(images[:, c], minlength=256) for c in range(images.shape[1])]) / len(images)
     mean = share @ (np.arange(256) / 255)
     std = np.sqrt(share @ (np.arange(256) / 255) ** 2 - mean**2)
     figures = {
         "images": {s.split: len(s) for s in splits},
-        "classes": {split: {name: int(n) for name, n in each.items()} for split, each in counts.items()},
+        "classes": _by_class(splits),
         "sizes": {"x".join(map(str, splits[0].images.shape[1:])): sum(map(len, splits))},
         "mean": mean.round(4).tolist(),
         "std": std.round(4).tolist(),

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ..data import Dataset
 from ..files import write_atomically
+from ..finding import Finding
 from ..model import Model
 from ..plan.tables import HEADER, cells, summary
 from ..statistics import calibration, confusion_matrix, share_interval
@@ -41,6 +42,7 @@ def render(model: Model, metrics: Metrics, test: Dataset, probabilities: NDArray
     title = f"{model.record['data']['name']}: {model.record['test_accuracy']:.2%}"
     sections = (
         headline(model, counts),
+        findings_section(metrics),
         network_section(model),
         learning_section(metrics),
         confusion_section(counts, model.classes),
@@ -71,6 +73,18 @@ def headline(model: Model, counts: NDArray[np.int64]) -> str:
         f"<h1>{right / total:.2%} of the {total:,} {name} test images read correctly</h1>"
         f'<p class="soft">trained {when} UTC by neocog {version}, {escape(record["reason"])}</p>{facts(values)}'
     )
+
+
+def findings_section(metrics: Metrics) -> str:
+    """What the doctor found, if anything."""
+    found = [Finding.from_dict(line["finding"]) for line in metrics if line["kind"] == "finding"]
+    items = "".join(
+        f"<dt>{escape(one.name)}</dt><dd>{escape(one.says)}"
+        + (f'<br><span class="soft">{escape(one.where())}</span>' if one.places else "")
+        + f"<br>Try: {escape(one.action)}.</dd>"
+        for one in found
+    )
+    return f'<h2>To look at</h2><dl class="findings">{items}</dl>' if found else ""
 
 
 def network_section(model: Model) -> str:

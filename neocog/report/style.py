@@ -26,6 +26,7 @@ td, th { padding: .22rem .9rem .22rem 0;
   white-space: nowrap; vertical-align: top; border-bottom: 1px solid var(--rule); }
 td.n, th.n { text-align: right; } td.cut { max-width: 22rem; overflow: hidden; text-overflow: ellipsis; }
 td.wrap { white-space: normal; overflow-wrap: anywhere; } code { font-family: ui-monospace, monospace; }
+.findings dt { font-weight: 600; } .findings dd { margin: 0 0 .75rem; max-width: 46rem; }
 .charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 18rem), 1fr)); gap: 1.5rem;
   margin-top: .75rem; }
 svg { width: 100%; height: auto; display: block; }

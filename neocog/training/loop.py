@@ -119,6 +119,7 @@ class Loop:
     def _learn_from(self, images: Ahead, epoch: int, whole: Meter, pace: Pace, interrupt: Interrupt) -> None:
         recent = Meter()
         before = (epoch - 1) * len(self.batches)
+        pace.steps = 1  # the first alone, as a doctor wants to see it
         done = 0
         while done < len(self.batches):
             rates = [self._rate(before + k) for k in range(done, min(done + pace.steps, len(self.batches)))]

@@ -6,6 +6,7 @@ import sys
 from typing import Protocol, TextIO
 
 from ..errors import NeocogError
+from ..finding import Finding
 from .metrics import Epoch, Meter
 
 
@@ -20,6 +21,9 @@ class Progress(Protocol):
 
     def epoch_done(self, epoch: Epoch, epochs: int) -> None:
         """An epoch ended and was measured."""
+
+    def found(self, finding: Finding) -> None:
+        """Something is the matter with the data or the run."""
 
     def finished(self) -> None:
         """The run is over, well or not."""
@@ -48,6 +52,9 @@ class Silence:
     def epoch_done(self, epoch: Epoch, epochs: int) -> None:
         """Nothing."""
 
+    def found(self, finding: Finding) -> None:
+        """Nothing."""
+
     def finished(self) -> None:
         """Nothing."""
 
@@ -65,6 +72,10 @@ class Lines(Silence):
     def epoch_done(self, epoch: Epoch, epochs: int) -> None:
         """The epoch's line."""
         print(describe(epoch, epochs), file=self.stream, flush=True)
+
+    def found(self, finding: Finding) -> None:
+        """What is the matter, where and what to try."""
+        print(finding.text(), file=self.stream, flush=True)
 
 
 class Bar:
@@ -102,6 +113,10 @@ class Bar:
     def epoch_done(self, epoch: Epoch, epochs: int) -> None:
         """The epoch's line, above the bar."""
         self.console.print(describe(epoch, epochs), markup=False)
+
+    def found(self, finding: Finding) -> None:
+        """What is the matter, above the bar."""
+        self.console.print(finding.text(), markup=False)
 
     def finished(self) -> None:
         """The bar goes; the lines stay."""

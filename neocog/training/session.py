@@ -27,6 +27,7 @@ from ..views import Views
 from .augment import NONE, Augment
 from .balance import class_weights as weights_of_classes
 from .batches import Batches, hold_out
+from .doctor import Doctor
 from .engine import Engine, choose_engine, native_lacks
 from .fits import check_batches, check_fits
 from .loop import Loop
@@ -200,6 +201,7 @@ class Session:
         """Train, measure on the test images, and fill the folder."""
         settings = self.settings
         folder.write_config(self.config)
+        progress = Doctor(self.network, self.data, self.batches, settings, self.engine, folder, progress)
         progress.started(self._headline(), settings.epochs, settings.epochs * len(self.batches))
         loop = Loop(self.engine, self.batches, self.measured_on, settings, folder, progress)
         try:

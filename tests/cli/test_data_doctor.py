@@ -42,7 +42,7 @@ def test_the_document_holds_findings_and_figures(neocog, photos):
     document = json.loads(out)
     assert (code, document["grave"]) == (1, True)
     (finding,) = document["findings"]
-    assert finding["kind"] == "corrupt"
+    assert finding["name"] == "corrupt"
     assert finding["places"] == [["train/dog/bad\\x1b.png"]]
     assert document["classes"]["train"] == {"cat": 4, "dog": 5}
 

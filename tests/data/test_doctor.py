@@ -49,11 +49,11 @@ def photos(healthy, tmp_path):
 
 
 def places(diagnosis, kind):
-    return [group for finding in diagnosis.findings if finding.kind == kind for group in finding.places]
+    return [group for finding in diagnosis.findings if finding.name == kind for group in finding.places]
 
 
 def kinds(diagnosis):
-    return {finding.kind: finding.grave for finding in diagnosis.findings}
+    return {finding.name: finding.grave for finding in diagnosis.findings}
 
 
 def test_a_healthy_folder_has_nothing_the_matter(healthy):
@@ -156,9 +156,9 @@ def test_each_fault_is_found_by_its_files(plant, photos):
     diagnosis = diagnose(str(photos))
     assert found(diagnosis, kind, names)
     assert diagnosis.grave is grave
-    finding = next(finding for finding in diagnosis.findings if finding.kind == kind)
+    finding = next(finding for finding in diagnosis.findings if finding.name == kind)
     assert (finding.grave, bool(finding.action)) == (grave, True)
-    assert finding.kind in finding.text()
+    assert kind in finding.text()
     assert json.dumps(finding.as_dict())
 
 
@@ -182,7 +182,7 @@ def test_class_names_in_two_unicode_forms_are_one_class_misspelt(photos):
 def test_imbalance_comes_with_the_weights_that_even_it_out(photos):
     for k in range(1, 6):
         (photos / "train/dog" / f"{k}.png").unlink()
-    finding = next(f for f in diagnose(str(photos)).findings if f.kind == "imbalance")
+    finding = next(f for f in diagnose(str(photos)).findings if f.name == "imbalance")
     assert "6 training images of cat, 1 of dog" in finding.says
     assert "dog 3.5, cat 0.583" in finding.action  # 7 / (2 * 1), 7 / (2 * 6)
 
@@ -208,12 +208,12 @@ def test_what_sets_some_images_apart_is_named(photos):
 
 def test_a_folder_that_is_no_split_is_said_to_be_left_out(photos):
     (photos / "test").rename(photos / "tset")
-    assert any("tset" in finding.says for finding in diagnose(str(photos)).findings if finding.kind == "left out")
+    assert any("tset" in finding.says for finding in diagnose(str(photos)).findings if finding.name == "left out")
 
 
 def test_a_class_that_a_split_lacks_is_named(photos):
     shutil.rmtree(photos / "test/cat")
-    finding = next(f for f in diagnose(str(photos)).findings if f.kind == "absent class")
+    finding = next(f for f in diagnose(str(photos)).findings if f.name == "absent class")
     assert "the test split has no images of cat" in finding.says
 
 
