@@ -101,7 +101,7 @@ def _by_class(splits: Sequence[Dataset]) -> dict[str, dict[str, int]]:
 def diagnose_images(splits: Sequence[Dataset]) -> Diagnosis:
     """Look at images that are in memory, as built-in sets are."""
     found = first_look(splits)
-    images = splits[0].images.reshape(-1, splits[0].images.shape[3])
+    images = np.asarray(splits[0].images[:]).reshape(-1, splits[0].images.shape[3])
     share = np.stack([np.bincount(images[:, c], minlength=256) for c in range(images.shape[1])]) / len(images)
     mean = share @ (np.arange(256) / 255)
     std = np.sqrt(share @ (np.arange(256) / 255) ** 2 - mean**2)
