@@ -12,7 +12,8 @@ distribution of mean 0 and standard deviation
 | xavier   | sqrt(2 / (n_in + n_out)) | Glorot and Bengio, 2010                                         |
 | lecun    | sqrt(1 / n_in)         | LeCun et al., "Efficient backprop", 1998                          |
 | dirac    | sqrt(1 / n_in)         | but CONV's first filters hand their channels on as they are: a 1  |
-|          |                        | in the middle (Zagoruyko and Komodakis, arXiv 1706.00388)         |
+|          |                        | in the middle (Zagoruyko and Komodakis, arXiv 1706.00388); the    |
+|          |                        | last layer's are a quarter, so that no class is sure at first     |
 
 `whitened` makes the first convolution from training images instead.
 
@@ -41,6 +42,8 @@ METHODS: dict[str, Callable[[int, int], float]] = {
     "dirac": lambda n_in, n_out: (1.0 / n_in) ** 0.5,
 }
 """Standard deviation of a weight by (n_in, n_out)."""
+LAST = 0.25
+"""Of the spread, for the last layer of `dirac`."""
 WHITENING = 5e-4
 """Added to the variance of each direction, so that those with hardly any are not blown up."""
 
@@ -69,6 +72,8 @@ def initialise(network: Network, seed: int = 0, method: str = "he") -> dict[str,
         for node in network.nodes:
             if node.layer.op == "CONV":
                 _hand_on(weights[f"{node.name}.weight"])
+        for name in [name for name, parameter in parameters.items() if parameter.fan][-1:]:
+            weights[name] *= np.float32(LAST)
     return weights
 
 

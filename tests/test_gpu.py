@@ -66,7 +66,7 @@ def test_steps_that_are_recorded_learn_what_steps_on_the_cpu_do(settings, class_
         rng.integers(0, 256, (64, 6, 6, 2), np.uint8), np.full(2, 0.01, np.float32), np.full(2, -1, np.float32)
     )
     labels = rng.integers(0, 4, 64)
-    sizes, rates = np.full(8, 8), np.linspace(0.1, 0.01, 8)
+    sizes, rates = np.full(8, 8), np.linspace(0.01, 0.001, 8)
     course = Course(pixels, np.arange(64), labels, None, sizes, rates, class_weights=class_weights)
     taken, trained = {}, {}
     for device in ("cpu", "cuda"):

@@ -131,12 +131,13 @@ def test_small_gaussian_fades_out_in_a_deep_network_and_he_does_not() -> None:  
 
 
 def test_dirac_filters_hand_their_channels_on():
-    network = Network.parse("INPUT[5x4x2] -> CONV3-3")
+    network = Network.parse("INPUT[5x4x2] -> CONV3-3 -> FC100")
     weights = initialise(network, 3, "dirac")
     x = np.random.default_rng(0).standard_normal((2, 2, 5, 4)).astype(np.float32)
-    y = reference.forward(network, weights, x).output
+    y = reference.forward(network, weights, x).outputs[1]
     np.testing.assert_allclose(y[:, :2], x, rtol=1e-6)
     assert weights["conv1.weight"][2].std() > 0  # there is no third channel to hand on
+    assert_allclose(weights["fc1.weight"].std(), 0.25 / 60**0.5, rtol=0.05)  # so that no class is sure at first
 
 
 def test_whitening_filters_have_responses_of_variance_one_that_do_not_go_together():

@@ -68,8 +68,8 @@ class Muon(torch.optim.Optimizer):
         steps = orthogonal(_matrices([g.add(m, alpha=momentum) for g, m in zip(gradients, after, strict=True)]))
         old = _matrices(weights)
         norm = _norm(old)
-        new = old - rate * norm / _norm(steps) * steps
-        new *= norm / _norm(new)
+        new = old - rate * norm / (_norm(steps) + TINY) * steps
+        new *= norm / (_norm(new) + TINY)
         for kept, value in zip([*weights, *before], [*new, *after], strict=True):
             value = value.view_as(kept)
             kept.copy_(value if self.found_inf is None else torch.where(self.found_inf > 0, kept, value))

@@ -6,9 +6,11 @@ import pytest
 from neocog import Network, RunError
 from neocog.initialise import initialise
 from neocog.losses import LOSSES
+from neocog.native.optimizers import OPTIMIZERS
 from neocog.native.program import Call
 from neocog.native.trainer import NativeTrainer, not_covered
-from neocog.torch_engine.trainer import OPTIMIZERS, TorchTrainer
+from neocog.torch_engine import trainer as torch_engine
+from neocog.torch_engine.trainer import TorchTrainer
 
 NET = Network.parse("INPUT[6x6x1] -> CONV3-3 -> TANH -> POOL2 -> FC4")
 RNG = np.random.default_rng(5)
@@ -89,6 +91,11 @@ def test_losses_and_optimizers_without_kernels_are_named():
 
 def test_there_is_a_kernel_for_every_loss_and_optimizer_of_training():
     assert {not_covered(NET, loss, optimizer) for loss in LOSSES for optimizer in OPTIMIZERS} == {""}
+
+
+def test_muon_alone_is_left_to_torch():
+    assert set(torch_engine.OPTIMIZERS) - set(OPTIMIZERS) == {"muon"}
+    assert not_covered(NET, "cross-entropy", "muon") == "no kernel for the optimizer muon"
 
 
 def test_volumes_that_do_not_fit_are_refused_with_what_is_free(monkeypatch):

@@ -45,7 +45,7 @@ class Alone:
 
 
 @pytest.mark.parametrize("groups", [1, 3])
-@pytest.mark.parametrize("name", torch_trainer.OPTIMIZERS)
+@pytest.mark.parametrize("name", OPTIMIZERS)
 def test_ten_updates_of_the_same_gradients_are_torchs(name, groups):
     rng = np.random.default_rng(6)
     w = rng.standard_normal((VECTORS, LANES)).astype(np.float32)
@@ -65,7 +65,7 @@ def test_ten_updates_of_the_same_gradients_are_torchs(name, groups):
         )
 
 
-@pytest.mark.parametrize("name", torch_trainer.OPTIMIZERS)
+@pytest.mark.parametrize("name", OPTIMIZERS)
 def test_only_the_share_of_a_thread_is_changed_and_nothing_at_a_loss_that_is_not_finite(name):
     alone = Alone(name, np.ones(VECTORS * LANES), 1)
     ones = np.ones(VECTORS * LANES, np.float32)

@@ -94,6 +94,16 @@ def test_a_loss_that_is_not_finite_changes_nothing():
     assert (made.weights()["conv1.weight"] != before["conv1.weight"]).any()
 
 
+def test_weights_without_a_gradient_stay_as_they_are():
+    weights = initialise(NET, 1)
+    weights["fc1.weight"][:] = 0.0  # nothing comes back through a last layer of zeros
+    made = TorchTrainer(NET, weights, loss="cross-entropy", device="cpu", optimizer="muon")
+    made.step(X, LABELS, lr=0.1)
+    for name in ("conv1.weight", "conv2.weight"):
+        np.testing.assert_allclose(made.weights()[name], weights[name], rtol=1e-5)
+    assert (made.weights()["fc1.weight"] != 0).any()
+
+
 def test_it_learns():
     made = trainer()
     losses = [made.step(X, LABELS, lr=0.05)[0] for _ in range(40)]
