@@ -36,6 +36,7 @@ from .batches import Batches
 from .engine import Engine
 from .metrics import Epoch, Meter
 from .progress import Progress
+from .rates import rate_factors
 from .run import RunFolder
 from .settings import Settings
 
@@ -84,7 +85,9 @@ class Doctor:
         if self._steps == steps == 1 and epoch == 1:
             self._tell(first_loss(meter.loss, self.network, self.settings.loss))
         if self._before is not None and steps == 1 and not self.settings.ema:  # else it is an average that moved
-            self._tell(step_sizes(self._before, self.engine.weights(), self.network))
+            asked = rate_factors(self.settings.rates, self.network)  # their steps are as somebody wants them
+            before = {name: w for name, w in self._before.items() if name not in asked}
+            self._tell(step_sizes(before, self.engine.weights()))
         self._before = None
 
     def epoch_done(self, epoch: Epoch, epochs: int) -> None:
@@ -171,7 +174,7 @@ def first_loss(loss: float, network: Network, name: str) -> Iterator[Finding]:
         yield Finding("first loss", told, "nothing if weights were learned before; else do images give the label away?")
 
 
-def step_sizes(before: Weights, after: Weights, network: Network) -> Iterator[Finding]:
+def step_sizes(before: Weights, after: Weights) -> Iterator[Finding]:
     """Whether a step moved each array of weights by about a thousandth of its size."""
     matrices = [name for name, w in before.items() if name.endswith(".weight") and w.ndim > 1 and np.any(w)]
     moved = {n: float(np.linalg.norm(after[n] - before[n]) / np.linalg.norm(before[n])) for n in matrices}

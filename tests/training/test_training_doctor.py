@@ -65,6 +65,10 @@ def test_steps_that_are_too_small_are_named_with_their_layers(small, digits, tmp
     assert [place[0].split()[0] for place in found["steps too small"].places] == ["conv1.weight", "fc1.weight"]
 
 
+def test_the_steps_of_layers_with_rates_of_their_own_are_as_asked(small, digits, tmp_path):
+    assert findings(small, digits, tmp_path / "run", lr=0.05, rates="conv1=0") == {}
+
+
 def test_images_in_both_splits_are_found_before_the_first_step(small, digits, tmp_path):
     images = digits.test.images.copy()
     images[3] = digits.train.images[5]
@@ -112,11 +116,11 @@ def test_dead_relus_are_counted_by_layer():
 def test_step_sizes_are_relative_and_of_weights_alone():
     before = initialise(NET, 0, "he")
     after = {name: array * np.float32(1.001) for name, array in before.items()}
-    assert list(step_sizes(before, after, NET)) == []
+    assert list(step_sizes(before, after)) == []
     after["fc1.weight"] = before["fc1.weight"] * np.float32(1.5)
     after["conv1.weight"] = before["conv1.weight"]
     after["fc2.bias"] = before["fc2.bias"] + np.float32(100)
-    large, small = step_sizes(before, after, NET)
+    large, small = step_sizes(before, after)
     assert (large.name, large.places) == ("steps too large", (("fc1.weight 5.0e-01",),))
     assert (small.name, small.places) == ("steps too small", (("conv1.weight 0.0e+00",),))
 
