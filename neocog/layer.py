@@ -120,6 +120,7 @@ class Footprint:
     - `extra`: what the forward pass makes besides; the backward pass needs it. Predicting drops it at once.
     - `forward`, `backward`: workspace at the fullest moment of each, gone when the layer is done.
     - `kernels`: machine code and tables that oneDNN prepares and keeps, once for all layers that do the same.
+    - `ready`: copies of parameters as prediction multiplies with them, which it keeps beside the parameters.
     - `view`: the output is the input's own memory.
     - `shares_gradient`: the gradients of the inputs are that of the output, or parts of it; a view's always is.
     - `channels_first`: the gradient of its input is stored channels first, unlike the volume.
@@ -132,6 +133,7 @@ class Footprint:
     forward: int = 0
     backward: int = 0
     kernels: int = 0
+    ready: int = 0
     view: bool = False
     shares_gradient: bool = False
     channels_first: bool = False

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from .predict import Prediction
+    from .torch_engine import InferenceModule
 
 FORMAT = 1
 GOLDEN = 4
@@ -60,6 +61,12 @@ class Model:
 
         return build(self.network, weights=self.weights).eval()
 
+    @cached_property
+    def _predicting(self) -> InferenceModule:
+        from .torch_engine import InferenceModule
+
+        return InferenceModule.of(self.network, self.weights)
+
     def module(self) -> nn.Module:
         """The network as a torch module in evaluation mode, with these weights."""
         return self._module
@@ -69,7 +76,7 @@ class Model:
         import torch
 
         with torch.inference_mode():
-            y: NDArray[np.float32] = self.module()(torch.from_numpy(x)).numpy()
+            y: NDArray[np.float32] = self._predicting(torch.from_numpy(x)).numpy()
         return y
 
     def predict(self, sources: Any, top: int = 5) -> list[Prediction]:

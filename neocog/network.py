@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from .errors import ShapeError
 from .layer import Layer, Shape
-from .layers import Auxiliary
+from .layers import Auxiliary, Conv
+from .layers.batchnorm import BatchNorm
+from .layers.fc import FullyConnected
+from .layers.relu import ReLU
 
 if TYPE_CHECKING:
     from torch import nn
@@ -179,6 +182,28 @@ def schedule(network: Network, *, training: bool) -> list[Turn]:
     return [
         Turn(k, tuple(i for i in dict.fromkeys(nodes[k].inputs) if last_use[i] == k and i not in ends)) for k in order
     ]
+
+
+def fused(network: Network) -> dict[int, int]:
+    """What runs in another layer's pass when torch predicts: its position, and that of the layer whose pass it is.
+
+    A convolution or FC takes in the normalization behind it, and the RELU behind that, where nobody else reads what
+    lies between.
+    """
+    nodes = network.nodes
+    turns = schedule(network, training=False)
+    readers = Counter(i for k, _ in turns for i in nodes[k].inputs)
+    found: dict[int, int] = {}
+    for k, _ in turns:
+        layer, before = nodes[k].layer, next(iter(nodes[k].inputs), None)
+        if before is None or readers[before] != 1:
+            continue
+        host = found.get(before, before)
+        follows = isinstance(layer, BatchNorm) and host == before
+        follows |= isinstance(layer, ReLU) and not isinstance(nodes[before].layer, ReLU)
+        if follows and isinstance(nodes[host].layer, Conv | FullyConnected):
+            found[k] = host
+    return found
 
 
 class _Lowering:

@@ -44,6 +44,19 @@ def test_a_network_gives_the_same_scores(name):
         torch.testing.assert_close(module.cuda()(x.cuda()).cpu(), expected, rtol=1e-8, atol=1e-8)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_prediction_between_steps_gives_the_same_scores(dtype):
+    network = Network.parse("INPUT[6x6x2] -> CONV3-8(BIAS=no) -> BN -> RELU -> CONV3-8 -> POOL2 -> FC9 -> BN -> FC4")
+    rng = np.random.default_rng(5)
+    x, labels = rng.standard_normal((8, 2, 6, 6)).astype(np.float32), rng.integers(0, 4, 8)
+    trainer = TorchTrainer(network, initialise(network, 1), loss="cross-entropy", device="cuda", dtype=dtype)
+    for _ in range(4):
+        trainer.step(x, labels, 0.05)
+        cpu = TorchTrainer(network, trainer.weights(), loss="cross-entropy", device="cpu", dtype=dtype)
+        off = 1e-3 if dtype == "float32" else 0.1  # products of float32 may be of shorter numbers on a GPU
+        np.testing.assert_allclose(trainer.scores(x), cpu.scores(x), rtol=off, atol=off)
+
+
 FROZEN = {f"bn1.{kind}": 0.0 for kind in ("weight", "bias", "running_mean", "running_var")}
 
 

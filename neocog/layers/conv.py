@@ -240,28 +240,30 @@ class Conv(Layer):
         return (dx,), grads
 
     def footprint(self, run: Pass, *inputs: Shape) -> Footprint:
-        """Keeps its input. oneDNN lays out the weights anew: once forwards, twice backwards.
+        """Keeps its input. oneDNN lays out the weights anew: once forwards, twice backwards; to predict, for good.
 
         Sequences, and dilated kernels on the way back, have their volumes laid out anew too.
         """
         (x,) = inputs
         y = self.output_shape(x)
         weights = self.out_channels * (x.channels // self.groups) * math.prod(self.window(x).kernel)
-        made = run.cast(weights)
+        made = run.cast(weights) if run.training else 0
         hang = overhang(x, self.window(x), y.spatial)
         if special := self._is_special(hang):
-            if self.flip or self.table is not None:
-                made = made or MASTER * weights
             made += run.volume(Shape(tuple(n + h for n, h in zip(x.spatial, hang, strict=True)), x.channels))
+        if run.training and (self.flip or self.table is not None):
+            made += 0 if run.cast(weights) else MASTER * weights
             made += 2 * 8 * sum(map(len, self.table or ()))  # the table as two columns of 64-bit indices
-        anew = run.value_bytes * weights
+        ready = run.value_bytes * weights
+        anew = ready if run.training or x.rank == 1 else 0
         volumes = run.volume(x) + run.volume(y)
         return Footprint(
             keeps_input=not special,
             extra=made,
-            forward=anew + (run.volume(x) if x.rank == 1 else 0),
+            forward=anew + (max(run.volume(x), run.volume(y)) if x.rank == 1 else 0),
             backward=2 * anew + (volumes if x.rank == 1 or max(self.dilation) > 1 else 0),
             kernels=ONEDNN_KERNELS if run.training else ONEDNN_KERNELS // 2,
+            ready=ready,
             relaid=run.volume(y),
         )
 

@@ -172,7 +172,8 @@ class Deconv(Layer):
         anew = 2 * run.value_bytes * weights
         return Footprint(
             keeps_input=True,
-            extra=run.cast(weights),
+            extra=run.cast(weights) if run.training else 0,
+            ready=run.cast(weights),
             forward=anew,
             backward=anew,
             kernels=ONEDNN_KERNELS if run.training else ONEDNN_KERNELS // 2,

@@ -90,8 +90,9 @@ class FullyConnected(Layer):
         (x,) = inputs
         copied = run.interleaved(x)
         rows = run.volume(x) if copied else 0
-        extra = rows + run.cast(x.elements * self.out_channels)
-        return Footprint(keeps_input=not copied, extra=extra, channels_first=copied)
+        cast = run.cast(x.elements * self.out_channels)
+        extra = rows + (cast if run.training else 0)
+        return Footprint(keeps_input=not copied, extra=extra, ready=cast, channels_first=copied)
 
     def module(self, *inputs: Shape) -> nn.Module:
         """`nn.Linear` on the flattened volume."""

@@ -139,7 +139,8 @@ class LocallyConnected(Layer):
         weights = run.value_bytes * math.prod(self.parameters(x)["weight"].shape)
         taps = run.value_bytes * run.images * self.unrolled(x)
         padded = padded_shape(x, window, overhang(x, window, self.output_shape(x).spatial))
-        return Footprint(extra=taps + weights, forward=taps + run.volume(padded), backward=taps)
+        ready = run.cast(math.prod(self.parameters(x)["weight"].shape))
+        return Footprint(extra=taps + weights, ready=ready, forward=taps + run.volume(padded), backward=taps)
 
     def module(self, *inputs: Shape) -> nn.Module:
         """Unfolded windows times a weight for each position."""

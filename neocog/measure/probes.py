@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from itertools import cycle
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import ShapeError
 from ..layer import Layer, Shape
 from ..layers import BY_OP, LAYERS
 from ..network import Network
 from ..plan.work import FREE, PASSES, Work, work
+from ..torch_engine.inference import ready
 from ..torch_engine.trainer import precision
 from .clock import repeated, typical
 
@@ -149,28 +150,27 @@ def _passes(probe: Probe, dtype: str, device: torch.device) -> Iterator[tuple[st
     copies = [_Copy(probe, xs, device) for _ in range(_count(probe))]
     turns = cycle(copies)
 
-    def run(copy: _Copy, xs: Sequence[Tensor]) -> Tensor:
+    def run(module: nn.Module, xs: Sequence[Tensor]) -> Tensor:
         with precision(dtype, device):
-            y: Tensor = copy.module(*xs)
+            y: Tensor = module(*xs)
         return y
 
-    for copy in copies:
-        copy.module.eval()
     with torch.inference_mode():
-        yield "inference", lambda: run(next(turns), xs)
+        predicting = cycle([ready(copy.module.eval(), dtype) for copy in copies])
+        yield "inference", lambda: run(next(predicting), xs)
     for copy in copies:
         copy.module.train()
     kept: deque[Tensor] = deque(maxlen=1 if works["forward"].flops else _kept(probe))
     while len(kept) < (kept.maxlen or 0):
-        kept.append(run(copies[0], copies[0].xs))
+        kept.append(run(copies[0].module, copies[0].xs))
 
     def forward() -> None:
         copy = next(turns)
-        kept.append(run(copy, copy.xs))
+        kept.append(run(copy.module, copy.xs))
 
     yield "forward", forward
     for copy in copies:
-        copy.y = run(copy, copy.xs)
+        copy.y = run(copy.module, copy.xs)
     dy = torch.empty_like(copies[0].y).copy_(_values(copies[0].y.shape))
 
     def gradients(of_input: bool) -> None:

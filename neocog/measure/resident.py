@@ -73,15 +73,18 @@ def _work(
 
     def owned() -> int:
         assert isinstance(trainer, TorchTrainer)  # noqa: S101
-        arrays = sum(tensor.nbytes for tensor in _tensors(trainer))
+        arrays = sum(tensor.numel() * tensor.element_size() for tensor in _tensors(trainer, training))
         return arrays + x.nbytes + (labels.nbytes if training else 0)
 
     return (lambda: trainer.step(x, labels, 1e-6)) if training else (lambda: trainer.scores(x)), owned
 
 
-def _tensors(trainer: TorchTrainer) -> Iterator[Tensor]:
-    yield from trainer.module.parameters()
-    yield from trainer.module.buffers()
+def _tensors(trainer: TorchTrainer, training: bool) -> Iterator[Tensor]:
+    own = [*trainer.module.parameters(), *trainer.module.buffers()]
+    yield from own
+    places = {tensor.data_ptr() for tensor in own}
+    ready = [] if training else trainer.predicting.buffers()
+    yield from (made for made in ready if made.is_mkldnn or made.data_ptr() not in places)
     for state in trainer.optimizer.state.values():
         yield from (value for value in state.values() if isinstance(value, Tensor))
 

@@ -126,7 +126,7 @@ def measure(plan: Plan, mode: str = "training", device: str = "auto", *, seconds
     run = step_of(trainer, plan, mode)
     with watched() as load:
         whole = typical(repeated(run, place, seconds))
-        with _marked(trainer) as marks:
+        with _marked(trainer, mode) as marks:
             spent = _by_layer(run, marks, place, seconds)
     layers = {row.name: (spent[k, False], spent[k, True]) for k, row in enumerate(plan.rows)}
     return Measured(whole, layers, spent[UPDATE, False], load.others)
@@ -149,15 +149,17 @@ class _Marks:
 
 
 @contextmanager
-def _marked(trainer: TorchTrainer) -> Iterator[_Marks]:
+def _marked(trainer: TorchTrainer, mode: str) -> Iterator[_Marks]:
     """Have the layers, forwards and backwards, and the optimizer mark when they begin."""
     marks = _Marks(torch.device(trainer.device))
     handles: list[Any] = [
         trainer.optimizer.register_step_pre_hook(lambda *_: marks(UPDATE)),
         trainer.optimizer.register_step_post_hook(lambda *_: marks(REST)),
     ]
+    layers = dict((trainer.module if mode == "training" else trainer.predicting).named_children())
     for k, node in enumerate(trainer.module.network.nodes):
-        layer = trainer.module.get_submodule(node.name)
+        if (layer := layers.get(node.name)) is None:  # it runs in another one's pass, or not at all
+            continue
         if k:  # INPUT begins with the step: it stands for bringing the images into place
             handles.append(layer.register_forward_pre_hook(lambda *_, k=k: marks(k)))
         handles.append(layer.register_forward_hook(lambda _, xs, y, k=k: _mark_end(xs, y, marks, k)))

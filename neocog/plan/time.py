@@ -18,6 +18,7 @@ import numpy as np
 from ..errors import NeocogError
 from ..layer import Layer, Shape
 from ..layers.add import Add
+from ..network import fused
 from .calibration import Calibration, Vector
 from .plan import Plan
 from .work import PASSES, Work, work
@@ -190,13 +191,14 @@ def _tasks(plan: Plan, mode: str) -> list[Placed]:
 
 
 def _inference(plan: Plan) -> Iterator[Placed]:
-    """What leads to the last layer: side branches are not run."""
-    needed = {len(plan.rows) - 1}
+    """What leads to the last layer: side branches are not run, and some layers run in another one's pass."""
+    needed, inside = {len(plan.rows) - 1}, fused(plan.network)
     for k in reversed(range(len(plan.rows))):
         if k in needed:
             row = plan.rows[k]
             needed.update(row.node.inputs)
-            yield Task(row.node.layer, row.inputs, row.output, "inference"), k, False
+            if k not in inside:
+                yield Task(row.node.layer, row.inputs, row.output, "inference"), k, False
 
 
 def _training(plan: Plan) -> Iterator[Placed]:

@@ -11,7 +11,8 @@ Memory is a set of blocks, each alive as long as somebody holds it. In training,
 3. **update**: parameters, their gradients and the optimizer's state, with nothing else left but the batch.
 
 The optimizer's state exists from the first update on, so these are the steps of the second batch. Predicting is the
-forward pass alone, with nothing kept.
+forward pass alone, with nothing kept: some weights are there twice, as they are and as they are multiplied with, and
+normalizations and RELU that run in another layer's pass (`network.fused`) take no memory.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..layer import MASTER, Footprint, Pass, Shape
-from ..network import Network, schedule
+from ..layers.batchnorm import BatchNorm
+from ..network import Network, fused, schedule
 
 TRAINED, PREDICTED = 18 << 10, 10 << 10
 """Bytes that Python and torch keep about a layer besides its arrays: modules, records for autograd, descriptors.
@@ -125,6 +127,7 @@ class _Simulation:
         self.known: dict[tuple[int, tuple[Shape, ...]], Footprint] = {}
         self.counted: dict[tuple[int, tuple[Shape, ...]], tuple[int, int]] = {}
         self.turns = schedule(network, training=run.training)
+        self.fused = {} if run.training else fused(network)
         self.footprints = {k: self._footprint(k) for k, _ in self.turns}
         self.trained, owned = self._owned(copies)
         self.tape = _Tape(owned)
@@ -135,6 +138,8 @@ class _Simulation:
         self.learns: dict[int, bool] = {}  # whether anything up to this node is trained, so that gradients reach it
 
     def _footprint(self, k: int) -> Footprint:
+        if k in self.fused:
+            return Footprint(view=True)
         layer, inputs = self.nodes[k].layer, self._inputs(k)
         key = (id(layer), inputs)  # repeats share their layers, which makes deep networks quick
         if key not in self.known:
@@ -164,8 +169,17 @@ class _Simulation:
             owned.append(copies * learned + fixed + (TRAINED if self.run.training else PREDICTED))
         for k, kernels in self._kernels():
             owned[k] += kernels
+        for k, size in self._ready(trained):
+            owned[k] += size
         owned[0] += batch_bytes(self.shapes[0], self.run)
         return trained, owned
+
+    def _ready(self, trained: Sequence[int]) -> Iterator[tuple[int, int]]:
+        """The parameters that prediction has twice, those that a normalization is multiplied into among them."""
+        changed = {host for k, host in self.fused.items() if isinstance(self.nodes[k].layer, BatchNorm)}
+        for k, footprint in self.footprints.items():
+            if not self.run.training:
+                yield k, footprint.ready or (trained[k] if k in changed else 0)
 
     def _kernels(self) -> Iterator[tuple[int, int]]:
         """What oneDNN keeps for the first of all layers that do the same on the same shapes."""

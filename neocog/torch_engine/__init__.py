@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .inference import InferenceModule
 from .module import NetworkModule, build, read_weights, write_weights
 
-__all__ = ["NetworkModule", "build", "read_weights", "write_weights"]
+__all__ = ["InferenceModule", "NetworkModule", "build", "read_weights", "write_weights"]

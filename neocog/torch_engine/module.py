@@ -62,10 +62,10 @@ class NetworkModule(nn.Module):
             volumes[k] = self.get_submodule(node.name)(*inputs)
             for i in dropped:
                 del volumes[i]  # so that inference holds only what is still needed
-        return {self.network.nodes[k].name: _as_scores(y) for k, y in volumes.items()}
+        return {self.network.nodes[k].name: as_scores(y) for k, y in volumes.items()}
 
 
-def _as_scores(y: Tensor) -> Tensor:
+def as_scores(y: Tensor) -> Tensor:
     """(N, K, 1, 1) -> (N, K); a map stays one."""
     return y.flatten(1) if all(n == 1 for n in y.shape[2:]) else y
 

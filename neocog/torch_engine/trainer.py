@@ -22,6 +22,7 @@ from ..network import Network
 from .allocator import keep_memory_free
 from .feed import Feed
 from .graph import Recorded
+from .inference import InferenceModule
 from .module import build, read_weights
 from .muon import Muon
 from .rates import freeze, grouped
@@ -93,6 +94,7 @@ class TorchTrainer:
         place = torch.device(self.device)
         self._feed, self._on_gpu = Feed(place), place.type == "cuda"
         self._update = Recorded(self._updated, place) if self._on_gpu else self._updated
+        self._predicting: InferenceModule | None = None
 
     def step(
         self, x: NDArray[np.float32], labels: NDArray[np.int64], lr: float, shares: Shares | None = None
@@ -120,7 +122,7 @@ class TorchTrainer:
 
     def _step(self, x: Tensor, labels: Tensor, lr: float, shares: Shares | None) -> _Step:
         self.steps += 1
-        self._switch(training=True)
+        self._learn()
         part = share(self.ema, self.updates) if self.ema else 1.0
         with seeded(torch.device(self.device), _mixed(self.seed, self.steps)):
             counted = [] if shares is None else [self._tensor(array) for array in shares]
@@ -199,9 +201,8 @@ class TorchTrainer:
             return self._scores(self._tensor(x))
 
     def _scores(self, x: Tensor) -> NDArray[np.float32]:
-        self._switch(training=False)
         with torch.inference_mode(), precision(self.dtype, torch.device(self.device)):
-            y: Tensor = self.served(x.contiguous(memory_format=self._format))
+            y: Tensor = self.predicting(x)
         found: NDArray[np.float32] = y.float().cpu().numpy()
         return found
 
@@ -210,13 +211,20 @@ class TorchTrainer:
         with threads(self.threads):
             return self._scores(self._feed.numbers(pixels, moves))
 
+    @property
+    def predicting(self) -> InferenceModule:
+        """The network as it predicts, with the weights that it has now."""
+        if self._predicting is None:
+            self._predicting = InferenceModule(self.served, self.dtype)
+        return self._predicting
+
     def weights(self) -> dict[str, NDArray[np.float32]]:
         """Copies of all arrays by name, running statistics included: their averages, if those are kept."""
         return read_weights(self.served)
 
     def first_non_finite(self, x: NDArray[np.float32]) -> str | None:
         """The name of the first layer whose output for x holds an infinity or a NaN; None if there is none."""
-        self._switch(training=True)
+        self._learn()
         with torch.no_grad(), precision(self.dtype, torch.device(self.device)):
             outputs = self.module.run(self._tensor(x).contiguous(memory_format=self._format))
         for node, y in zip(self.module.network.nodes, outputs, strict=True):
@@ -224,11 +232,11 @@ class TorchTrainer:
                 return node.name
         return None
 
-    def _switch(self, *, training: bool) -> None:
-        """Have the layers behave as in training or as in prediction; telling each costs, so only where it changes."""
-        module = self.module if training else self.served
-        if module.training != training:
-            module.train(training)
+    def _learn(self) -> None:
+        """Let go of what predicts: its weights will be old, its memory is needed, and it has told layers to predict."""
+        if self._predicting is not None:
+            self._predicting = None
+            self.module.train()
 
     def _tensor(self, x: NDArray[Any]) -> Tensor:
         return torch.from_numpy(x).to(self.device)

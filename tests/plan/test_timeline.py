@@ -43,14 +43,22 @@ def test_a_training_step_of_a_chain():
 
 def test_predicting_holds_only_what_is_still_to_be_read():
     plan = Network.parse(NET).plan()
-    outlasting = 4 * 187 + ONEDNN_KERNELS // 2 + BATCH - 8 + 5 * PREDICTED
+    outlasting = 4 * 187 + WEIGHTS + ONEDNN_KERNELS // 2 + BATCH - 8 + 5 * PREDICTED  # weights laid out once, for good
     assert beyond(plan.inference, outlasting) == [
         ("forward", "input", CONV_IN),
-        ("forward", "conv1", CONV_IN + CONV_OUT + WEIGHTS),
-        ("forward", "relu1", CONV_IN + 2 * CONV_OUT),
+        ("forward", "conv1", CONV_IN + CONV_OUT),
+        ("forward", "relu1", CONV_IN + CONV_OUT),  # in the same pass
         ("forward", "pool1", CONV_IN + CONV_OUT + POOLED + SWITCHES),
         ("forward", "fc1", CONV_IN + 2 * POOLED + SCORES),
     ]
+
+
+def test_predicting_holds_weights_twice_where_they_are_changed():
+    parts = ("CONV3-4(BIAS=no) -> BN", "FC5 -> BN", "FC5")
+    convolution, folded, shared = (Network.parse(f"INPUT[6x6x2] -> {part}").plan().inference.parts for part in parts)
+    beside = PREDICTED + ONEDNN_KERNELS // 2
+    assert convolution["conv1"] == 4 * 2 * 72 + beside + CONV_OUT
+    assert folded["fc1"] - shared["fc1"] == 4 * (72 * 5 + 5)
 
 
 def test_branches_share_a_gradient_and_add_theirs_in_place():

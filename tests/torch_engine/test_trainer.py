@@ -99,8 +99,8 @@ def test_side_outputs_are_learned_from_by_their_weights():
 def test_side_branches_do_not_run_at_prediction():
     made = trainer(WITH_SIDES)
     ran = []
-    for node in WITH_SIDES.nodes:
-        made.module.get_submodule(node.name).register_forward_hook(lambda *_, name=node.name: ran.append(name))
+    for name, layer in made.predicting.named_children():
+        layer.register_forward_hook(lambda *_, name=name: ran.append(name))
     scores = made.scores(X)
     assert ran == ["input", "conv1", "tanh1", "conv2", "fc3"]
     np.testing.assert_allclose(scores, forward(WITH_SIDES, made.weights(), X).output, rtol=1e-4, atol=1e-5)

@@ -1,0 +1,212 @@
+r"""A network as prediction runs it: what can be done to its weights once is not done in every call.
+
+Batch normalization by running statistics multiplies and shifts each channel, so it goes into the weights before it:
+
+    w' = w g / sqrt(v + eps),   b' = (b - m) g / sqrt(v + eps) + beta
+
+A RELU behind that is applied where the sums were written. Weights are rounded to bfloat16 once; autocast, under which
+the other layers run, would do so in each call. On a CPU oneDNN lays out the weights of convolutions of images for the
+processor once, and applies RELU before the sums leave the registers (`torch.ops.mkldnn`: what torch's compiler calls).
+
+`network.fused` says which layers run in another one's pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ..layers import _modules
+from ..network import Network, fused, schedule
+from .module import NetworkModule, as_scores
+
+CAST = (nn.modules.conv._ConvTransposeNd, _modules.LocallyConnected)
+"""Layers that stay as they are, but for the type of their weights."""
+
+
+class InferenceModule(nn.Module):
+    """The scores of a module's network for images x (N, C, H, W) or (N, C, L), with the weights it has now.
+
+    Weights that must be changed are copied, all others are shared. `dtype` is float32 or bfloat16, in which products
+    multiply; the caller gives it images on the module's device, under `trainer.precision` of that dtype.
+    """
+
+    def __init__(self, module: NetworkModule, dtype: str = "float32") -> None:
+        super().__init__()
+        self.nodes, self.hosts = module.network.nodes, fused(module.network)
+        self.turns = schedule(module.network, training=False)
+        followers: dict[int, list[int]] = {k: [] for k, _ in self.turns}
+        for k, host in self.hosts.items():
+            followers[host].append(k)
+        for k, _ in self.turns:
+            if k not in self.hosts:
+                ends = [module.get_submodule(self.nodes[j].name) for j in followers[k]]
+                norms = [end for end in ends if not isinstance(end, nn.ReLU)]
+                made = ready(module.get_submodule(self.nodes[k].name), dtype, *norms, relu=len(norms) < len(ends))
+                self.add_module(self.nodes[k].name, made)
+        self.eval()
+
+    @classmethod
+    def of(cls, network: Network, weights: Mapping[str, NDArray[Any]]) -> InferenceModule:
+        """In float32 on the CPU, sharing the memory of the arrays as far as it can."""
+        with torch.device("meta"):  # nothing is drawn that would be replaced
+            module = NetworkModule(network)
+        own = {name: torch.from_numpy(np.require(array, requirements=["C", "W"])) for name, array in weights.items()}
+        module.load_state_dict(own, strict=False, assign=True)
+        return cls(module)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scores (N, K) when the last volume is a vector, else that volume (N, K, H', W')."""
+        volumes: dict[int, Tensor] = {}
+        x = _channels_last(x)
+        for k, dropped in self.turns:
+            inputs = [volumes[i] for i in self.nodes[k].inputs] or [x]
+            volumes[k] = inputs[0] if k in self.hosts else self.get_submodule(self.nodes[k].name)(*inputs)
+            for i in dropped:
+                del volumes[i]
+        return as_scores(volumes[self.turns[-1].position])
+
+
+def ready(module: nn.Module, dtype: str, *norms: nn.Module, relu: bool = False) -> nn.Module:
+    """A layer's module for predicting in a dtype, taking in a batch normalization and RELU if such follow.
+
+    The module itself where there is nothing to do.
+    """
+    kind: torch.dtype = getattr(torch, dtype)
+    with torch.no_grad():
+        if isinstance(module, nn.Conv1d | nn.Conv2d):
+            return (_PackedConv if _packs(module, kind) else _Conv)(module, kind, norms, relu)
+        if isinstance(module, nn.Linear):
+            return _Linear(module, kind, norms, relu)
+        if isinstance(module, CAST) and kind is not torch.float32:
+            module = deepcopy(module).requires_grad_(requires_grad=False)
+            module.weight = nn.Parameter(module.weight.to(kind), requires_grad=False)
+    return module
+
+
+class _Weighted(nn.Module):
+    """What a convolution or FC and those behind it do to a volume, with weights and biases (K,) that are ready."""
+
+    weight: Tensor
+    bias: Tensor | None
+
+    def __init__(self, module: Any, kind: torch.dtype, norms: tuple[nn.Module, ...], relu: bool) -> None:
+        super().__init__()
+        self.source = (module, norms)  # a pair, so that its modules do not become part of this one
+        self.kind, self.relu = kind, relu
+
+    def make_ready(self) -> None:
+        """Take the weights as they are now."""
+        module, norms = self.source
+        weight, bias = module.weight, module.bias
+        if isinstance(module, _modules.Conv1d | _modules.Conv2d):
+            weight = module.kernel()
+        for norm in norms:
+            weight, bias = folded(weight, bias, norm)
+        self.register_buffer("weight", weight.detach().to(self.kind))
+        self.register_buffer("bias", None if bias is None else bias.detach().to(self.kind))
+
+
+class _Linear(_Weighted):
+    """Neurons on a flattened volume: (N, C, *size) -> (N, K, 1, ...)."""
+
+    def __init__(self, module: nn.Linear, kind: torch.dtype, norms: tuple[nn.Module, ...], relu: bool) -> None:
+        super().__init__(module, kind, norms, relu)
+        self.make_ready()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """A product and, in place, RELU."""
+        y = F.linear(x.flatten(1).to(self.kind), self.weight, self.bias)
+        y = y.relu_() if self.relu else y
+        return y.reshape(*y.shape, *(1,) * (x.dim() - 2))
+
+
+class _Conv(_Weighted):
+    """A convolution by torch's own function: (N, C, *size) -> (N, K, *size')."""
+
+    def __init__(
+        self, module: nn.Conv1d | nn.Conv2d, kind: torch.dtype, norms: tuple[nn.Module, ...], relu: bool
+    ) -> None:
+        super().__init__(module, kind, norms, relu)
+        self.window = (list(module.stride), list(module.padding), list(module.dilation), module.groups)
+        hang = module.hang if isinstance(module, _modules.Conv1d | _modules.Conv2d) else ()
+        self.ends = [end for hung in reversed(hang) for end in (0, hung)] if any(hang) else []
+        self.make_ready()
+
+    def make_ready(self) -> None:
+        """Those of images lie channels last."""
+        super().make_ready()
+        if self.weight.dim() == 4:
+            self.weight = self.weight.contiguous(memory_format=torch.channels_last)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Windows that hang over the edge see zeros there."""
+        return self.convolved((F.pad(x, self.ends) if self.ends else x).to(self.kind))
+
+    def convolved(self, x: Tensor) -> Tensor:
+        """The sums and, in place, RELU."""
+        convolve: Any = F.conv2d if x.dim() == 4 else F.conv1d
+        y: Tensor = convolve(x, self.weight, self.bias, *self.window)
+        return y.relu_() if self.relu else y
+
+
+class _PackedConv(_Conv):
+    """A convolution of images by oneDNN, with weights in the order that it likes for the size of the batch.
+
+    They are laid out when that size is first seen: in another order than the right one they would be copied value by
+    value in each call, which takes longer than the convolution.
+    """
+
+    def make_ready(self) -> None:
+        """Wait for a batch."""
+        self.size: torch.Size | None = None
+
+    def convolved(self, x: Tensor) -> Tensor:
+        """The sums after RELU."""
+        stride, padding, dilation, groups = self.window
+        if x.shape != self.size:
+            super().make_ready()
+            pack: Any = torch._C._nn.mkldnn_reorder_conv2d_weight
+            self.weight = pack(self.weight.to_mkldnn(), padding, stride, dilation, groups, x.shape)
+            self.size = x.shape
+        after = "relu" if self.relu else "none"
+        y: Tensor = torch.ops.mkldnn._convolution_pointwise(
+            x, self.weight, self.bias, padding, stride, dilation, groups, after, [], ""
+        )
+        return y
+
+
+def folded(weight: Tensor, bias: Tensor | None, norm: Any) -> tuple[Tensor, Tensor]:
+    """Weights (K, ...) and biases (K,) that give what `norm`, an `nn.BatchNorm1d` or `2d`, gives of theirs."""
+    scale = (norm.running_var + norm.eps).rsqrt()
+    if norm.weight is not None:
+        scale = scale * norm.weight
+    shift = -norm.running_mean if bias is None else bias - norm.running_mean
+    shift = shift * scale
+    if norm.bias is not None:
+        shift = shift + norm.bias
+    return weight * scale.view(-1, *(1,) * (weight.dim() - 1)), shift
+
+
+def _packs(module: nn.Module, kind: torch.dtype) -> bool:
+    """Whether oneDNN lays out a convolution's weights here: of images, on a CPU."""
+    if not isinstance(module, nn.Conv2d) or module.weight.device.type != "cpu":
+        return False
+    there: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]  # torch's
+    return there and (kind is torch.float32 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()))
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    """Images in that order; those of one channel with the strides that say so, which kernels go by."""
+    if x.dim() != 4:
+        return x
+    x = x.contiguous(memory_format=torch.channels_last)
+    _, channels, height, width = x.shape
+    return x.as_strided(x.shape, (height * width * channels, 1, width * channels, channels))
