@@ -51,7 +51,7 @@ NETWORKS = {
     "112x112": Entry(
         "INPUT[112x112x3] -> [CONV3-64 -> RELU]*2 -> POOL2 -> CONV3-128 -> RELU -> POOL2 -> CONV3-256 -> RELU -> POOL2"
         " -> GAP -> FC10",
-        (16,),
+        (16, 32),
         (16,),
     ),
     "alexnet": Entry("alexnet", (16,), (16,)),

@@ -14,12 +14,14 @@ from ..measure.calibration import calibration_question
 from ..measure.pace import pace_question
 from ..native import pace as native_pace
 from ..native import trainer as native
+from ..native.footprint import footprints
 from ..native.jit import machine
 from ..native.trainer import NativeTrainer, busy_lanes, cores, not_covered
 from ..network import Network
-from ..plan.tables import duration
+from ..plan.tables import duration, size
 from ..plan.time import step_time
 from ..torch_engine import trainer as torch_engine
+from ..torch_engine.allocator import available_memory
 from ..torch_engine.rates import frozen_statistics
 from ..torch_engine.trainer import DTYPES, SMALL_STEP_MACS, TorchTrainer, check_dtype, pick_device
 from .augment import NONE, Augment
@@ -28,7 +30,10 @@ from .settings import Settings
 ENGINES = ("auto", "torch", "native")
 AUTO = "auto"
 MOST_PARAMETERS = 2_000_000
-"""Up to how many `auto` trusts the native engine: its gradients stand in memory once for each part of a batch."""
+"""Up to how many `auto` trusts the native engine on a machine that has not been calibrated: its gradients are moved once
+for each part of a batch."""
+SHARE_OF_MEMORY = 0.5
+"""Of what is available, how much the native engine may take for `auto` to choose it."""
 ADVANTAGE = 1.3
 """How often the native engine was at least as fast as torch, with all lanes and threads busy (docs/performance.md)."""
 
@@ -80,11 +85,11 @@ def choose_engine(
     """The engine that trains a network with its loss and its optimizer.
 
     `auto` is torch on a GPU where there is one. On a CPU that has been calibrated (`neocog plan --time` does so once)
-    it is the engine that is expected to take less time for a step, and with `dtype` auto the faster of float32 and
-    bfloat16 too. Elsewhere it is native where that has kernels for all that is asked, the weights are few enough for
-    each part of a batch to have gradients of its own, and the mini-batches keep enough lanes and threads busy; else
-    torch; and `dtype` auto is float32. `beyond` is what else is asked for that native has not. A run never mixes
-    engines.
+    it is the engine that is expected to take less time for a step, unless that is native and would take more than
+    half of the memory that is available; with `dtype` auto the faster of float32 and bfloat16 too. Elsewhere it is
+    native where that has kernels for all that is asked, the weights are few enough for each part of a batch to have
+    gradients of its own, and the mini-batches keep enough lanes and threads busy; else torch; and `dtype` auto is
+    float32. `beyond` is what else is asked for that native has not. A run never mixes engines.
     Raises NeocogError for an engine, a dtype or a device that is not there.
     """
     if name not in ENGINES:
@@ -98,8 +103,6 @@ def choose_engine(
     if name == "auto" and place.type == "cuda":
         why = "a GPU is there" if device == "auto" else "as asked"
         return Choice(TorchTrainer, _plain(dtype), f"torch on {place}: {why}")
-    if name == "auto":
-        missing = missing or _too_many(network)
     engines = [one for one in ("native", "torch") if name in (one, "auto") and not (one == "native" and missing)]
     pairs = [(one, d) for one in engines for d in (DTYPES if dtype == AUTO else (dtype,))]
     if len(pairs) > 1 and place.type == "cpu" and (chosen := _fastest(pairs, network, optimizer, batch_size)):
@@ -107,7 +110,7 @@ def choose_engine(
     if name != "auto":
         where = f" on {place}" if name == "torch" else ""
         return Choice(MAKERS[name], _plain(dtype), f"{name}{where}, as asked")
-    if missing := missing or _idle(network, batch_size, cores()):
+    if missing := missing or _too_many(network) or _idle(network, batch_size, cores()):
         return Choice(TorchTrainer, _plain(dtype), f"torch on {place}: native has {missing}")
     return Choice(NativeTrainer, _plain(dtype), "native: machine code for this network")
 
@@ -140,9 +143,24 @@ def _fastest(pairs: list[tuple[str, str]], network: Network, optimizer: str, bat
     order = sorted((seconds, engine, dtype) for seconds, engine, dtype in found if seconds is not None)
     if len(order) < len(pairs):
         return None
+    too_large = ""
+    if order[0][1] == "native" and any(engine == "torch" for _, engine, _ in order):
+        too_large = _too_large(network, order[0][2], optimizer, batch_size)
+    if too_large:
+        order.sort(key=lambda one: one[1] == "native")
     (seconds, engine, dtype), *others = order
-    shown = "".join(f", {duration(more)} by {e} in {d}" for more, e, d in others)
+    shown = "".join(f", {duration(more)} by {e} in {d}" for more, e, d in others) + too_large
     return Choice(MAKERS[engine], dtype, f"{engine}: {duration(seconds)} a step expected in {dtype}{shown}")
+
+
+def _too_large(network: Network, dtype: str, optimizer: str, batch_size: int) -> str:
+    """Whether the native engine's step would take too much memory, in words; empty where it would not."""
+    plan = network.plan(batch=batch_size, dtype=dtype, optimizer=optimizer)
+    needed = footprints(plan, native.pick_threads(network, batch_size))["training"].total
+    free = available_memory()
+    if free is None or needed <= SHARE_OF_MEMORY * free:
+        return ""
+    return f"; native would take {size(needed)}, more than half of the {size(free)} of memory available"
 
 
 def expected_seconds(engine: str, dtype: str, network: Network, optimizer: str, batch_size: int) -> float | None:

@@ -13,6 +13,7 @@ from made_up import MACHINE, PACE
 
 from neocog import DataError, NeocogError, Network, RunError, load, train
 from neocog.data import Dataset, Splits
+from neocog.native.footprint import footprints
 from neocog.native.jit import Machine
 from neocog.training import engine as engine_room
 from neocog.training.engine import choose_engine
@@ -337,6 +338,29 @@ def test_where_the_machine_has_been_calibrated_the_expected_time_decides(native_
     assert found.reason.startswith(f"{found.make.name}: ")
     assert f"a step expected in {found.dtype}" in found.reason
     assert choose_engine("native", network, "cpu", dtype="float32").reason == "native, as asked"
+
+
+@pytest.mark.parametrize("spare", [1.01, 0.99])
+def test_many_weights_are_a_matter_of_time_and_memory_on_a_calibrated_machine(spare, monkeypatch):
+    fast = replace(PACE, costs=dict.fromkeys(PACE.costs, 1e-15))
+    monkeypatch.setattr(engine_room, "calibration_question", lambda *_: Answered(MACHINE))
+    monkeypatch.setattr(engine_room, "pace_question", lambda *_: Answered(fast))
+    many = Network.parse("INPUT[100x100x1] -> FC300 -> FC3")
+    needed = footprints(many.plan(batch=64, optimizer="nesterov"), engine_room.native.pick_threads(many, 64))[
+        "training"
+    ]
+    monkeypatch.setattr(engine_room, "available_memory", lambda: int(2 * spare * needed.total))
+    chosen = choose_engine("auto", many, "cpu")
+    assert chosen.make.name == ("native" if spare > 1 else "torch")
+    assert ("; native would take" in chosen.reason) == (spare < 1)
+    assert ("by native in float32" in chosen.reason) == (spare < 1)
+
+
+def test_memory_does_not_overrule_what_was_asked_for(monkeypatch):
+    monkeypatch.setattr(engine_room, "pace_question", lambda dtype, _: Answered(replace(PACE, dtype=dtype)))
+    monkeypatch.setattr(engine_room, "available_memory", lambda: 1000)
+    network = Network.parse("INPUT[8x8x16] -> CONV3-32 -> RELU -> FC3")
+    assert choose_engine("native", network, "cpu", dtype="auto").make.name == "native"
 
 
 def test_without_a_calibration_auto_is_float32():
