@@ -19,7 +19,7 @@ struct net {
     float *weights, *velocity, *squares;  // parameters, and what the optimizer keeps for each
     float *there, *packed, *coefficients, *settings, *scale;
     float *scratch, *halved, *scores;     // of the block in hand
-    float *groups;                        // GROUPS times GROUP
+    float *groups;                        // MOST_GROUPS times GROUP
     float *result, *gradients, *sums;     // of the group in hand
     float *batch, *all_kept;              // of all blocks of a batch
     int32_t *classes;                     // likewise; -1 where a block has no image
@@ -74,7 +74,7 @@ void net_open(struct net *n) {
         .weights = zeros(PARAMETERS), .velocity = zeros(PARAMETERS), .squares = zeros(PARAMETERS),
         .there = zeros(MASKS), .packed = zeros(PACKED), .coefficients = zeros(COEFFICIENTS),
         .settings = zeros(16), .scale = zeros(1), .scratch = zeros(SCRATCH), .halved = zeros(HALVED),
-        .words = zeros(2 * DRAWING), .scores = zeros(LANES * CLASSES), .groups = zeros((int64_t)GROUPS * GROUP),
+        .words = zeros(2 * DRAWING), .scores = zeros(LANES * CLASSES), .groups = zeros((int64_t)MOST_GROUPS * GROUP),
         .training = zeros(ARENA), .predicting = zeros(PREDICTING),
     };
     fill_masks(n);
@@ -109,10 +109,15 @@ static int64_t take_batch(struct net *n, const float *images, const int32_t *lab
     return blocks;
 }
 
+static int64_t least(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
 // How many groups blocks are in: a power of two, and each is worth its memory.
 static int64_t groups_of(int64_t blocks) {
-    int64_t least = blocks < 2 ? blocks : 2, most = blocks / GROUP_BLOCKS, groups = 1;
-    most = most < least ? least : most < GROUPS ? most : GROUPS;
+    int64_t few = least(blocks / FEW, GROUPS), many = least(blocks / MANY, MOST_GROUPS), groups = 1;
+    int64_t most = few > many ? few : many;
+    most = most > 2 ? most : least(blocks, 2);
     while (2 * groups <= most)
         groups *= 2;
     return groups;

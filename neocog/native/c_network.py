@@ -90,8 +90,10 @@ def _sizes(program: Program) -> str:
         "SCRATCH": (sizes.scratch // 4, "numbers of gradients, transposed"),
         "HALVED": (sizes.halved // 4, "numbers for pairs of bfloat16"),
         "GROUP": (sizes.group // 4, "numbers of a group: 2 LANES of losses and hits, PARAMETERS, sums of lanes"),
-        "GROUP_BLOCKS": (program.group_blocks, "blocks of a group at least, if there are enough for two"),
-        "GROUPS": (GROUPS, "the most groups that the blocks of a step are in"),
+        "FEW": (program.grouping.few, "blocks that make a group worth its memory"),
+        "MANY": (program.grouping.many, "blocks beside which it costs next to nothing"),
+        "GROUPS": (GROUPS, "the most groups of few blocks"),
+        "MOST_GROUPS": (program.grouping.most, "the most groups that the blocks of a step are in"),
     }
     entries = [f"    {name} = {count},  // {what}" for name, (count, what) in counts.items()]
     regions = [f"//   {region.name} from {region.start}: {_rows(region)}" for region in program.regions]

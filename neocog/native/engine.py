@@ -26,7 +26,7 @@ from .jit import Compiled, Machine, machine
 from .layout import aligned
 from .one_image_tasks import covers
 from .optimizers import OPTIMIZERS
-from .program import GROUPS, Program, Region
+from .program import Program, Region
 from .runtime import (
     BYTES,
     CONTEXT_WORDS,
@@ -101,7 +101,6 @@ class NativeNetwork:
         self._rooms: dict[str, Floats] = {}
         for name, size in (("scratch", self.sizes.scratch), ("halved", self.sizes.halved)):
             self._keep(name, max(1, self.threads * size // 4))
-        self._keep("group", GROUPS * self.sizes.group // 4)
         self._keep("staged", -(-self.threads * self.sizes.staged // 4))
         self._plan: _Plan | None = None
         self._context: NDArray[np.int64] = self.shared  # of the last step
@@ -180,6 +179,7 @@ class NativeNetwork:
         batch = int(plan.sizes.max())
         self._room("arena", "training", self.threads * self.sizes.arena, batch)
         self._room("kept", "kept", plan.most * self.sizes.kept, batch)
+        self._room("group", "groups", max(plan.groups) * self.sizes.group, batch)
         padded = aligned(plan.places).view(np.int32)
         padded[:] = -1
         fed |= {"labels": (plan.spread(labels, padded), self.lanes)}
@@ -238,7 +238,7 @@ class NativeNetwork:
         return scores.reshape(blocks, classes, self.lanes).transpose(0, 2, 1).reshape(-1, classes)[: len(x)].copy()
 
     def _room(self, buffer: str, use: str, size: int, batch: int) -> None:
-        """Memory of so many bytes for volumes, the more the larger the batch. Raises RunError where it is short."""
+        """Memory of so many bytes, the more the larger the batch. Raises RunError where it is short."""
         if use not in self._rooms or size > self._rooms[use].nbytes:
             self._rooms.pop(use, None)
             self._check_fits(batch, training=use != "predicting")

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import NamedTuple
 
 from ..network import Network, Node
 from . import passes
@@ -24,11 +25,15 @@ from .losses import kernel
 from .phases import reach_of_phases
 from .stages import DRAWING, Single, Stage, Weighted, scored, stages_of, transpose_of
 
-GROUPS = 8
-"""The most parts that a step's blocks are shared out in; the number of threads does not matter to the result."""
-GROUP_BYTE = 50
+GROUPS, MOST_GROUPS = 8, 64
+"""The most parts that a step's blocks are shared out in, and the most where these cost next to nothing. The number of
+threads does not matter to the result."""
+GROUP_BYTE, SPARE_BYTE = 50, 200
 """Multiplications of a forward pass that make it worth while to clear, fill and add up a byte of one more group: what
-moves it three times takes a tenth of their time then, at 10 GB/s and 100 GFLOP/s."""
+moves it three times takes a tenth of their time then, at 10 GB/s and 100 GFLOP/s; and those beside which it is nothing,
+a fortieth."""
+SPARE_MEMORY = 2**27
+"""Bytes that more groups than `GROUPS` may take together."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,31 @@ class Meeting:
     build: Callable[[str, int], Function]
     buffers: dict[str, Access]
     rows: int
+
+
+class Grouping(NamedTuple):
+    """How many blocks make a group worth its memory, `few`, and beside how many it costs next to nothing, `many`.
+
+    `most` is how many groups there may be of those.
+    """
+
+    few: int
+    many: int
+    most: int
+
+    @classmethod
+    def of(cls, numbers: int, macs: int) -> Grouping:
+        """For groups that hold so many numbers, and blocks of so many multiplications forwards."""
+        few, many = (max(1, -(-byte * 4 * numbers // max(1, macs))) for byte in (GROUP_BYTE, SPARE_BYTE))
+        return cls(few, many, min(MOST_GROUPS, max(GROUPS, SPARE_MEMORY // (4 * numbers))))
+
+    def groups(self, blocks: int) -> int:
+        """How many groups so many blocks are in, a power of two: threads share them out, and share evenly.
+
+        Two where there are two blocks, however large.
+        """
+        most = max(min(blocks, 2), min(blocks // self.few, GROUPS), min(blocks // self.many, self.most))
+        return 1 << (most.bit_length() - 1)
 
 
 class Part(ABC):
@@ -260,15 +290,13 @@ class Program:
         return (2 + self.sums) * self.machine.lanes + self.parameters
 
     @cached_property
-    def group_blocks(self) -> int:
-        """How many blocks a group has at least, if there are several for each of two groups."""
-        macs = self.network.plan().totals["macs"] * self.machine.lanes
-        return max(1, -(-GROUP_BYTE * 4 * self.group_numbers // max(1, macs)))
+    def grouping(self) -> Grouping:
+        """How blocks are put into groups."""
+        return Grouping.of(self.group_numbers, self.network.plan().totals["macs"] * self.machine.lanes)
 
     def groups(self, blocks: int) -> int:
-        """How many groups so many blocks are in, a power of two: threads share them out, and share evenly."""
-        most = min(max(min(blocks, 2), blocks // self.group_blocks), GROUPS)
-        return 1 << (most.bit_length() - 1)
+        """How many groups so many blocks are in."""
+        return self.grouping.groups(blocks)
 
     # -- what parts ask for ------------------------------------------------------------------------------------
 

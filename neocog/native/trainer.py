@@ -18,7 +18,7 @@ from .engine import NativeNetwork
 from .feeding import takes_bytes
 from .losses import KERNELS
 from .optimizers import OPTIMIZERS
-from .program import GROUPS
+from .program import Grouping
 from .stages import uncovered
 
 SMALL_STEP_MACS = 5_000_000
@@ -36,10 +36,12 @@ def not_covered(network: Network, loss: str, optimizer: str) -> str:
     return "" if optimizer in OPTIMIZERS else f"no kernel for the optimizer {optimizer}"
 
 
-def busy_lanes(batch_size: int, threads: int, lanes: int) -> float:
+def busy_lanes(network: Network, batch_size: int, threads: int, lanes: int) -> float:
     """How many threads' worth of lanes a mini-batch keeps busy: blocks are shared out whole, in groups."""
     blocks = -(-batch_size // lanes)
-    turns = -(-blocks // min(threads, blocks, GROUPS))
+    totals = network.plan().totals
+    groups = Grouping.of(totals["parameters"], totals["macs"] * lanes).groups(blocks)
+    turns = -(-blocks // min(threads, groups))
     return batch_size / (lanes * turns)
 
 

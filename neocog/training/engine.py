@@ -30,8 +30,8 @@ from .settings import Settings
 ENGINES = ("auto", "torch", "native")
 AUTO = "auto"
 MOST_PARAMETERS = 2_000_000
-"""Up to how many `auto` trusts the native engine on a machine that has not been calibrated: its gradients are moved once
-for each part of a batch."""
+"""Up to how many `auto` trusts the native engine on a machine that has not been calibrated: its gradients stand in
+memory once for each part of a batch."""
 SHARE_OF_MEMORY = 0.5
 """Of what is available, how much the native engine may take for `auto` to choose it."""
 ADVANTAGE = 1.3
@@ -181,7 +181,7 @@ def _too_many(network: Network) -> str:
 def _idle(network: Network, batch_size: int, threads: int) -> str:
     """Whether mini-batches leave so much idle that torch is the better choice; empty where they do not."""
     for_torch = 1 if network.plan().totals["macs"] * batch_size < SMALL_STEP_MACS else threads
-    busy = busy_lanes(batch_size, threads, machine().lanes)
+    busy = busy_lanes(network, batch_size, threads, machine().lanes)
     if ADVANTAGE * busy < for_torch:
         return f"few lanes to fill, {busy:.1f} of {for_torch} threads' with mini-batches of {batch_size}"
     return ""
