@@ -8,6 +8,7 @@ import test_networks as whole
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from random_networks import networks
 
 from neocog import Network, ShapeError, zoo
 from neocog.native import one_image_sums
@@ -155,7 +156,7 @@ def graphs(draw):
 
 
 @settings(max_examples=25, derandomize=True, deadline=None)
-@given(st.one_of(whole.networks(), graphs()), st.integers(1, 3), st.integers(0, 3), st.sampled_from([4, 8, 16]))
+@given(st.one_of(networks(), graphs()), st.integers(1, 3), st.integers(0, 3), st.sampled_from([4, 8, 16]))
 def test_any_network_that_is_covered_agrees(network, count, seed, lanes):
     try:
         _ = network.shapes
