@@ -26,11 +26,12 @@ if TYPE_CHECKING:
     from .data import load_data as load_data
     from .model import Model as Model
     from .model import load as load
+    from .training import resume as resume
     from .training import train as train
 
 __version__ = "0.1.0"
 
-_LATER = {"load_data": "data", "Model": "model", "load": "model", "train": "training"}
+_LATER = {"load_data": "data", "Model": "model", "load": "model", "train": "training", "resume": "training"}
 
 
 def __getattr__(name: str) -> Any:

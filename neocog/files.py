@@ -1,15 +1,22 @@
-"""Files: written whole or not at all, and arrays read from safetensors files without trusting anything in them."""
+"""Files: written whole or not at all, and safetensors files, read without trusting anything in them.
+
+A sealed file is a safetensors file whose metadata hold one JSON document; its checksum covers document and arrays.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 import os
 import stat
 import struct
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from .errors import ModelFileError, RunError
@@ -143,3 +150,76 @@ def read_tensors(path: Path) -> dict[str, NDArray[Any]]:
         return load_file(path)
     except (SafetensorError, ValueError, TypeError, KeyError) as error:
         raise ModelFileError("the header is damaged", received=str(error)[:100]) from None
+
+
+Document = dict[str, Any]
+Tensors = Mapping[str, NDArray[Any]]
+Described = dict[str, dict[str, Any]]
+"""Arrays by name as a safetensors header describes them: `{"dtype": "F32", "shape": [2, 3]}`."""
+BYTES = {"F32": 4, "I64": 8, "U8": 1}
+"""Of one number of the dtypes that are stored."""
+
+
+def seal(key: str, document: Mapping[str, Any], tensors: Tensors) -> bytes:
+    """A safetensors file of arrays and a document, which stands in the metadata under `key` with the checksum."""
+    from safetensors.numpy import save
+
+    plain: Document = json.loads(canonical(document))
+    plain["sha256"] = checksum(plain, tensors)
+    return save({name: np.asarray(a, order="C") for name, a in tensors.items()}, {key: canonical(plain)})
+
+
+def read_document(header: Document, key: str, newest: int, foreign: ModelFileError) -> Document:
+    """The document in a header, out of which its metadata are taken; of a format up to the newest.
+
+    Raises the error `foreign` where there is none under that key, and ModelFileError for a damaged one.
+    """
+    text = header.pop("__metadata__", {}).get(key)
+    if not isinstance(text, str):
+        raise foreign
+    document = read_json(text, "the description")
+    version = document.get("format")
+    if not isinstance(version, int):
+        raise ModelFileError("the description is damaged: it names no format")
+    if version > newest:
+        raise ModelFileError(f"the file has format {version}, this neocog reads up to {newest}", hint="a newer neocog")
+    if canonical(document) != text:
+        raise ModelFileError("the description is damaged: it is not as it was written")
+    return document
+
+
+def read_sealed(path: Path, document: Document) -> dict[str, NDArray[Any]]:
+    """The arrays of a sealed file. Raises ModelFileError where the checksum, taken out of the document, differs."""
+    tensors = read_tensors(path)
+    if document.pop("sha256", None) != checksum(document, tensors):
+        raise ModelFileError("this is not what was saved: the checksum differs", hint="another copy of the file")
+    return tensors
+
+
+def check_size(header: Described, stored: int) -> None:
+    """Whether the file holds as many bytes as its arrays need. Dtypes and shapes must be known to be sound."""
+    needed = sum(BYTES[entry["dtype"]] * math.prod(entry["shape"]) for entry in header.values())
+    if stored != needed:
+        rule = "this file is cut off" if stored < needed else "there is something behind the arrays"
+        raise ModelFileError(rule, received=f"{stored:,} bytes of arrays instead of {needed:,}")
+
+
+def check_finite(tensors: Tensors) -> None:
+    """Whether every value is a number to calculate with. Raises ModelFileError naming an array that has others."""
+    if bad := [name for name, array in tensors.items() if not np.isfinite(array).all()]:
+        raise ModelFileError(f"{bad[0]} holds values that are not finite numbers")
+
+
+def canonical(document: Mapping[str, Any]) -> str:
+    """The one way a document is written, so that any change to its text shows."""
+    return json.dumps(document, sort_keys=True, separators=(",", ":"))
+
+
+def checksum(document: Mapping[str, Any], tensors: Tensors) -> str:
+    """SHA-256 over the document and over name, type, shape and values of each array, in the order of their names."""
+    digest = hashlib.sha256(canonical(document).encode())
+    for name in sorted(tensors):
+        array = np.asarray(tensors[name], order="C")
+        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(array.data)
+    return digest.hexdigest()

@@ -7,9 +7,6 @@ that any copy of the model, on any engine, can show that it still gives the same
 
 from __future__ import annotations
 
-import hashlib
-import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -21,7 +18,16 @@ from numpy.typing import NDArray
 
 from .data import Dataset, Preprocessing
 from .errors import ModelFileError, NeocogError
-from .files import read_header, read_json, read_tensors, write_atomically
+from .files import (
+    Described,
+    check_finite,
+    check_size,
+    read_document,
+    read_header,
+    read_sealed,
+    seal,
+    write_atomically,
+)
 from .losses import LOSSES
 from .network import Network
 
@@ -33,6 +39,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 GOLDEN = 4
+_KEY = "neocog"
 _IMAGES, _OUTPUT = "golden/input", "golden/output"
 
 Weights = Mapping[str, NDArray[np.float32]]
@@ -103,14 +110,12 @@ class Model:
         Raises RunError where it cannot be written, and ModelFileError when its parts do not belong together, so
         that what was saved can be loaded.
         """
-        from safetensors.numpy import save
-
         _check_parts(self.network, self.preprocessing, self.classes, self.loss)
-        _check_arrays(_described(self.weights), _weight_shapes(self.network))
-        tensors: dict[str, NDArray[Any]] = {name: np.ascontiguousarray(a) for name, a in self.weights.items()}
+        _check_arrays(_described(self.weights), weight_shapes(self.network))
+        tensors: dict[str, NDArray[Any]] = dict(self.weights)
         if self.golden is not None:
             tensors[_IMAGES], tensors[_OUTPUT] = self.golden
-        _check_finite(tensors)
+        check_finite(tensors)
         document = {
             "format": FORMAT,
             "network": str(self.network),
@@ -119,10 +124,8 @@ class Model:
             "loss": self.loss,
             "record": dict(self.record),
         }
-        document = json.loads(_canonical(document))
-        document["sha256"] = _checksum(document, tensors)
         target = Path(path)
-        write_atomically(target, save(tensors, {"neocog": _canonical(document)}))
+        write_atomically(target, seal(_KEY, document, tensors))
         return target
 
 
@@ -143,7 +146,10 @@ def load(path: str | Path) -> Model:
 
 def _load(path: Path) -> Model:
     header, stored = read_header(path)
-    document = _read_document(header)
+    foreign = ModelFileError(
+        "this safetensors file was not written by neocog as a model", hint="a model.safetensors of a training run"
+    )
+    document = read_document(header, _KEY, FORMAT, foreign)
     network = _read_network(document)
     preprocessing = Preprocessing.from_json(document.get("preprocessing"))
     classes, loss, record = document.get("classes"), str(document.get("loss")), document.get("record")
@@ -152,31 +158,12 @@ def _load(path: Path) -> Model:
     if not isinstance(record, dict):
         raise ModelFileError("the training record is damaged")
     _check_parts(network, preprocessing, classes, loss)
-    _check_arrays(header, _weight_shapes(network) | _golden_shapes(header, network, preprocessing))
-    _check_size(header, stored)
-    tensors = read_tensors(path)
-    if document.pop("sha256", None) != _checksum(document, tensors):
-        raise ModelFileError("this is not what was saved: the checksum differs", hint="another copy of the file")
-    _check_finite(tensors)
+    _check_arrays(header, weight_shapes(network) | _golden_shapes(header, network, preprocessing))
+    check_size(header, stored)
+    tensors = read_sealed(path, document)
+    check_finite(tensors)
     golden = (tensors.pop(_IMAGES), tensors.pop(_OUTPUT)) if _IMAGES in tensors else None
     return Model(network, tensors, preprocessing, tuple(classes), loss, record, golden)
-
-
-def _read_document(header: dict[str, Any]) -> dict[str, Any]:
-    text = header.pop("__metadata__", {}).get("neocog")
-    if not isinstance(text, str):
-        raise ModelFileError(
-            "this safetensors file was not written by neocog", hint="a model.safetensors of a training run"
-        )
-    document = read_json(text, "the description")
-    version = document.get("format")
-    if not isinstance(version, int):
-        raise ModelFileError("the description is damaged: it names no format")
-    if version > FORMAT:
-        raise ModelFileError(f"the file has format {version}, this neocog reads up to {FORMAT}", hint="a newer neocog")
-    if _canonical(document) != text:
-        raise ModelFileError("the description is damaged: it is not as it was written")
-    return document
 
 
 def _read_network(document: dict[str, Any]) -> Network:
@@ -203,10 +190,6 @@ def _check_parts(network: Network, preprocessing: Preprocessing, classes: Sequen
         raise ModelFileError("the loss is not known", received=loss[:40], hint=f"one of {', '.join(LOSSES)}")
 
 
-Described = dict[str, dict[str, Any]]
-"""Arrays by name as a safetensors header describes them: `{"dtype": "F32", "shape": [2, 3]}`."""
-
-
 def _described(weights: Weights) -> Described:
     kinds = {"float32": "F32"}
     return {
@@ -214,7 +197,7 @@ def _described(weights: Weights) -> Described:
     }
 
 
-def _weight_shapes(network: Network) -> Described:
+def weight_shapes(network: Network) -> Described:
     """The arrays that the network's layers own."""
     return {
         f"{node.name}.{name}": {"dtype": "F32", "shape": list(parameter.shape)}
@@ -248,35 +231,6 @@ def _check_arrays(found: Described, expected: Described) -> None:
             raise ModelFileError(f"{name} is {wanted['dtype']} {wanted['shape']}", received=received[:80])
 
 
-def _check_finite(tensors: Mapping[str, NDArray[Any]]) -> None:
-    """Whether every value is a number to calculate with."""
-    if bad := [name for name, array in tensors.items() if not np.isfinite(array).all()]:
-        raise ModelFileError(f"{bad[0]} holds values that are not finite numbers")
-
-
-def _check_size(header: Described, stored: int) -> None:
-    """Whether the file holds as many bytes as its arrays need; with `_check_arrays`, all before any is read."""
-    needed = sum((1 if entry["dtype"] == "U8" else 4) * math.prod(entry["shape"]) for entry in header.values())
-    if stored != needed:
-        rule = "this file is cut off" if stored < needed else "there is something behind the arrays"
-        raise ModelFileError(rule, received=f"{stored:,} bytes of arrays instead of {needed:,}")
-
-
 def _some(names: Sequence[str]) -> str:
     shown = ", ".join(name[:40] for name in names[:3])
     return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown
-
-
-def _canonical(document: Mapping[str, Any]) -> str:
-    """The one way a document is written, so that any change to its text shows."""
-    return json.dumps(document, sort_keys=True, separators=(",", ":"))
-
-
-def _checksum(document: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> str:
-    """SHA-256 over the document and over name, type, shape and values of each array, in the order of their names."""
-    digest = hashlib.sha256(_canonical(document).encode())
-    for name in sorted(tensors):
-        array = np.ascontiguousarray(tensors[name])
-        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
-        digest.update(array.data)
-    return digest.hexdigest()

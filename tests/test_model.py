@@ -19,6 +19,7 @@ import pytest
 from neocog import Model, ModelFileError, Network, RunError, load
 from neocog import model as model_file
 from neocog.data import Dataset, Preprocessing
+from neocog.files import canonical
 from neocog.initialise import initialise
 
 TEXT = "INPUT[8x8x1] -> CONV3-4 -> BN -> RELU -> POOL2 -> FC3"
@@ -57,14 +58,14 @@ def with_document(content: bytes, change: Callable[[dict[str, Any]], Any], *, si
     change(document)
     if signed:
         document.pop("sha256", None)
-        digest = hashlib.sha256(model_file._canonical(document).encode())
+        digest = hashlib.sha256(canonical(document).encode())
         kinds = {"F32": "<f4", "U8": "|u1"}
         for name in sorted(header.keys() - {"__metadata__"}):
             entry = header[name]
             start, stop = entry["data_offsets"]
             digest.update(f"{name} {kinds[entry['dtype']]} {tuple(entry['shape'])}\n".encode() + arrays[start:stop])
         document["sha256"] = digest.hexdigest()
-    header["__metadata__"]["neocog"] = model_file._canonical(document)
+    header["__metadata__"]["neocog"] = canonical(document)
     return joined(header, arrays)
 
 
@@ -389,7 +390,7 @@ def test_a_hostile_file_takes_no_memory_to_refuse(tmp_path: Path, saved: bytes) 
     """Arrays that would fill the memory are refused from the header: the file that claims them is small."""
     text = "INPUT[8x8x1] -> FC900000 -> FC900000 -> FC3"
     network = Network.parse(text)
-    shapes = model_file._weight_shapes(network)
+    shapes = model_file.weight_shapes(network)
     header, _ = parts(with_document(saved, lambda d: d.update(network=text)))
     entries: dict[str, Any] = {"__metadata__": header["__metadata__"]}
     end = 0

@@ -24,6 +24,7 @@ VERBS = {
     "plan": "every size and cost of a network, before it runs",
     "data": "get published data sets, and make data ready",
     "train": "train a network on data; writes the model and a report",
+    "verify-resume": "show on your own run that stopping and resuming change no bit",
     "eval": "measure a trained model on data",
     "compare": "runs beside each other, and whether chance would do as well",
     "predict": "classify image files with a trained model",
@@ -63,7 +64,7 @@ def _run(arguments: list[str]) -> int:
         if not arguments or arguments[0] not in VERBS:
             return _overview(arguments)
         verb = arguments[0]
-        module = import_module(f".{verb}_verb", __name__)
+        module = import_module(f".{verb.replace('-', '_')}_verb", __name__)
         parser = Parser(
             prog=f"neocog {verb}", description=f"{VERBS[verb][0].upper()}{VERBS[verb][1:]}.", epilog=module.EXAMPLES
         )
@@ -76,7 +77,7 @@ def _run(arguments: list[str]) -> int:
 
 
 def _overview(arguments: list[str]) -> int:
-    listing = "\n".join(f"  {verb:<9}{what}" for verb, what in VERBS.items())
+    listing = "\n".join(f"  {verb:<15}{what}" for verb, what in VERBS.items())
     parser = Parser(
         prog="neocog",
         usage="neocog VERB ...   (neocog VERB --help: its options and examples)",

@@ -26,7 +26,8 @@ EXAMPLES = """examples:
   neocog train lenet5-relu mnist --find-lr rates.svg
   neocog train lenet5-relu mnist --seeds 5
   neocog train my.net photos/ --from runs/mnist-1/model.safetensors --rates '*=0, fc2=1'
-  neocog train lenet5-relu mnist --validation 10000 --target-accuracy 0.99 --json"""
+  neocog train lenet5-relu mnist --validation 10000 --target-accuracy 0.99 --json
+  neocog train --resume runs/mnist-1"""
 
 SETTINGS = (
     *("epochs", "batch_size", "lr", "optimizer", "momentum", "weight_decay", "schedule", "warmup", "rates", "clip"),
@@ -43,6 +44,7 @@ SETTINGS = (
         "ema",
     ),
     *("seed", "engine", "device", "dtype", "validation", "measure_every", "target_accuracy", "patience", "tta", "out"),
+    *("keep_checkpoints", "checkpoint_minutes"),
 )
 """The arguments that `train` takes under the same names."""
 
@@ -64,6 +66,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     instead.add_argument(
         "--find-lr", type=figure_file(".svg"), metavar="SVG", help="do not train: try rates, and suggest one"
+    )
+    instead.add_argument(
+        "--resume", metavar="RUN", help="continue the run in this folder; nothing needs to be repeated"
+    )
+    parser.add_argument(
+        "--changed-data", action="store_true", help="with --resume: go on though the data have changed since"
     )
     settings = parser.add_argument_group("settings", argument_default=argparse.SUPPRESS)
     settings.add_argument("--out", metavar="DIR", help="folder of the run (default: runs/DATA-N)")
@@ -121,17 +129,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     settings.add_argument("--tta", metavar="VIEWS", help="measure by several views in the end too: 'flip, shift=1'")
     settings.add_argument("--target-accuracy", type=float, metavar="SHARE", help="stop at this accuracy, as in 0.99")
+    settings.add_argument(
+        "--keep-checkpoints", type=whole_from(1), metavar="K", help="the newest, and the best model (default 2)"
+    )
+    settings.add_argument(
+        "--checkpoint-minutes", type=float, metavar="N", help="within an epoch; there is one after each (default 5)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Train, then say how good it is, where everything lies and what to try next."""
+    own = {name: getattr(args, name) for name in SETTINGS if hasattr(args, name)}
+    if args.resume is not None:
+        return _answer(args, _resumed(args, own))
+    if args.changed_data:
+        raise NeocogError("--changed-data goes with --resume RUN")
     recipe = _recipe(args)
     network = read_network(args)
     network.plan()  # before data and torch are loaded: a mistake in the network shows at once
     from ..data import load_data
     from ..training import train
 
-    given = {**recipe, **{name: getattr(args, name) for name in SETTINGS if hasattr(args, name)}}
+    given = {**recipe, **own}
     with counted() as told:
         data = load_data(args.data, network.input_shape, told, reading_how(args))
     print_reading(data.train, data.validation, data.test)
@@ -139,11 +158,24 @@ def run(args: argparse.Namespace) -> int:
         from .train_several import find, run_seeds
 
         return (run_seeds if args.seeds else find)(args, network, data, given)
-    model = train(network, data, **given)
+    return _answer(args, train(network, data, **given))
+
+
+def _resumed(args: argparse.Namespace, given: dict[str, Any]) -> Model:
+    """What is repeated beside the folder must be as it was, which `resume` sees to."""
+    if args.recipe is not None or "out" in given:
+        raise NeocogError("--resume names the folder, which has the rest", hint=f"neocog train --resume {args.resume}")
+    network = read_network(args) if args.net is not None else None
+    from ..training import resume
+
+    return resume(args.resume, network, args.data, changed_data=args.changed_data, **given)
+
+
+def _answer(args: argparse.Namespace, model: Model) -> int:
     if args.json:
         print_json(model.record)
     else:
-        _print(model, args.data)
+        _print(model)
     return 0
 
 
@@ -151,7 +183,9 @@ def _recipe(args: argparse.Namespace) -> Mapping[str, Any]:
     """The settings of the recipe, whose network and data take the places of NET and DATA."""
     if args.recipe is None:
         if args.data is None:
-            raise NeocogError("train needs NET and DATA, or --recipe FILE", hint="neocog train lenet5-relu mnist")
+            raise NeocogError(
+                "train needs NET and DATA, --recipe FILE or --resume RUN", hint="neocog train lenet5-relu mnist"
+            )
         return {}
     if args.net is not None:
         raise NeocogError("a recipe names the network and the data itself", received=args.net[:80])
@@ -162,7 +196,7 @@ def _recipe(args: argparse.Namespace) -> Mapping[str, Any]:
     return recipe.settings
 
 
-def _print(model: Model, data: str) -> None:
+def _print(model: Model) -> None:
     from ..training.run import MODEL, REPORT
 
     record = model.record
@@ -181,7 +215,7 @@ def _print(model: Model, data: str) -> None:
     path, again = quote(str(folder / MODEL)), quote(command())
     steps = {
         f"{again} predict {path} IMAGE...": "your own images",
-        f"{again} eval {path} {quote(data)}": "accuracy by class",
+        f"{again} eval {path} {quote(record['data']['source'])}": "accuracy by class",
         f"{again} plan {path}": "every size and cost",
     }
     for step, what in steps.items():

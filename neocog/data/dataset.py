@@ -120,6 +120,11 @@ class Dataset:
         """How many images there are."""
         return len(self.images)
 
+    @property
+    def streamed(self) -> bool:
+        """Whether images are decoded from files each time they are needed."""
+        return hasattr(self.images, "content")
+
     def subset(self, ids: NDArray[np.int64]) -> Dataset:
         """The images of these numbers (n,), in this order."""
         images = self.images[ids] if in_memory(self.images) else Rows(self.images, ids)
@@ -142,13 +147,19 @@ class Dataset:
 class Splits:
     """The images a network learns from, those it is tested on, and those it is measured on meanwhile if they differ.
 
-    It unpacks into the first two.
+    `source` is what `load_data` finds them by from any folder. It unpacks into the first two.
     """
 
     train: Dataset
     test: Dataset
     validation: Dataset | None = None
+    source: str | None = None
 
     def __iter__(self) -> Iterator[Dataset]:
         """Training and test images."""
         return iter((self.train, self.test))
+
+    def named(self) -> dict[str, Dataset]:
+        """Those that there are, by the words for them."""
+        found = {"training": self.train, "validation": self.validation, "test": self.test}
+        return {name: dataset for name, dataset in found.items() if dataset is not None}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from dataclasses import replace
 from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
@@ -45,7 +46,9 @@ def load_data(source: str, shape: Shape | None = None, told: Told = silence, how
     where.
     """
     data = found(source)
-    return data if isinstance(data, Splits) else read_splits(data, shape, told, how)
+    splits = data if isinstance(data, Splits) else read_splits(data, shape, told, how)
+    named = source in PUBLISHED or source.startswith(PREFIX)
+    return replace(splits, source=source if named else os.path.abspath(source))
 
 
 def load_split(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..average import share
 from ..chance import words
-from ..errors import RunError
+from ..errors import ModelFileError, RunError
 from ..feed import Course, Taken
 from ..layer import Layer, Shape
 from ..layers import Conv
@@ -48,6 +48,9 @@ from .single import SinglePlan, SingleScorer
 from .steps import Steps
 
 Floats = NDArray[np.float32]
+
+REMEMBERED = ("weights", "velocity", "squares", "average")
+"""Memory, where there is such, whose numbers outlast a step."""
 
 
 class NativeNetwork:
@@ -351,6 +354,30 @@ class NativeNetwork:
         for region in regions:
             found.setdefault(region.name, []).append(self._from_rows(region, memory))
         return {name: np.concatenate(parts) for name, parts in found.items()}
+
+    def read_state(self) -> dict[str, NDArray[Any]]:
+        """Copies of all that the next step depends on: `<memory>/<node>.<parameter>`, and the number of updates."""
+        found: dict[str, NDArray[Any]] = {"updates": np.array(self.updates)}
+        for memory in REMEMBERED:
+            if memory in self._kept:
+                read = self._read(self.program.regions, memory)
+                found |= {f"{memory}/{name}": array for name, array in read.items()}
+        return found
+
+    def write_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Become what the state was read from. Raises ModelFileError for that of something else."""
+        own = self.read_state()
+        for name in sorted(own.keys() ^ state.keys()):
+            raise ModelFileError("the state is not that of this training", received=name[:80])
+        for name, array in own.items():
+            if (state[name].shape, state[name].dtype) != (array.shape, array.dtype):
+                raise ModelFileError("the state does not fit the network", received=name)
+        self.write_weights({region.name: state[f"weights/{region.name}"] for region in self.program.regions})
+        for memory in REMEMBERED[1:]:
+            for region in self.program.regions if memory in self._kept else ():
+                rows = self._as_rows(region, state[f"{memory}/{region.name}"])
+                self._rows(region, memory)[:, : region.count] = rows
+        self.updates = int(state["updates"])
 
     def gradients(self) -> dict[str, Floats]:
         """Copies of the last step's gradients, by name, where the optimizer is `sgd`: it keeps them as they are."""

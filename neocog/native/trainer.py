@@ -135,6 +135,16 @@ class NativeTrainer:
         """Copies of all arrays by name: their averages, if those are kept."""
         return self._network.read_weights()
 
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Copies of all that the next step depends on, by name."""
+        return self._network.read_state() | {"steps": np.array(self.steps)}
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Become what `state` was read from, bit for bit. Raises ModelFileError for the state of something else."""
+        rest = dict(state)
+        self.steps = int(rest.pop("steps", np.array(0)))
+        self._network.write_state(rest)
+
     def first_non_finite(self, x: NDArray[np.float32]) -> str | None:
         """The name of the first layer whose output for x is beyond what single precision holds; None if there is none.
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..average import share
-from ..errors import NeocogError
+from ..errors import ModelFileError, NeocogError
 from ..feed import Course, Moves, Pixels, Shares, Taken
 from ..losses import Loss, training_loss
 from ..network import Network
@@ -23,9 +23,10 @@ from .allocator import keep_memory_free
 from .feed import Feed
 from .graph import Recorded
 from .inference import InferenceModule
-from .module import build, read_weights
+from .module import NetworkModule, build, read_weights
 from .muon import Muon
 from .rates import freeze, grouped
+from .state import read_state, write_state
 
 DTYPES = ("float32", "bfloat16")
 OPTIMIZERS = ("sgd", "momentum", "nesterov", "adamw", "muon")
@@ -69,13 +70,14 @@ class TorchTrainer:
         factors: Mapping[str, float] | None = None,
         clip: float = 0.0,
         accumulate: int = 1,
+        threads: int | None = None,
     ) -> None:
         check_dtype(dtype)
         self.dtype = dtype
         self.device = str(pick_device(device))
         self.loss = training_loss(loss, label_smoothing)
         self.seed, self.steps = seed, 0
-        self.threads = pick_threads(network, batch_size)
+        self.threads = threads or pick_threads(network, batch_size)
         if self.device == "cpu":
             at_once = -(-batch_size // accumulate)
             needed = network.plan(batch=at_once, dtype=dtype, optimizer=optimizer).memory["training_bytes"]
@@ -221,6 +223,22 @@ class TorchTrainer:
     def weights(self) -> dict[str, NDArray[np.float32]]:
         """Copies of all arrays by name, running statistics included: their averages, if those are kept."""
         return read_weights(self.served)
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Copies of all that the next step depends on, by name: see `state.py`."""
+        counts = {"steps": self.steps, "updates": self.updates}
+        return read_state(self._modules(), self.optimizer) | {name: np.array(n) for name, n in counts.items()}
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Become what `state` was read from, bit for bit. Raises ModelFileError for the state of something else."""
+        self._learn()
+        rest = write_state(self._modules(), self.optimizer, state)
+        if rest.keys() != {"steps", "updates"} or any(n.shape for n in rest.values()):
+            raise ModelFileError("the state does not say how many steps were made")
+        self.steps, self.updates = int(rest["steps"]), int(rest["updates"])
+
+    def _modules(self) -> dict[str, NetworkModule]:
+        return {"weights": self.module} | ({"average": self.served} if self.ema else {})
 
     def first_non_finite(self, x: NDArray[np.float32]) -> str | None:
         """The name of the first layer whose output for x holds an infinity or a NaN; None if there is none."""

@@ -114,6 +114,10 @@ class Pass:
             wanted += [self.order[places], *([] if self.mix is None else [self.mix.rows[places]])]
         return self.of.preprocessing.pixels(self.of.dataset.images[np.concatenate(wanted)])
 
+    def ids(self, step: int) -> NDArray[np.int64]:
+        """The numbers in the training set of a mini-batch's images."""
+        return self.order[self._places(step, 1)]
+
     def course(self, first: int, rates: Sequence[float], pixels: Pixels | None = None) -> Course:
         """Steps from mini-batch `first` on, one for each learning rate.
 
@@ -150,6 +154,11 @@ class Pass:
 
 def hold_out(dataset: Dataset, count: int) -> tuple[Dataset, Dataset]:
     """The training set without `count` images, and those images; the same ones whatever the seed of a run."""
-    order = epoch_order(len(dataset.labels), seed=0, epoch=0)
-    kept, held = np.sort(order[count:]), np.sort(order[:count])
+    kept, held = held_out(len(dataset.labels), count)
     return dataset.subset(kept), dataset.subset(held)
+
+
+def held_out(total: int, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The numbers of the images that are left when `count` of a training set are held out, and of those."""
+    order = epoch_order(total, seed=0, epoch=0)
+    return np.sort(order[count:]), np.sort(order[:count])

@@ -37,7 +37,7 @@ from .engine import Engine
 from .metrics import Epoch, Meter
 from .progress import Progress
 from .rates import rate_factors
-from .run import RunFolder
+from .run import RunFolder, read_metrics
 from .settings import Settings
 
 HIGH, LOW = 4.0, 0.5
@@ -71,6 +71,14 @@ class Doctor:
     _told: set[str] = field(default_factory=set)
     _steps: int = 0
     _measured: bool = False
+
+    def take_up(self, step: int, done: int) -> None:
+        """Go on after a step, the `done`-th of its epoch, as if all before had been watched."""
+        epochs, lines = self.folder.epochs(), read_metrics(self.folder.path)
+        self._told = {line["finding"]["name"] for line in lines if line["kind"] == "finding"}
+        self._steps, self._measured = step, bool(epochs)
+        if epochs and done == 0 and epochs[-1].lr > self.settings.lr / 10:
+            self._before = self.engine.weights()
 
     def started(self, headline: str, epochs: int, steps: int) -> None:
         """Look at the data."""

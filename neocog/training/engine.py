@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +56,12 @@ class Engine(Protocol):
 
     def weights(self) -> dict[str, NDArray[np.float32]]:
         """Copies of all arrays by name."""
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Copies of all that the next step depends on: `<kind>/<node>.<parameter>`, and counts."""
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Become what `state` was read from, bit for bit. Raises ModelFileError for the state of something else."""
 
     def first_non_finite(self, x: NDArray[np.float32]) -> str | None:
         """The name of the first layer whose output for x is not finite."""

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import math
-import signal
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from time import perf_counter
-from types import FrameType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,13 +15,16 @@ from numpy.typing import NDArray
 from ..data import Dataset
 from ..errors import RunError
 from .ahead import Ahead, advice
-from .batches import Batches
+from .batches import Batches, held_out
+from .checkpoint import Place
 from .engine import Engine
+from .keeper import Keeper
 from .metrics import Epoch, Measured, Meter, measure, since_best
 from .progress import Progress
-from .run import RunFolder
+from .run import NON_FINITE, RunFolder
 from .schedule import SCHEDULES, warmup_share
 from .settings import Settings
+from .signals import Asked, listening
 
 POINTS_PER_EPOCH = 25
 """How often an epoch's loss and learning rate are logged, for the curves."""
@@ -51,29 +51,8 @@ class Pace:
         self.steps = max(1, min(fitting, FASTER * steps, self.most))
 
 
-class Interrupt:
-    """Whether Ctrl-C was pressed."""
-
-    asked = False
-
-
-@contextmanager
-def interruptible() -> Iterator[Interrupt]:
-    """Ctrl-C is noted and left to the loop, so that no step is cut in half; pressed again it acts at once."""
-    interrupt = Interrupt()
-    if threading.current_thread() is not threading.main_thread():  # only the main thread may handle signals
-        yield interrupt
-        return
-
-    def note(signum: int, frame: FrameType | None) -> None:
-        interrupt.asked = True
-        signal.signal(signal.SIGINT, previous)
-
-    previous = signal.signal(signal.SIGINT, note)
-    try:
-        yield interrupt
-    finally:
-        signal.signal(signal.SIGINT, previous)
+class Left(KeyboardInterrupt):
+    """The loop was left after a step, as was asked for, with a checkpoint of it."""
 
 
 @dataclass(frozen=True)
@@ -86,43 +65,55 @@ class Loop:
     settings: Settings
     folder: RunFolder
     progress: Progress
+    keeper: Keeper
+    start: Place | None = None
+    """Where an earlier process left the run, if one did."""
+    until: int | None = None
+    """The step after which the run is left, as by Ctrl-C; None for its end."""
 
     def run(self) -> tuple[list[Epoch], Measured]:
         """Train for the given epochs, or until the target accuracy. Returns their numbers and the last measurement.
 
-        Raises RunError when the loss is not finite, KeyboardInterrupt after the steps in which Ctrl-C was pressed.
+        Raises RunError when the loss is not finite, Left after the steps in which Ctrl-C was pressed.
         """
-        epochs: list[Epoch] = []
-        pace, learned = Pace(), Meter()
-        with interruptible() as interrupt:
-            for number in range(1, self.settings.epochs + 1):
-                self._learn(number, learned, pace, interrupt)
-                if number % self.settings.measure_every and number < self.settings.epochs:
-                    continue
-                learned.stop()
-                result = measure(self.engine, self.measured_on, self.batches.preprocessing, self.settings.loss)
-                epochs.append(self._note(number, learned, result))
-                learned = Meter()
-                if self.settings.target_accuracy is not None and result.accuracy >= self.settings.target_accuracy:
-                    break
-                if self.settings.patience and since_best(epochs) >= self.settings.patience:
-                    break
-        return epochs, result
+        epochs, pace, result = self.folder.epochs(), Pace(), None
+        number, done, whole, recent = 1, 0, Meter(), Meter()
+        if at := self.start:
+            number, done, whole, recent = at.epoch, at.done, Meter.of(at.whole), Meter.of(at.recent)
+        with listening() as asked:
+            while number <= self.settings.epochs and not self._reached(epochs):
+                self._learn(number, done, whole, recent, pace, asked)
+                if number % self.settings.measure_every == 0 or number == self.settings.epochs:
+                    whole.stop()
+                    result = measure(self.engine, self.measured_on, self.batches.preprocessing, self.settings.loss)
+                    epochs.append(self._note(number, whole, result))
+                    self.keeper.note_best(epochs)
+                    whole = Meter()
+                number, done, recent = number + 1, 0, Meter()
+                self._keep(asked, number, done, whole, recent)
+        return epochs, result or measure(self.engine, self.measured_on, self.batches.preprocessing, self.settings.loss)
 
-    def _learn(self, epoch: int, whole: Meter, pace: Pace, interrupt: Interrupt) -> None:
-        """Every mini-batch once."""
+    def _reached(self, epochs: list[Epoch]) -> bool:
+        """Whether the last epoch came to the target, or the best one is too long ago."""
+        target, patience = self.settings.target_accuracy, self.settings.patience
+        if not epochs:
+            return False
+        return (target is not None and epochs[-1].accuracy >= target) or 0 < patience <= since_best(epochs)
+
+    def _learn(self, epoch: int, done: int, whole: Meter, recent: Meter, pace: Pace, asked: Asked) -> None:
+        """Every mini-batch once, but for those that were done."""
         with Ahead(self.batches.epoch(epoch)) as images:
             pace.most = images.most
-            self._learn_from(images, epoch, whole, pace, interrupt)
+            self._learn_from(images, epoch, done, whole, recent, pace, asked)
         whole.waited += images.waited
 
-    def _learn_from(self, images: Ahead, epoch: int, whole: Meter, pace: Pace, interrupt: Interrupt) -> None:
-        recent = Meter()
+    def _learn_from(
+        self, images: Ahead, epoch: int, done: int, whole: Meter, recent: Meter, pace: Pace, asked: Asked
+    ) -> None:
         before = (epoch - 1) * len(self.batches)
         pace.steps = 1  # the first alone, as a doctor wants to see it
-        done = 0
         while done < len(self.batches):
-            rates = [self._rate(before + k) for k in range(done, min(done + pace.steps, len(self.batches)))]
+            rates = [self._rate(before + k) for k in range(done, self._end(before, done, pace))]
             course = images.course(done, rates)
             with pace.timed(len(rates)):
                 taken = self.engine.learn(course)
@@ -137,8 +128,22 @@ class Loop:
                     recent = Meter()
             done += len(rates)
             self.progress.stepped(epoch, whole, len(rates))
-            if interrupt.asked:
-                raise KeyboardInterrupt
+            self._keep(asked, epoch, done, whole, recent)
+
+    def _end(self, before: int, done: int, pace: Pace) -> int:
+        """The mini-batch of the epoch up to which the engine is left alone."""
+        last = len(self.batches) if self.until is None else min(len(self.batches), self.until - before)
+        return min(done + pace.steps, last)
+
+    def _keep(self, asked: Asked, epoch: int, done: int, whole: Meter, recent: Meter) -> None:
+        """Write a checkpoint where one is due or asked for, and leave where that was asked for."""
+        step = (epoch - 1) * len(self.batches) + done
+        leave = asked.end or step == self.until
+        if leave or asked.snapshot or done == 0 or self.keeper.due:
+            asked.snapshot = False
+            self.keeper.write(step, epoch, done, whole, recent)
+        if leave:
+            raise Left
 
     def _rate(self, step: int) -> float:
         settings = self.settings
@@ -164,20 +169,34 @@ class Loop:
             advice=advice(learned.waiting, self.batches.dataset),
         )
         if not math.isfinite(result.loss):
-            x, _ = self.batches.epoch(number).course(0, [epoch.lr]).batch(0)
+            x, _ = self.batches.epoch(number).course(len(self.batches) - 1, [epoch.lr]).batch(0)
             raise self._not_finite(x, number, steps - 1)
         self.folder.log("epoch", asdict(epoch))
         self.progress.epoch_done(epoch, self.settings.epochs)
         return epoch
 
     def _not_finite(self, x: NDArray[np.float32], epoch: int, step: int) -> RunError:
-        """The error that says where numbers stopped being numbers, and what usually helps."""
+        """The error that says where numbers stopped being numbers, and what usually helps; the batch is in a file."""
         layer = self.engine.first_non_finite(x)
         place = f"the output of {layer} is the first that is not finite" if layer else "every layer's output is finite"
         slower = f"a smaller learning rate, lr={self.settings.lr / 10:.2g}"
+        last = self.keeper.last
+        self.folder.note_non_finite(
+            {"epoch": epoch, "step": step + 1, "layer": layer, "images": self._images(epoch, step)}
+        )
         return RunError(
             "the loss is not finite any more; no model was written",
             where=f"epoch {epoch}, step {step + 1}",
+            excerpt=f"  the images of this step: {self.folder.path / NON_FINITE}\n"
+            f"  the last good checkpoint: {last or 'none yet'}",
             received=place,
             hint=f"{slower}, or the warm-up of schedule=one-cycle, or another init",
         )
+
+    def _images(self, epoch: int, step: int) -> list[int]:
+        """The numbers in the whole training set of the images of a step."""
+        ids = self.batches.epoch(epoch).ids(step - (epoch - 1) * len(self.batches))
+        if held := self.settings.validation:
+            ids = held_out(len(self.batches.dataset.labels) + held, held)[0][ids]
+        found: list[int] = ids.tolist()
+        return found

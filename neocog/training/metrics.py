@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,6 +80,21 @@ class Meter:
         self.total_loss = self.waited = 0.0
         self.started = perf_counter()
         self.stopped: float | None = None
+
+    @classmethod
+    def of(cls, found: Mapping[str, Any]) -> Meter:
+        """What `as_dict` was read from, its clock going on. Raises KeyError and its like for another."""
+        meter = cls()
+        meter.images, meter.right = int(found["images"]), int(found["right"])
+        meter.total_loss = float(found["total_loss"])
+        meter.started -= float(found["seconds"])
+        if not math.isfinite(meter.total_loss + meter.started):
+            raise ValueError
+        return meter
+
+    def as_dict(self) -> dict[str, int | float]:
+        """Its numbers now, exactly, as plain values."""
+        return {"images": self.images, "right": self.right, "total_loss": self.total_loss, "seconds": self.seconds}
 
     def add(self, loss: float, right: int, images: int) -> None:
         """Count one mini-batch."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import platform
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from shlex import quote
 from time import perf_counter
 from typing import Any
 
+import llvmlite
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -27,10 +31,12 @@ from ..views import Views
 from .augment import NONE, Augment
 from .balance import class_weights as weights_of_classes
 from .batches import Batches, hold_out
+from .checkpoint import Checkpoint
 from .doctor import Doctor
 from .engine import Engine, choose_engine, native_lacks
 from .fits import check_batches, check_fits
-from .loop import Loop
+from .keeper import Keeper, Keeping
+from .loop import Left, Loop
 from .metrics import Epoch, measure
 from .progress import Progress, choose_progress
 from .rates import rate_factors
@@ -74,6 +80,8 @@ def train(
     tta: str = NONE,
     out: str | Path | None = None,
     name: str | None = None,
+    keep_checkpoints: int = 2,
+    checkpoint_minutes: float = 5.0,
     progress: str | Progress = "auto",
 ) -> Model:
     """Train a network as a classifier and write a run folder: model, metrics, settings and report.
@@ -92,9 +100,12 @@ def train(
     `out` None makes `runs/<name>-N`, `name` being that of the data. `progress` is auto, bar, lines, none, or an object
     of one's own.
 
+    A checkpoint is written after each epoch, and within one every so many minutes; so many are kept. From the newest
+    `neocog.resume(folder)` continues the run. See docs/resume.md.
+
     Raises DataError, NeocogError or ShapeError before anything is written when something does not fit,
     RunError when the loss is not finite or the folder cannot be written, and KeyboardInterrupt after Ctrl-C,
-    with the weights so far in the folder's `interrupted.safetensors`.
+    with a checkpoint, and the weights so far in the folder's `interrupted.safetensors`.
     """
     data = load_data(str(data), network.input_shape) if isinstance(data, str | Path) else data
     loss = loss or default_loss(network).name
@@ -130,8 +141,10 @@ def train(
     check_fits(network, data.train, loss)
     check_batches(network, max(1, len(data.train) - validation), batch_size, accumulate)
     watcher = choose_progress(progress)
-    session = Session(network, data, settings, engine, device)
-    return session.run(RunFolder.create(out, name or data.train.name), watcher)
+    keeping = Keeping(keep_checkpoints, checkpoint_minutes)
+    session = Session(network, data, settings, engine, device, keeping=keeping)
+    with RunFolder.create(out, name or data.train.name) as folder:
+        return session.run(folder, watcher)
 
 
 WHITENED = 5000
@@ -141,9 +154,20 @@ WHITENED = 5000
 class Session:
     """One training run, ready to start: data split, preprocessing learned, weights on their engine."""
 
-    def __init__(self, network: Network, data: Splits, settings: Settings, engine: str, device: str) -> None:
+    def __init__(
+        self,
+        network: Network,
+        data: Splits,
+        settings: Settings,
+        engine: str,
+        device: str,
+        *,
+        keeping: Keeping | None = None,
+        threads: int | None = None,
+    ) -> None:
         self.started = perf_counter()
         self.network, self.data, self.settings = network, data, settings
+        self.keeping = keeping or Keeping()
         self.learned_from, self.measured_on = _split(data, settings.validation)
         if settings.patience and self.measured_on is data.test:
             raise NeocogError(
@@ -178,8 +202,10 @@ class Session:
             ema=settings.ema,
             label_smoothing=settings.label_smoothing,
             factors=factors,
+            threads=threads,
             **torchs,
         )
+        self.resumed: tuple[Mapping[str, Any], ...] = ()
         self.batches = Batches(
             *(self.learned_from, self.preprocessing, settings.batch_size),
             *(Augment.parse(settings.augment), settings.seed),
@@ -197,18 +223,32 @@ class Session:
         self.starting_seconds = perf_counter() - began
         return weights | dict(self.start.weights) if self.start else weights
 
-    def run(self, folder: RunFolder, progress: Progress) -> Model:
-        """Train, measure on the test images, and fill the folder."""
+    def run(
+        self, folder: RunFolder, progress: Progress, at: Checkpoint | None = None, notes: Sequence[str] = ()
+    ) -> Model:
+        """Train, from a checkpoint on if there is one, measure on the test images, and fill the folder.
+
+        The notes, on how the run was taken up, are shown with the headline and kept in the model's record.
+        """
         settings = self.settings
+        made = at.place.step if at else 0
+        if notes:
+            self.resumed = (*(at.resumed if at else ()), {"step": made, "notes": list(notes)})
+        watcher = Doctor(self.network, self.data, self.batches, settings, self.engine, folder, progress)
+        loop = self.loop(folder, watcher, at)
+        loop.keeper.check_room()
         folder.write_config(self.config)
-        progress = Doctor(self.network, self.data, self.batches, settings, self.engine, folder, progress)
-        progress.started(self._headline(), settings.epochs, settings.epochs * len(self.batches))
-        loop = Loop(self.engine, self.batches, self.measured_on, settings, folder, progress)
+        if at:
+            watcher.take_up(made, at.place.done)
+        headline = "\n".join([self._headline(), *notes])
+        watcher.started(headline, settings.epochs, settings.epochs * len(self.batches) - made)
         try:
             epochs, last = loop.run()
-        except KeyboardInterrupt:
+        except Left:
             saved = self._model(folder, {"interrupted": True}).save(folder.path / INTERRUPTED)
-            raise KeyboardInterrupt(f"the weights so far are in {saved}") from None
+            raise KeyboardInterrupt(
+                f"the weights so far are in {saved}; neocog train --resume {quote(str(folder.path))} goes on from there"
+            ) from None
         finally:
             progress.finished()
         if self.measured_on is not self.data.test:
@@ -220,10 +260,24 @@ class Session:
             results |= {"tta_accuracy": seen.accuracy, "tta_loss": seen.loss}
             results |= {"tta_seconds": round(perf_counter() - began, 3)}
         model = self._model(folder, results).with_golden(self.learned_from)
-        model.save(folder.path / MODEL)
         folder.write_answers(self.data.test.labels, last.probabilities.argmax(axis=1))
         write_report(folder.path / REPORT, model, read_metrics(folder.path), self.data.test, last.probabilities)
+        (folder.path / INTERRUPTED).unlink(missing_ok=True)
+        model.save(folder.path / MODEL)  # last, for it is what says that a run is finished
         return model
+
+    def loop(
+        self, folder: RunFolder, progress: Progress, at: Checkpoint | None = None, until: int | None = None
+    ) -> Loop:
+        """The loop over all steps, or over those from a checkpoint on, which the engine is then at."""
+        if at:
+            self.engine.restore(at.state)
+            self.started -= at.place.seconds
+        keeper = Keeper(
+            folder, self.engine, self.config, partial(self._model, folder), self.keeping, self.started, self.resumed
+        )
+        start = at.place if at else None
+        return Loop(self.engine, self.batches, self.measured_on, self.settings, folder, progress, keeper, start, until)
 
     def _headline(self) -> str:
         parameters = self.network.plan().totals["parameters"]
@@ -248,33 +302,37 @@ class Session:
 
     def _config(self) -> dict[str, Any]:
         """What is needed to do the run again; the model's record holds it too."""
-        train, test = self.data.train, self.data.test
+        named = self.data.named()
         return {
             "network": str(self.network),
             "data": {
-                "name": train.name,
-                "training_images": len(train.labels),
-                "test_images": len(test.labels),
-                "training_fingerprint": train.fingerprint(),
-                "test_fingerprint": test.fingerprint(),
+                "name": self.data.train.name,
+                "source": self.data.source,
+                "streamed": self.data.train.streamed,
+                **{f"{name}_images": len(split.labels) for name, split in named.items()},
+                **{f"{name}_fingerprint": split.fingerprint() for name, split in named.items()},
                 **_files_read(self.data),
             },
+            "preprocessing": self.preprocessing.as_json(),
             "settings": self.settings.as_dict(),
             "engine": self.engine.name,
             "device": self.engine.device,
             "reason": self.reason,
             "threads": self.engine.threads,
+            "processor": processor(self.engine.device),
+            "checkpoints": asdict(self.keeping),
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
             "versions": {
                 "neocog": __version__,
                 "python": platform.python_version(),
                 "numpy": np.__version__,
+                "llvmlite": llvmlite.__version__,
                 "torch": str(torch.__version__),
             },
         }
 
     def _model(self, folder: RunFolder, results: dict[str, Any]) -> Model:
-        record = {**self.config, **results, "folder": str(folder.path)}
+        record = {**self.config, **results, "resumed": list(self.resumed), "folder": str(folder.path)}
         return Model(
             self.network, self.engine.weights(), self.preprocessing, self.data.train.classes, self.settings.loss, record
         )
@@ -284,6 +342,13 @@ def _files_read(data: Splits) -> dict[str, Any]:
     """How image files became the data sets, and which of them were skipped."""
     lines = [line for part in (data.train, data.validation, data.test) if part for line in in_words(part)]
     return {"files": lines} if data.train.reading else {}
+
+
+def processor(device: str) -> str:
+    """What does the arithmetic, as far as it decides in which order numbers are added."""
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_name(device)
+    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
 
 
 def _split(data: Splits, validation: int) -> tuple[Dataset, Dataset]:

@@ -106,7 +106,7 @@ def test_pack_writes_a_file_that_train_and_eval_take(neocog, photos, tmp_path):
         runs[data] = json.loads(answer.out)
     for name in ("test_loss", "test_accuracy"):
         assert runs[file][name] == runs[photos][name]
-    assert runs[file]["data"] == runs[photos]["data"]
+    assert runs[file]["data"] == runs[photos]["data"] | {"source": str(file)}
     model = tmp_path / f"run of {file.name}" / "model.safetensors"
     results = [json.loads(neocog("eval", model, data, "--json").out) for data in (file, photos)]
     assert results[0] == results[1]

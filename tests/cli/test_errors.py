@@ -149,7 +149,7 @@ def test_a_folder_is_no_network_and_an_unreadable_file_neither(neocog, tmp_path,
 
 USAGE = [
     (["plan"], "required: NET"),
-    (["train", SMALL], "train needs NET and DATA, or --recipe FILE"),
+    (["train", SMALL], "train needs NET and DATA, --recipe FILE or --resume RUN"),
     (["eval"], "required: MODEL, DATA"),
     (["predict", "model.safetensors"], "required: FILE"),
     (["plan", SMALL, "extra"], "unrecognized arguments: extra"),
@@ -178,7 +178,7 @@ USAGE = [
     (["check", "lenet"], "try: lenet5"),
     (["zoo", "vgg17"], "vgg1"),
     (["plna", SMALL], "try: plan"),
-    (["xyzzy"], "try: plan, data, train, eval, compare, predict, import, export, native, check, zoo"),
+    (["xyzzy"], "try: plan, data, train, verify-resume, eval, compare, predict, import, export, native, check, zoo"),
     (["--nonsense"], "a verb is needed"),
     (["eval", "nofile", "mnist"], "No such file"),
     (["eval", ".", "mnist"], "this is a folder, not a model file"),
@@ -233,7 +233,7 @@ def test_a_setting_that_makes_no_sense_ends_before_anything_is_written(options, 
 @pytest.mark.parametrize(
     ("asked", "says"),
     [
-        ([], "train needs NET and DATA, or --recipe FILE"),
+        ([], "train needs NET and DATA, --recipe FILE or --resume RUN"),
         ([SMALL, "mnist", "--recipe", "any.toml"], "a recipe names the network and the data itself"),
         (["--recipe", "none.toml"], "none.toml: this recipe cannot be read"),
     ],
@@ -276,9 +276,9 @@ def test_a_network_for_other_data_is_refused(neocog, folder):
 
 
 def test_a_run_goes_neither_over_another_one_nor_where_no_folder_can_be(neocog, folder, trained, tmp_path):
-    before = {entry.name: entry.read_bytes() for entry in trained[1].iterdir()}
+    before = {entry.name: entry.read_bytes() for entry in trained[1].rglob("*") if entry.is_file()}
     refused(neocog("train", SMALL, folder, "--out", trained[1]), "this folder holds another run")
-    assert {entry.name: entry.read_bytes() for entry in trained[1].iterdir()} == before
+    assert {entry.name: entry.read_bytes() for entry in trained[1].rglob("*") if entry.is_file()} == before
     (tmp_path / "file").write_text("dear")
     refused(neocog("train", SMALL, folder, "--out", tmp_path / "file"), "the run folder cannot be written", code=1)
     refused(neocog("train", SMALL, folder, "--out", "/proc/nowhere"), "the run folder cannot be written", code=1)
@@ -335,7 +335,15 @@ def test_a_signal_ends_training_and_keeps_the_weights_so_far(sent, code, folder,
     assert "384 images" in headline
     assert first.startswith("epoch ")
     assert (process.returncode, out) == (code, "")
-    assert err.endswith(f"error: interrupted; the weights so far are in {run}/interrupted.safetensors\n")
-    assert sorted(entry.name for entry in run.iterdir()) == ["config.yaml", "interrupted.safetensors", "metrics.jsonl"]
+    saved = f"error: interrupted; the weights so far are in {run}/interrupted.safetensors"
+    assert err.endswith(f"{saved}; neocog train --resume {run} goes on from there\n")
+    assert sorted(entry.name for entry in run.iterdir()) == [
+        "checkpoints",
+        "config.yaml",
+        "events.out.tfevents.neocog",
+        "interrupted.safetensors",
+        "metrics.jsonl",
+        "results.csv",
+    ]
     assert read_metrics(run)
     assert load(run / "interrupted.safetensors").record["interrupted"] is True

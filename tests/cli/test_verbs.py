@@ -50,6 +50,7 @@ def test_a_run_leaves_model_metrics_settings_and_report(trained):
     _, out = trained
     assert sorted(entry.name for entry in out.iterdir()) == [
         "answers.npy",
+        "checkpoints",
         "config.yaml",
         "events.out.tfevents.neocog",
         "metrics.jsonl",

@@ -36,6 +36,10 @@ def files(path):
     return sorted(entry.name for entry in path.iterdir())
 
 
+def checkpoints(path):
+    return [name for name in files(path / "checkpoints") if name != "best.safetensors"]
+
+
 def test_a_network_learns_to_read_digits(small, digits, tmp_path):
     model = run(small, digits, tmp_path, epochs=6, lr=0.05)
     assert model.record["test_accuracy"] > 0.75
@@ -54,7 +58,7 @@ def test_training_twice_with_one_seed_gives_the_same_bits(digits, tmp_path):
 
 
 CURVES = {"events.out.tfevents.neocog", "results.csv"}
-FILES = {"answers.npy", "config.yaml", "metrics.jsonl", "model.safetensors", "report.html"} | CURVES
+FILES = {"answers.npy", "checkpoints", "config.yaml", "metrics.jsonl", "model.safetensors", "report.html"} | CURVES
 
 
 def test_a_finished_run_leaves_its_files(small, digits, tmp_path):
@@ -155,7 +159,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_without_a_model(small, digits, t
     assert text.startswith("epoch 1, step 2: the loss is not finite any more; no model was written")
     assert "received: the output of fc1 is the first that is not finite" in text
     assert "try: a smaller learning rate, lr=1e+29" in text
-    assert set(files(tmp_path / "run")) - CURVES == {"config.yaml", "metrics.jsonl"}
+    assert set(files(tmp_path / "run")) - CURVES == {"config.yaml", "metrics.jsonl", "non-finite.json"}
 
 
 def test_a_network_that_breaks_in_the_very_last_step_leaves_no_model(small, digits, tmp_path):
@@ -184,7 +188,12 @@ def test_ctrl_c_ends_the_run_after_the_step_and_keeps_the_weights_so_far(engine,
     with pytest.raises(KeyboardInterrupt):
         run(small, digits, tmp_path, progress=progress, engine=engine)
     assert progress.after == 0
-    assert set(files(tmp_path / "run")) - CURVES == {"config.yaml", "interrupted.safetensors", "metrics.jsonl"}
+    assert set(files(tmp_path / "run")) - CURVES == {
+        "checkpoints",
+        "config.yaml",
+        "interrupted.safetensors",
+        "metrics.jsonl",
+    }
     assert len(epochs_of(tmp_path / "run")) == 1
     assert load(tmp_path / "run" / "interrupted.safetensors").record["interrupted"] is True
     assert signal.getsignal(signal.SIGINT) is before
