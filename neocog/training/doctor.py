@@ -32,6 +32,7 @@ from ..initialise import initialise
 from ..losses import LOSSES
 from ..network import Network
 from ..torch_engine import build
+from ..torch_engine.trainer import seeded
 from .batches import Batches
 from .engine import Engine
 from .metrics import Epoch, Meter
@@ -231,7 +232,7 @@ def mode_gap(
 ) -> Iterator[Finding]:
     """Whether statistics kept for prediction give what those of mini-batches give in training."""
     shares = []
-    with torch.random.fork_rng(devices=()):
+    with seeded(torch.device("cpu"), 0):  # so that a run that is resumed says what another does
         for training in (True, False):
             module = build(network, weights=weights).train(training)
             parts = [x[k : k + batch] for k in range(0, len(x) - 1, batch)]  # none of one image, which has no deviation

@@ -133,6 +133,19 @@ def test_running_statistics_that_lag_behind_are_found(digits):
     assert "100.0% are right in training mode" in finding.says
 
 
+def test_what_is_drawn_in_training_mode_is_the_same_whatever_was_drawn_before(digits, monkeypatch):
+    monkeypatch.setattr("neocog.training.doctor.GAP", -2)  # so that something is always said
+    network = Network.parse(WITH_BN.replace("FC10", "DROPOUT -> FC10"))
+    weights = initialise(network, 0, "he")
+    x = np.ascontiguousarray(digits.train.images.transpose(0, 3, 1, 2), np.float32) / 255
+    said = []
+    for seed in (1, 2):
+        with torch.random.fork_rng(devices=()):
+            torch.manual_seed(seed)
+            said += mode_gap(network, weights, x, digits.train.labels, 32)
+    assert said[0] == said[1]
+
+
 def said_in_training(network, weights, x):
     """What the network says of the images in training mode, which then is right of all of them."""
     with torch.no_grad():
