@@ -71,7 +71,7 @@ def test_make_commands_in_the_documentation_exist(path):
 
 @pytest.mark.parametrize("path", READMES, ids=relative)
 def test_verbs_and_networks_in_the_readme_exist(path):
-    commands = re.findall(r"^ {4}(?:\S*/)?neocog (\w+)(?: (\w[\w-]*))?", read(path), re.MULTILINE)
+    commands = re.findall(r"^ {4}(?:\S*/)?neocog ([\w-]+)(?: (\w[\w-]*))?", read(path), re.MULTILINE)
     assert {verb for verb, _ in commands} <= set(VERBS)
     named = {net for verb, net in commands if verb in ("plan", "train", "check", "zoo") and net}
     assert {"lenet5", "lenet5-relu"} <= named <= set(names())

@@ -197,7 +197,7 @@ class Program:
     def __init__(
         self, machine: Machine, network: Network, loss: str, pairs: bool = False, smoothing: float = 0.0
     ) -> None:
-        self.machine, self.network, self.loss = machine, network, kernel(loss, smoothing)
+        self.machine, self.network, self.loss, self._loss = machine, network, loss, kernel(loss, smoothing)
         self.pairs = pairs  # whether products are of pairs of bfloat16
         self.functions: dict[str, Function] = {}
         self._built: dict[Hashable, Function] = {}
@@ -279,7 +279,7 @@ class Program:
     def learn_from(self, part: Part, side: float | None = None) -> None:
         """Add the loss of a part's scores; of a side output by its weight."""
         sink, sink_places = part.sink()
-        function = self.add("loss", lambda name: self.loss(name, self.machine, part.y, sink, side))
+        function = self.add("loss", lambda name: self._loss(name, self.machine, part.y, sink, side))
         places = {name: Access(name, Index()) for name in ("labels", "scale", "result")}
         self.backward.append(Call(function, places | sink_places | {"y": self.at(part.y)}))
         part.done()

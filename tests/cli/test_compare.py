@@ -76,7 +76,7 @@ def test_what_cannot_be_compared_is_refused(neocog, runs, arguments, says):
     ],
 )
 def test_damaged_files_of_a_run_are_refused(neocog, runs, tmp_path, name, content):
-    for file in runs[0].iterdir():
+    for file in [path for path in runs[0].iterdir() if path.is_file()]:
         (tmp_path / file.name).write_bytes(content if file.name == name else file.read_bytes())
     code, _, err = neocog("compare", runs[1], tmp_path)
     assert code == 2

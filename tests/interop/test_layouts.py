@@ -28,7 +28,7 @@ def agree(model, module, size):
     with torch.no_grad():
         wanted = module(x).numpy()
     assert wanted.std() > 0.1
-    np.testing.assert_allclose(model.scores(x.numpy()), wanted, rtol=0, atol=1e-4 * max(1.0, wanted.std()))
+    np.testing.assert_allclose(model.scores(x.numpy()), wanted, rtol=0, atol=1e-3 * max(1.0, wanted.std()))
 
 
 def slow(*values):
@@ -157,7 +157,7 @@ def test_caffes_weights_give_for_red_green_blue_what_they_give_for_blue_green_re
     wanted = run(state, torch.from_numpy(bgr.transpose(0, 3, 1, 2).copy())).numpy()
     got = model.scores(model.preprocessing(images))
     assert wanted.std() > 0.1
-    np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-4 * max(1.0, wanted.std()))
+    np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-3 * max(1.0, wanted.std()))
     other_way_round = model.scores(model.preprocessing(images[..., ::-1].copy()))
     assert np.abs(other_way_round - wanted).max() > 0.01 * wanted.std()
     back = export_weights(model, "caffe")
@@ -172,7 +172,7 @@ def test_caffes_network_in_network_takes_cifars_colours_as_they_are():
     images = np.random.default_rng(1).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
     wanted = caffe.nin(state, torch.from_numpy(images.astype(np.float32).transpose(0, 3, 1, 2))).numpy()
     got = model.scores(model.preprocessing(images))
-    np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-4 * wanted.std())
+    np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-3 * wanted.std())
 
 
 @pytest.mark.parametrize(
