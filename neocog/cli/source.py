@@ -108,17 +108,17 @@ def read_text(source: str) -> str:
     """The text behind NET. Raises NeocogError when it is neither text, file nor zoo name."""
     if source in names():
         return text(source)
-    path, where = Path(source), source[:80]
+    path = Path(source)
     if not source.strip():
         raise NeocogError("NET is empty", hint="a text 'INPUT[28x28x1] -> ...', a file, or a zoo name")
     if _is(path.is_dir):
-        raise NeocogError("this is a folder, not a network", where=where)
+        raise NeocogError("this is a folder, not a network", where=source)
     if _is(path.is_file):
-        return read_file(path, where, "a network's text")
+        return read_file(path, source, "a network's text")
     if any(mark in source for mark in ("->", "[", "\n")):
         return source
     if path.suffix or "/" in source:
-        raise NeocogError("there is no such file", where=where)
+        raise NeocogError("there is no such file", where=source[:80])
     return text(source)
 
 
