@@ -104,7 +104,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     settings.add_argument(
         "--ema", type=float, metavar="DECAY", help="average the weights, as with 0.999 (default 0: do not)"
     )
-    settings.add_argument("--init", help="zeros, gaussian, he (default), he-out, xavier or lecun")
+    settings.add_argument("--init", help="zeros, gaussian, he (default), he-out, xavier, lecun or dirac")
     settings.add_argument(
         "--from", dest="start", metavar="FILE", help="start from a model's weights, or another library's for the zoo"
     )
