@@ -41,7 +41,7 @@ class Recorded:
             return self._aside(inputs)
         try:
             self._records[shapes] = _Record(self._function, inputs, self._stream)
-        except RuntimeError:
+        except RuntimeError:  # what is wrong besides is wrong again when it is called, and is then heard
             self._possible = False
             torch.cuda.synchronize()
             return self._aside(inputs)

@@ -3,7 +3,6 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from idx_files import write_digits
 
 from neocog.cli import main
 from neocog.data import Dataset, load_data
@@ -60,21 +60,10 @@ def shell() -> Callable[..., subprocess.CompletedProcess[str]]:
     return run
 
 
-def write_idx(path: Path, values) -> None:
-    header = bytes((0, 0, 8, values.ndim)) + struct.pack(f">{values.ndim}I", *values.shape)
-    path.write_bytes(header + values.astype("u1").tobytes())
-
-
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory) -> Path:
     """A data folder of 384 training and 200 test digits, as IDX files."""
-    path = tmp_path_factory.mktemp("data") / "some digits"
-    path.mkdir()
-    whole = load_data("mnist")
-    for prefix, dataset, count in (("train", whole.train, 384), ("t10k", whole.test, 200)):
-        write_idx(path / f"{prefix}-images-idx3-ubyte", dataset.images[:count, :, :, 0])
-        write_idx(path / f"{prefix}-labels-idx1-ubyte", dataset.labels[:count])
-    return path
+    return write_digits(tmp_path_factory.mktemp("data") / "some digits", 384, 200)
 
 
 @pytest.fixture(scope="session")
