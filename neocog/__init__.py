@@ -16,6 +16,7 @@ from .errors import DataError as DataError
 from .errors import ModelFileError as ModelFileError
 from .errors import NeocogError as NeocogError
 from .errors import NotationError as NotationError
+from .errors import RewriteError as RewriteError
 from .errors import RunError as RunError
 from .errors import ShapeError as ShapeError
 from .errors import SpellingError as SpellingError

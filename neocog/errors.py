@@ -81,6 +81,10 @@ class ModelFileError(NeocogError):
     """A model file is damaged, foreign or does not fit its own network."""
 
 
+class RewriteError(NeocogError):
+    """A network cannot be changed as was asked for, or would not compute what it must."""
+
+
 class RunError(NeocogError):
     """Work that was asked for correctly could not be finished."""
 

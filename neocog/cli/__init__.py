@@ -28,6 +28,7 @@ VERBS = {
     "eval": "measure a trained model on data",
     "compare": "runs beside each other, and whether chance would do as well",
     "predict": "classify image files with a trained model",
+    "rewrite": "change a trained network, and show what it still computes",
     "import": "make a model of weights from torchvision, timm or Caffe",
     "export": "write a model's weights as another library names them",
     "native": "what the native engine makes of a network, and its code as C",

@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
         layers = markdown_table([" ".join(name.split()) for name in LAYERS], _layers(found), TEXT)
         print("\n".join([*layers, "", *markdown_table(FIGURES, map(_figure, found.figures), FIGURES[:1])]))
     else:
-        _print_tables(found, names=(args.net, args.diff))
+        print_difference(found, names=(args.net, args.diff))
     return 0
 
 
@@ -49,7 +49,8 @@ def _plan(which: str, args: argparse.Namespace) -> Plan:
         raise error.at(f"{which}: {error.where}" if error.where else which) from None
 
 
-def _print_tables(found: Difference, names: tuple[str, str]) -> None:
+def print_difference(found: Difference, names: tuple[str, str]) -> None:
+    """The layers and the figures of both networks beside each other."""
     out = console()
     for letter, name in zip("AB", names, strict=True):
         print_wrapped(out, f"{letter}  {clipped(' '.join(name.split()), 200)}")

@@ -1,0 +1,224 @@
+"""Rewrites that change what a network computes, and say by how much; and what all transactions promise."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from made import difference, images_for, model_of, scores, weights_of
+
+from neocog import Model, Network, RewriteError, load
+from neocog.reference import forward
+from neocog.rewrite import REWRITES, Rewrite, apply, pool_to_stride, prune_channels, set_weights, swap_layer, transplant
+from neocog.rewrite.transaction import transacted
+from neocog.signal import FILTERS, cross_correlate
+
+SMALL = "INPUT[8x8x1] -> CONV3-4 -> BN -> RELU -> POOL2 -> CONV3-6 -> RELU -> POOL2 -> FC3"
+
+
+@pytest.fixture(scope="module")
+def small() -> Model:
+    return model_of(SMALL)
+
+
+def test_pooling_becomes_a_convolution_that_starts_as_its_mean(small):
+    made, report = apply(small, "pool-to-stride")
+    assert str(made.network) == SMALL.replace("POOL2", "CONV2-4(S=2, P=0)", 1).replace("POOL2", "CONV2-6(S=2, P=0)")
+    assert report.verification.tolerance is None
+    assert report.verification.error > 0.01
+    assert "not equal by nature" in report.verification.line()
+
+
+def test_of_average_pooling_that_is_the_same_function():
+    network = Network.parse("INPUT[8x8x2] -> CONV3-4 -> AVGPOOL2 -> AVGPOOL3(S=1, P=1) -> FC3")
+    weights = weights_of(network)
+    x = images_for(network)
+    assert difference(scores(network, weights, x), scores(*pool_to_stride(network, weights), x)) < 1e-6
+
+
+def test_a_convolution_takes_over_the_stride_of_the_pooling_behind(small):
+    made, _ = apply(small, "pool-to-stride", layer="pool2", by="stride")
+    assert str(made.network) == SMALL.replace("CONV3-6", "CONV3-6(S=2, fit=floor)").replace(
+        " -> POOL2 -> FC3", " -> FC3"
+    )
+    with pytest.raises(RewriteError, match="have weights for another volume"):
+        apply(
+            model_of("INPUT[9x9x1] -> CONV3-4 -> RELU -> POOL3(S=2) -> ADD[ID | CONV3-4] -> FC3"),
+            "pool-to-stride",
+            by="stride",
+        )
+
+
+def test_a_layer_is_swapped_for_another_of_the_same_shape(small):
+    made, report = apply(small, "swap-layer", layer="relu2", by="LRELU(0.1)")
+    assert str(made.network) == SMALL.replace("CONV3-6 -> RELU", "CONV3-6 -> LRELU(0.1)")
+    assert report.verification.error > 0
+    fresh, report = apply(small, "swap-layer", layer="conv2", fresh=True)
+    assert fresh.network == small.network
+    assert report.notes == ("conv2.weight: starts afresh", "conv2.bias: starts afresh")
+    assert not fresh.weights["conv2.bias"].any()
+    kept, report = apply(small, "swap-layer", layer="conv2", by="CONV3-6(FLIP=yes)")
+    assert report.notes[0] == "conv2.weight: kept"
+    np.testing.assert_array_equal(kept.weights["conv2.weight"], small.weights["conv2.weight"])
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"layer": "conv2", "by": "CONV3-5"}, "CONV3-5 gives 4x4x5 for 4x4x6"),
+        ({"layer": "conv2", "by": "CONVX"}, "this is no layer"),
+        ({"layer": "conv2", "by": "RELU -> RELU"}, "one layer is needed"),
+        ({"layer": "input", "by": "RELU"}, "cannot be swapped"),
+        ({"layer": "conv2"}, "nothing would change"),
+    ],
+)
+def test_a_swap_that_does_not_fit_is_refused(small, options, says):
+    with pytest.raises(RewriteError, match=says):
+        swap_layer(small.network, small.weights, **options)
+
+
+def test_pruned_channels_go_with_all_that_reads_them():
+    network = Network.parse(
+        "INPUT[6x6x1] -> CONV3-4 -> BN -> RELU -> POOL2 -> CONCAT[CONV1-3 | ID -> PRELU] -> FLATTEN -> BN -> FC3"
+    )
+    weights = dict(weights_of(network))
+    for name in ("conv1.weight", "conv1.bias", "bn1.weight", "bn1.bias"):
+        weights[name] = weights[name].copy()
+        weights[name][[0, 2]] = 0  # maps of zeros, so that nothing changes when they go
+    found = prune_channels(network, weights, "conv1", 0.5)
+    assert found.weights["conv1.weight"].shape == (2, 1, 3, 3)
+    assert found.weights["conv2.weight"].shape == (3, 2, 1, 1)
+    assert found.weights["bn2.weight"].shape == (5 * 9,)
+    np.testing.assert_array_equal(found.weights["conv1.weight"], weights["conv1.weight"][[1, 3]])
+    x = images_for(network)
+    shifted = network.node("bn2")
+    assert shifted.layer.op == "BN"
+    before, after = forward(network, weights, x), forward(*found, x)
+    k, j = (next(i for i, node in enumerate(one.nodes) if node.name == "concat1") for one in (network, found.network))
+    assert difference(before.outputs[k][:, [0, 1, 2, 4, 6]], after.outputs[j]) < 1e-12
+
+
+def test_branches_that_are_added_lose_the_same_channels():
+    block = "ADD[CONV3-4 -> BN -> RELU -> CONV3-4 -> BN | ID] -> RELU"
+    text = f"INPUT[6x6x1] -> CONV3-4 -> BN -> RELU -> {block} -> GAP -> FC3"
+    model = model_of(text)
+    made, report = apply(model, "prune-channels", layer="conv1", share=0.25)
+    assert str(made.network) == text.replace("CONV3-4", "CONV3-3", 1).replace("CONV3-4 -> BN |", "CONV3-3 -> BN |")
+    assert report.notes == ("1 of 4 filters go from conv1, conv3, whose maps are added",)
+    figures = {figure.name: figure.change for figure in report.difference.figures}
+    assert (
+        figures["parameters"]
+        == made.network.plan().totals["parameters"] - model.network.plan().totals["parameters"]
+        < 0
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "layer", "says"),
+    [
+        ("INPUT[6x6x4] -> ADD[CONV3-4 | ID] -> FC3", "conv1", "its maps are added"),
+        ("INPUT[6x6x1] -> CONV3-4 -> LRN -> FC3", "conv1", "lrn1, LRN: maps cannot go"),
+        ("INPUT[6x6x1] -> CONV3-4 -> CONV3-4(G=2) -> FC3", "conv1", "conv2, CONV3-4"),
+        ("INPUT[6x6x1] -> CONV3-4 -> FC3 -> RELU", "fc1", "scores of the classes"),
+        ("INPUT[6x6x1] -> CONV3-4 -> FC3", "relu1", "there is no such layer"),
+        ("INPUT[6x6x1] -> RELU -> FC3", "relu1", "a layer is needed that is CONV or FC"),
+    ],
+)
+def test_where_channels_cannot_go_the_layer_is_named(text, layer, says):
+    network = Network.parse(text)
+    with pytest.raises(RewriteError, match=says):
+        prune_channels(network, weights_of(network), layer)
+
+
+@pytest.mark.parametrize("name", ["sobel-x", "edge", "mean"])
+def test_a_filter_is_set_to_one_of_image_processing(name):  # fact C13
+    network = Network.parse("INPUT[7x7x1] -> CONV5-2(P=0, BIAS=no)")
+    found = set_weights(network, weights_of(network), layer="conv1", filter=1, to=name)
+    x = images_for(network, 1)
+    np.testing.assert_allclose(scores(*found, x)[0, 1], cross_correlate(x[0, 0, 1:-1, 1:-1], FILTERS[name]), atol=1e-5)
+    np.testing.assert_array_equal(found.weights["conv1.weight"][0], weights_of(network)["conv1.weight"][0])
+
+
+def test_a_gaussian_has_the_layers_size_and_keeps_the_mean():
+    network = Network.parse("INPUT[11x11x3] -> CONV11-2(P=0)")
+    found = set_weights(network, weights_of(network), layer="conv1", filter=0, to="gaussian")
+    kernel = found.weights["conv1.weight"][0]
+    assert kernel.sum() == pytest.approx(1)
+    np.testing.assert_array_equal(kernel[0], kernel[2])
+    assert kernel[0].argmax() == 60
+
+
+def test_a_bias_raised_by_one_raises_the_mean_by_one(small):
+    made, report = apply(small, "set-weights", layer="conv1", bias=1)
+    assert report.notes[1].startswith("conv1.bias: mean ")
+    assert report.layer_means is not None
+    before, after = report.layer_means
+    assert after - before == pytest.approx(1, abs=1e-5)
+    np.testing.assert_allclose(made.weights["conv1.bias"], small.weights["conv1.bias"] + 1, rtol=1e-6)
+
+
+def test_a_bilinear_deconvolution_interpolates():
+    network = Network.parse("INPUT[4x4x2] -> DECONV4-2(S=2, P=1)")
+    found = set_weights(network, weights_of(network), layer="deconv1", to="bilinear")
+    weights = {**found.weights, "deconv1.bias": np.zeros(2, np.float32)}
+    ramp = np.broadcast_to(np.arange(4.0), (1, 2, 4, 4)).astype(np.float32)
+    middle = scores(found.network, weights, ramp)[0, 0, 2:-2, 1:-1]
+    np.testing.assert_allclose(middle, np.broadcast_to([0.25, 0.75, 1.25, 1.75, 2.25, 2.75], (4, 6)))
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"layer": "conv1", "filter": 4, "to": "mean"}, "there is no such filter"),
+        ({"layer": "relu1", "scale": 2.0}, "a layer with weights"),
+        ({"layer": "conv1"}, "--to, --scale or --bias"),
+        ({"layer": "fc1", "to": "mean"}, "goes into a CONV"),
+        ({"layer": "conv1", "to": "bilinear"}, "is a DECONV's"),
+    ],
+)
+def test_numbers_that_have_no_place_are_refused(small, options, says):
+    with pytest.raises(RewriteError, match=says):
+        set_weights(small.network, small.weights, **options)
+
+
+def test_weights_are_transplanted_by_name_with_a_report(small):
+    other = model_of("INPUT[8x8x1] -> CONV3-4 -> BN -> RELU -> POOL2 -> CONV3-5 -> RELU -> POOL2 -> FC3", seed=1)
+    made, report = apply(small, "transplant", source=other)
+    np.testing.assert_array_equal(made.weights["conv1.weight"], other.weights["conv1.weight"])
+    np.testing.assert_array_equal(made.weights["conv2.weight"], small.weights["conv2.weight"])
+    assert "copied conv1.weight (4x1x3x3)" in report.notes
+    assert "dropped conv2.weight (5x4x3x3), which here is 6x4x3x3" in report.notes
+    dense, _ = apply(small, "fc-to-conv")
+    renamed = replace(small, weights={name.replace("fc1", "conv3"): array for name, array in small.weights.items()})
+    coerced, report = apply(dense, "transplant", source=renamed)
+    assert "coerced conv3.weight from 3x24 to 3x6x2x2" in report.notes
+    np.testing.assert_array_equal(coerced.weights["conv3.weight"], dense.weights["conv3.weight"])
+    with pytest.raises(RewriteError, match="none of the other"):
+        transplant(small.network, small.weights, model_of("INPUT[8x8x1] -> CONV1-2 -> CONV1-3"))
+
+
+def test_a_rewrite_that_breaks_its_promise_gives_no_model(small):
+    broken = Rewrite("broken", "", lambda n, w: set_weights(n, w, layer="fc1", scale=1.001), 1e-6)
+    with pytest.raises(RewriteError, match="would change what the network computes"):
+        transacted(small, broken, {})
+
+
+def test_golden_images_travel_with_new_answers_and_the_record_says_what_was_done(small, tmp_path):
+    made, report = apply(small, "fold-batchnorm")
+    path = made.save(tmp_path / "folded.safetensors")
+    again = load(path)
+    assert again.golden_error() == 0
+    np.testing.assert_array_equal(again.golden[0], small.golden[0])
+    assert report.verification.golden == 4
+    assert report.verification.golden_error < 1e-5
+    (entry,) = again.record["rewrites"]
+    assert (entry["name"], entry["options"]) == ("fold-batchnorm", {})
+    twice, _ = apply(again, "fc-to-conv")
+    assert [entry["name"] for entry in twice.record["rewrites"]] == ["fold-batchnorm", "fc-to-conv"]
+    assert small.network == Network.parse(SMALL)
+
+
+def test_every_rewrite_has_a_name_and_says_what_it_does():
+    assert len({one.name for one in REWRITES}) == len(REWRITES)
+    assert all(one.what and one.name == one.name.lower() for one in REWRITES)
