@@ -29,6 +29,8 @@ VERBS = {
     "compare": "runs beside each other, and whether chance would do as well",
     "predict": "classify image files with a trained model",
     "rewrite": "change a trained network, and show what it still computes",
+    "embed": "what a layer gives for images, as an index to search",
+    "search": "the images of an index that are most like another",
     "import": "make a model of weights from torchvision, timm or Caffe",
     "export": "write a model's weights as another library names them",
     "native": "what the native engine makes of a network, and its code as C",

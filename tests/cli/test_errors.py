@@ -178,7 +178,10 @@ USAGE = [
     (["check", "lenet"], "try: lenet5"),
     (["zoo", "vgg17"], "vgg1"),
     (["plna", SMALL], "try: plan"),
-    (["xyzzy"], "try: plan, data, train, verify-resume, eval, compare, predict, rewrite, import, export, native, check, zoo"),
+    (
+        ["xyzzy"],
+        "try: plan, data, train, verify-resume, eval, compare, predict, rewrite, embed, search, import, export, native, check, zoo",
+    ),
     (["--nonsense"], "a verb is needed"),
     (["eval", "nofile", "mnist"], "No such file"),
     (["eval", ".", "mnist"], "this is a folder, not a model file"),

@@ -1,0 +1,93 @@
+"""`neocog search INDEX IMAGE...`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import NeocogError
+from .arguments import whole_from
+from .output import console, print_json, printable
+
+if TYPE_CHECKING:
+    from ..retrieval import Index, Neighbour, Recall
+
+EXAMPLES = """examples:
+  neocog search digits.safetensors photo-of-a-seven.jpg --top 3
+  neocog search digits.safetensors --recall
+  neocog search train.safetensors --recall test.safetensors --json"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """INDEX, images to look for, how many to show."""
+    parser.add_argument("index", metavar="INDEX", help="what neocog embed wrote")
+    parser.add_argument("images", metavar="IMAGE", nargs="*", help="image files, or folders of them")
+    parser.add_argument("--model", metavar="MODEL", help="the model's file (default: where it was when INDEX was made)")
+    parser.add_argument("--top", type=whole_from(1), default=5, metavar="K", help="how many to show (default 5)")
+    parser.add_argument(
+        "--recall",
+        nargs="?",
+        const="",
+        metavar="QUERIES",
+        help="how often neighbours are of the same class: each image among the others, or another index's among these",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the nearest images of each, or how often they are of the same class."""
+    from ..retrieval import load_index, recall
+
+    index = load_index(args.index)
+    if args.recall is not None:
+        if args.images:
+            raise NeocogError("--recall asks by itself, so it takes no images", received=args.images[0][:80])
+        _print_recall(recall(index, load_index(args.recall) if args.recall else None), args)
+        return 0
+    if not args.images:
+        raise NeocogError("an image to look for is needed", hint="neocog search INDEX IMAGE..., or --recall")
+    names, neighbours = _search(index, args)
+    if args.json:
+        rows = [
+            {"file": name, "nearest": [one.as_json() for one in found]}
+            for name, found in zip(names, neighbours, strict=True)
+        ]
+        print_json({"index": args.index, "layer": index.layer, "images": len(index), "results": rows})
+        return 0
+    out = console()
+    for name, found in zip(names, neighbours, strict=True):
+        out.print(f"{printable(name)}:", soft_wrap=True)
+        for one in found:
+            label = f"  {one.label}" if one.label is not None else ""
+            out.print(printable(f"  {one.similarity:.3f}  {one.name}{label}"), soft_wrap=True)
+    return 0
+
+
+def _search(index: Index, args: argparse.Namespace) -> tuple[tuple[str, ...], list[list[Neighbour]]]:
+    import numpy as np
+
+    from ..model import load
+    from ..retrieval import embed, files_of, nearest
+    from ..retrieval.features import batch_size
+
+    model = load(args.model or Path(args.index).parent / index.path)
+    index.check_model(model)
+    source = files_of(args.images)
+    rows = embed(model, source.batches(model, batch_size(model.network)), index.layer, index.pool)
+    return source.names, nearest(index, np.concatenate([*rows]), args.top)
+
+
+def _print_recall(found: Recall, args: argparse.Namespace) -> None:
+    if args.json:
+        print_json({"index": args.index, **found.as_json()})
+        return
+    out = console()
+    among = "the others" if not args.recall else f"{found.images:,} images"
+    out.print(f"{found.queries:,} images, each looked for among {among}", soft_wrap=True)
+    for k, share in found.at.items():
+        low, high = found.interval(k)
+        out.print(
+            f"  recall@{k:<3} {share:.2%} (between {low:.2%} and {high:.2%} with 95 % confidence),"
+            f"  precision@{k} {found.precision[k]:.2%}",
+            soft_wrap=True,
+        )

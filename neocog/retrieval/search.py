@@ -1,0 +1,72 @@
+"""The images of an index whose features are nearest to those of others, by the angle between them.
+
+The search is exact: every image of the index is looked at, so what is found depends on the features alone. usearch does
+it with the processor's widest instructions, block by block, so that no matrix of all distances is ever there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import NeocogError
+from .index import Index
+
+Features = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """An image of the index, and the cosine of the angle between its features and the query's: 1 is the same."""
+
+    name: str
+    label: str | None
+    similarity: float
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {"name": self.name, "label": self.label, "similarity": self.similarity}
+
+
+def nearest(index: Index, queries: Features, top: int = 5) -> list[list[Neighbour]]:
+    """For each row of features (Q, D) the nearest images of the index, the most similar first.
+
+    Raises NeocogError where the rows are of another length than the index's.
+    """
+    keys, similarities = neighbours(index.features, queries, top)
+    return [
+        [Neighbour(index.names[k], index.label(k), float(s)) for k, s in zip(row, found, strict=True)]
+        for row, found in zip(keys.tolist(), similarities, strict=True)
+    ]
+
+
+def neighbours(features: Features, queries: Features, top: int) -> tuple[NDArray[np.int64], Features]:
+    """The rows of `features` (N, D) that are nearest to each query (Q, D), and their cosines, both (Q, top).
+
+    Raises NeocogError where the rows have different lengths.
+    """
+    if queries.ndim != 2 or queries.shape[1] != features.shape[1]:
+        raise NeocogError(
+            f"the index has {features.shape[1]:,} numbers for an image",
+            received=f"{queries.shape[-1]:,}",
+            hint="the same layer and pooling",
+        )
+    try:
+        from usearch.compiled import MetricKind
+        from usearch.index import search
+    except ImportError:
+        raise NeocogError("searching needs the package usearch", hint="pip install 'neocog[retrieval]'") from None
+    top = min(top, len(features))
+    found = search(unit(features), unit(queries), top, MetricKind.IP, exact=True)
+    keys = np.asarray(found.keys, np.int64).reshape(len(queries), top)
+    return keys, 1 - np.asarray(found.distances, np.float32).reshape(len(queries), top)
+
+
+def unit(features: Features) -> Features:
+    """Rows of length 1; a row of zeros stays one."""
+    lengths = np.linalg.norm(features, axis=1, keepdims=True)
+    scaled: Features = np.ascontiguousarray(features / np.maximum(lengths, 1e-12), np.float32)
+    return scaled
