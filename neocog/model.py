@@ -110,6 +110,12 @@ class Model:
         Raises RunError where it cannot be written, and ModelFileError when its parts do not belong together, so
         that what was saved can be loaded.
         """
+        target = Path(path)
+        write_atomically(target, self.sealed())
+        return target
+
+    def sealed(self) -> bytes:
+        """The content of the model's file. Raises ModelFileError when its parts do not belong together."""
         _check_parts(self.network, self.preprocessing, self.classes, self.loss)
         _check_arrays(_described(self.weights), weight_shapes(self.network))
         tensors: dict[str, NDArray[Any]] = dict(self.weights)
@@ -124,9 +130,7 @@ class Model:
             "loss": self.loss,
             "record": dict(self.record),
         }
-        target = Path(path)
-        write_atomically(target, seal(_KEY, document, tensors))
-        return target
+        return seal(_KEY, document, tensors)
 
 
 def load(path: str | Path) -> Model:

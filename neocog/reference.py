@@ -71,6 +71,14 @@ def backward(trace: Trace, dy: Array, dsides: Mapping[str, Array] | None = None)
     `dy` has the shape of `trace.output`, and `dsides` those of `trace.side_outputs`, zero where left out. A volume read
     by several nodes gets the sum of their gradients.
     """
+    volumes, grads = gradients(trace, dy, dsides)
+    return volumes[0], grads
+
+
+def gradients(
+    trace: Trace, dy: Array, dsides: Mapping[str, Array] | None = None
+) -> tuple[list[Array], dict[str, Array]]:
+    """As `backward`, with the gradient for every node's output volume, in the order of `trace.outputs`."""
     grads: dict[str, Array] = {}
     arriving = [np.zeros_like(y) for y in trace.outputs]
     arriving[-1] = dy.reshape(trace.outputs[-1].shape)
@@ -83,7 +91,7 @@ def backward(trace: Trace, dy: Array, dsides: Mapping[str, Array] | None = None)
         for source, dx in zip(node.inputs, dxs, strict=True) if node.inputs else ():
             arriving[source] += dx
         grads.update({f"{node.name}.{name}": grad for name, grad in own.items()})
-    return arriving[0], grads
+    return arriving, grads
 
 
 def updated(trace: Trace) -> dict[str, Array]:

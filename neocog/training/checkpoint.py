@@ -66,15 +66,19 @@ class Checkpoint:
 
     def save(self, folder: Path) -> Path:
         """Write it under its name, whole or not at all. Raises RunError where that fails."""
+        path = folder / f"step-{self.place.step:08}.safetensors"
+        write_atomically(path, self.sealed())
+        return path
+
+    def sealed(self) -> bytes:
+        """The content of its file."""
         document = {
             "format": FORMAT,
             **vars(self.place),
             "config": dict(self.config),
             "resumed": [dict(one) for one in self.resumed],
         }
-        path = folder / f"step-{self.place.step:08}.safetensors"
-        write_atomically(path, seal(KEY, document, self.state))
-        return path
+        return seal(KEY, document, self.state)
 
 
 def read_checkpoint(path: Path, network: Network) -> Checkpoint:
