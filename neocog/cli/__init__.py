@@ -34,6 +34,7 @@ VERBS = {
     "import": "make a model of weights from torchvision, timm or Caffe",
     "export": "write a model's weights as another library names them",
     "native": "what the native engine makes of a network, and its code as C",
+    "studio": "a live page: plan, train, step through, ask",
     "check": "compare a network's independent implementations, layer by layer",
     "zoo": "list the networks that come with neocog, or print one",
 }

@@ -1,0 +1,152 @@
+"""A run's folder, finished or still running elsewhere, or a model file: looked at, never written to."""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..data import Dataset, Preprocessing, Splits, load_data
+from ..errors import NeocogError
+from ..model import Model, load
+from ..network import Network
+from ..training.checkpoint import newest
+from ..training.run import CHECKPOINTS, CONFIG, INTERRUPTED, METRICS, MODEL, read_config
+from .records import Curve
+from .running import CURVES, EDITABLE
+
+BLOCK = 4 * 2**20
+"""Bytes of a log that are read at once."""
+
+
+class Attached:
+    """One run's folder or model file, read again as it grows."""
+
+    def __init__(self, name: str, path: Path) -> None:
+        self.name, self.path = name, path
+        self.curves = {curve: Curve() for curve in CURVES}
+        self.last: dict[str, Any] = {}
+        self._read = 0
+        if path.is_dir() and not (path / CONFIG).is_file():
+            raise NeocogError("there is no run in this folder", where=str(path), received=f"no {CONFIG}")
+        self.config = read_config(path) if path.is_dir() else {}
+        self._kept: tuple[Path, int, Model] | None = None
+        if not path.is_dir():
+            self.model()
+
+    def model(self) -> Model:
+        """The run's model, its best so far, or what its newest checkpoint holds. Raises NeocogErrors."""
+        if self.path.is_file():
+            return self._loaded(self.path)
+        for place in (MODEL, f"{CHECKPOINTS}/best.safetensors", INTERRUPTED):
+            if (self.path / place).is_file():
+                return self._loaded(self.path / place)
+        return self._from_checkpoint()
+
+    def _loaded(self, path: Path) -> Model:
+        stamp = path.stat().st_mtime_ns
+        if self._kept is None or self._kept[:2] != (path, stamp):
+            self._kept = (path, stamp, load(path))
+        return self._kept[2]
+
+    def _from_checkpoint(self) -> Model:
+        network = Network.parse(str(self.config.get("network", "")))
+        found, _ = newest(self.path / CHECKPOINTS, network)
+        if found is None:
+            raise NeocogError("this run has no weights to show yet", where=str(self.path))
+        kind = "average" if any(name.startswith("average/") for name in found.state) else "weights"
+        weights = {
+            name.partition("/")[2]: np.asarray(array, np.float32)
+            for name, array in found.state.items()
+            if name.startswith(f"{kind}/")
+        }
+        classes = tuple(map(str, range(network.shapes[-1].channels)))
+        loss = str(self.config.get("settings", {}).get("loss", "cross-entropy"))
+        preprocessing = Preprocessing.from_json(self.config.get("preprocessing"))
+        return Model(network, weights, preprocessing, classes, loss, {})
+
+    @cached_property
+    def data(self) -> Splits | None:
+        """The data that the run learned from; None where it is not there."""
+        told = self.config.get("data") or self.model().record.get("data") or {}
+        source = told.get("source") or told.get("name")
+        try:
+            return load_data(str(source), self.model().network.input_shape)
+        except NeocogError:
+            return None
+
+    @property
+    def test(self) -> Dataset:
+        """Images to look at: those of the data, or the few that the model keeps. Raises NeocogError."""
+        if self.data is not None:
+            return self.data.test
+        model = self.model()
+        if model.golden is None:
+            raise NeocogError("the data of this run is not there", hint="an image of your own")
+        images, output = model.golden
+        classes: NDArray[np.int64] = output.reshape(len(images), -1).argmax(axis=1).astype(np.int64)
+        return Dataset("kept in the model", "test", images, classes % len(model.classes), model.classes)
+
+    def _follow(self) -> None:
+        """Read what the log has gained, whole lines only."""
+        log = self.path / METRICS
+        if not log.is_file():
+            return
+        with log.open("rb") as file:
+            if file.seek(0, 2) < self._read:  # it was cut back: the run was resumed from a checkpoint
+                self._read = 0
+                for curve in self.curves.values():
+                    curve.clear()
+            file.seek(self._read)
+            block = file.read(BLOCK)
+        whole = block[: block.rfind(b"\n") + 1]
+        self._read += len(whole)
+        for line in whole.splitlines():
+            try:
+                self._note(json.loads(line))
+            except (ValueError, KeyError, TypeError):
+                continue  # another process writes this log, and not every line need be of ours
+
+    def _note(self, values: Any) -> None:
+        if values.get("kind") == "steps":
+            self.curves["loss"].add(int(values["step"]), float(values["loss"]))
+            self.last |= {"step": int(values["step"]), "lr": float(values["lr"]), "loss": float(values["loss"])}
+        elif values.get("kind") == "epoch":
+            step = int(values["steps"])
+            self.curves["train_accuracy"].add(step, float(values["train_accuracy"]))
+            self.curves["validation_accuracy"].add(step, float(values["accuracy"]))
+            self.curves["validation_loss"].add(step, float(values["loss"]))
+            names = {"epoch": "epoch", "train_accuracy": "train_accuracy", "validation_accuracy": "accuracy"}
+            self.last |= {own: values[theirs] for own, theirs in names.items()}
+            self.last["images_per_second"] = values["images_per_second"]
+
+    def state(self, *, curves: bool = False) -> dict[str, Any]:
+        """The run as plain values, as `Live.state` has them."""
+        if self.path.is_dir():
+            self._follow()
+        settings = self.config.get("settings", {})
+        finished = self.path.is_file() or (self.path / MODEL).is_file()
+        told: dict[str, Any] = {
+            "name": self.name,
+            "kind": "attached",
+            "network": str(self.config.get("network") or self.model().network),
+            "data": str((self.config.get("data") or {}).get("name", "")),
+            "status": "finished" if finished else "elsewhere",
+            "message": "",
+            "engine": str(self.config.get("reason", "")),
+            "optimizer": settings.get("optimizer", ""),
+            **{key: settings.get(key) for key in EDITABLE},
+            **self.last,
+            "events": [],
+            "looks": self._read,
+        }
+        if curves:
+            told["curves"] = {name: curve.shown() for name, curve in self.curves.items()}
+        return told
+
+    def close(self) -> None:
+        """Nothing is held."""

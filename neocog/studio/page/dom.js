@@ -1,0 +1,108 @@
+// Building the page: elements from plain values. Text is only ever set as text, so that no name can become markup.
+
+import { TEXTS } from "./texts.js";
+
+export const language = localStorage.getItem("language") || (navigator.language.startsWith("zh") ? "zh" : "en");
+
+/** The words for a key in the reader's language; `{0}`, `{1}` are filled in. */
+export function t(key, ...values) {
+  const words = TEXTS[key]?.[language === "zh" ? 1 : 0] ?? key;
+  return words.replace(/\{(\d)\}/g, (_, k) => String(values[Number(k)]));
+}
+
+const SVG = "http://www.w3.org/2000/svg";
+const SHAPES = new Set(["svg", "path", "line", "circle", "rect", "text", "g", "polyline", "title"]);
+
+/** An element: `h("button.quiet", {onclick, ariaLabel}, "Pause")`. */
+export function h(kind, properties = {}, ...children) {
+  const [tag, ...classes] = kind.split(".");
+  const shape = SHAPES.has(tag) && tag !== "title";
+  const made = shape || properties.svg ? document.createElementNS(SVG, tag) : document.createElement(tag);
+  if (classes.length) made.setAttribute("class", classes.join(" "));
+  for (const [name, value] of Object.entries(properties)) {
+    if (name === "svg" || value === undefined || value === null) continue;
+    if (name === "role") made.setAttribute("role", value);
+    else if (/^aria[A-Z]/.test(name)) made.setAttribute(`aria-${name.slice(4).toLowerCase()}`, value);
+    else if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
+    else if (!shape && name in made) made[name] = value;
+    else made.setAttribute(name, value);
+  }
+  add(made, children);
+  return made;
+}
+
+function add(parent, children) {
+  for (const child of children.flat(3)) {
+    if (child === null || child === undefined || child === false) continue;
+    parent.append(child instanceof Node ? child : document.createTextNode(String(child)));
+  }
+}
+
+/** Replace what an element holds. */
+export function fill(parent, ...children) {
+  parent.replaceChildren();
+  add(parent, children);
+  return parent;
+}
+
+/** A card with a heading. */
+export function card(title, ...children) {
+  return h("section.card", {}, h("h2", {}, title), ...children);
+}
+
+let numbered = 0;
+/** A field with its label above it. */
+export function field(label, input, hint) {
+  input.id = input.id || `field-${++numbered}`;
+  return h("div.field", {}, h("label", { htmlFor: input.id }, label), input, hint && h("small", {}, hint));
+}
+
+export function select(options, value, onchange) {
+  const made = h("select", { onchange: () => onchange(made.value) });
+  for (const [key, words] of options) made.append(h("option", { value: key, selected: key === value }, words));
+  return made;
+}
+
+/** A number for people: few digits, thin where it is small. */
+export function number(value, digits = 4) {
+  if (value === null || value === undefined || Number.isNaN(value)) return "–";
+  if (value === 0) return "0";
+  const size = Math.abs(value);
+  if (Number.isInteger(value) && size < 1e15) return value.toLocaleString("en-US");
+  if (size >= 1e5 || size < 1e-3) return value.toExponential(Math.max(0, digits - 2)).replace("-", "−").replace("e−", "e-");
+  return value.toPrecision(digits).replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, "").replace("-", "−");
+}
+
+export function percent(value, digits = 1) {
+  return value === null || value === undefined ? "–" : `${(100 * value).toFixed(digits)} %`;
+}
+
+/** Say something to everybody, screen readers included; mistakes stay until the next word. */
+export function say(words, bad = false) {
+  const place = document.getElementById("said");
+  place.className = bad ? "bad" : "";
+  place.textContent = words;
+  clearTimeout(say.timer);
+  if (!bad) say.timer = setTimeout(() => (place.textContent = ""), 4000);
+}
+
+/** Call the last of several calls, when none has come for a while. */
+export function settled(action, milliseconds) {
+  let timer;
+  return (...values) => {
+    clearTimeout(timer);
+    timer = setTimeout(() => action(...values), milliseconds);
+  };
+}
+
+/** A mistake as the server explains it. */
+export function mistake(error) {
+  const lines = [error.where ? `${error.where}: ${error.rule}` : error.rule];
+  return h("div.mistake", { role: "alert" },
+    h("strong", {}, lines[0]),
+    error.excerpt && h("pre", {}, error.excerpt),
+    error.received && h("p", {}, `${t("received")}: ${error.received}`),
+    error.hint && h("p", {}, `${t("try")}: ${error.hint}`));
+}
+
+export const dark = () => getComputedStyle(document.documentElement).getPropertyValue("--is-dark").trim() === "1";

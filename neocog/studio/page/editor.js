@@ -1,0 +1,70 @@
+// A network's text as it is typed: planned while one types, mistakes underlined, repairs one click away.
+
+import { post } from "./api.js";
+import { fill, h, mistake, settled, t } from "./dom.js";
+
+const WAIT = 60;
+
+/** An editor; `options.changed` gets each plan (or mistake), `options.batch()` the batch it is for. */
+export function editor(text, options = {}) {
+  const under = h("pre.under", { ariaHidden: "true" });
+  const area = h("textarea", { spellcheck: false, value: text, ariaLabel: t("text"), rows: options.rows || 5 });
+  area.setAttribute("autocomplete", "off");
+  area.setAttribute("autocapitalize", "off");
+  const below = h("div", { ariaLive: "polite" });
+  const root = h("div", {}, h("div.editor", {}, under, area), below);
+  let asked = 0;
+
+  async function plan() {
+    const mine = ++asked, written = area.value;
+    let told;
+    try {
+      told = await post("plan", { text: written, batch: options.batch?.() || 1, optimizer: options.optimizer?.() || "momentum" });
+    } catch (error) {
+      told = { ok: false, error: error.error || { rule: error.message }, layers: [] };
+    }
+    if (mine !== asked) return;
+    mark(written, told.ok ? null : told.error);
+    options.changed?.(told, written);
+    root.dataset.planned = String(mine);
+  }
+
+  function mark(written, error) {
+    if (!error) {
+      fill(under, written);
+      fill(below, options.quiet ? null : h("p.good", {}, t("planned")));
+      return;
+    }
+    const { begin = 0, end = 0 } = error;
+    fill(under, written.slice(0, begin), h("mark", {}, written.slice(begin, end)), written.slice(end));
+    const shown = error.excerpt ? error : { ...error, excerpt: excerpt(written, begin, end) };
+    fill(below, mistake(shown),
+      error.repairs?.length ? h("div.row", { role: "group", ariaLabel: t("repairs") }, h("span.soft", {}, t("repairs")),
+        error.repairs.map((one) => h("button", { onclick: () => set(one.text) }, one.label === "-" ? t("without") : one.label))) : null);
+  }
+
+  const soon = settled(plan, WAIT);
+  area.addEventListener("input", () => {
+    fill(under, area.value);
+    soon();
+  });
+  area.addEventListener("scroll", () => { under.scrollTop = area.scrollTop; });
+
+  function set(value) {
+    area.value = value;
+    fill(under, value);
+    return plan();
+  }
+  plan();
+  return { root, set, plan, area, get text() { return area.value; } };
+}
+
+/** The line with carets under what is wrong. */
+function excerpt(text, begin, end) {
+  if (end <= begin) return "";
+  const from = text.lastIndexOf("\n", begin - 1) + 1;
+  const to = text.indexOf("\n", begin) < 0 ? text.length : text.indexOf("\n", begin);
+  const start = Math.max(from, begin - 40), stop = Math.min(to, end + 30);
+  const line = `${start > from ? "… " : ""}${text.slice(start, stop)}${stop < to ? " …" : ""}`;
+  return `${line}\n${" ".repeat(begin - start + (start > from ? 2 : 0))}${"^".repeat(Math.min(end, to) - begin || 1)}`;
+}

@@ -1,0 +1,210 @@
+"""An image followed through a network with all numbers, forwards and backwards, by the reference in float64."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import reference
+from ..errors import NeocogError
+from ..layer import Array, Shape
+from ..losses import LOSSES
+from ..model import Weights
+from ..network import Network, Node
+from .cells import cell
+from .pictures import flat, maps, short
+
+MOST_MACS = 2_000_000_000
+"""Of a network that the reference follows while somebody waits for it."""
+MOST_NUMBERS = 400
+"""Values of a volume that is told number by number too."""
+PROBED, PROBE_MACS = 32, 50_000_000
+"""Images among which units are looked for that never answer, and the multiplications that this may take."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """One image x (1, C, H, W) in a network. The loss is that of its label, or the sum of all outputs without one."""
+
+    network: Network
+    weights: Weights
+    x: NDArray[Any]
+    loss: str | None = None
+    label: int | None = None
+    shown: NDArray[np.uint8] | None = None
+    """The image as it looks (H, W, 1 or 3)."""
+    classes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What was done to the image so that the network can take it."""
+
+    def __post_init__(self) -> None:
+        macs = self.network.plan().totals["macs"]
+        if macs > MOST_MACS:
+            raise NeocogError(
+                f"networks of up to {MOST_MACS:,} multiplications are followed with all numbers",
+                received=f"{macs:,}",
+                hint="a smaller input",
+            )
+
+    @cached_property
+    def trace(self) -> reference.Trace:
+        """All volumes of the forward pass."""
+        return reference.forward(self.network, self.weights, self.x)
+
+    @cached_property
+    def gradients(self) -> tuple[list[Array], dict[str, Array]]:
+        """Of the loss: for each node's output, and for each trainable array."""
+        y = self.trace.output
+        if self.loss is None or self.label is None or y.ndim != 2:
+            return reference.gradients(self.trace, np.ones_like(y))
+        return reference.gradients(self.trace, LOSSES[self.loss].gradient(y, np.array([self.label])))
+
+    @property
+    def loss_value(self) -> float:
+        """What the gradients are of."""
+        y = self.trace.output
+        if self.loss is None or self.label is None or y.ndim != 2:
+            return float(y.sum())
+        return LOSSES[self.loss].value(y, np.array([self.label]))
+
+    def position(self, name: str) -> int:
+        """Where a node is. Raises NeocogError for another name."""
+        for k, node in enumerate(self.network.nodes):
+            if node.name == name:
+                return k
+        raise NeocogError("there is no such layer", received=name[:40])
+
+    def overview(self) -> dict[str, Any]:
+        """The layers, and what the network says of the image."""
+        layers = [
+            {"name": n.name, "op": n.layer.op, "token": n.layer.token, "from": list(n.inputs), "output": s.as_list()}
+            for n, s in zip(self.network.nodes, self.network.shapes, strict=True)
+        ]
+        told: dict[str, Any] = {
+            "layers": layers,
+            "loss": self.loss_value,
+            "label": self.label,
+            "notes": list(self.notes),
+        }
+        y = self.trace.output
+        if self.loss and y.ndim == 2 and len(self.classes) in (y.shape[1], 2):
+            shares = LOSSES[self.loss].posterior(y)[0]
+            told["top"] = [[self.classes[k], float(shares[k])] for k in np.argsort(-shares, kind="stable")[:10]]
+        return told
+
+    def volume(self, name: str, side: str, first: int) -> dict[str, Any]:
+        """Maps of a node's output, or of the gradient for it."""
+        k = self.position(name)
+        values = self.trace.outputs[k][0] if side == "forward" else self.gradients[0][k][0]
+        told = maps(flat(values), first)
+        return told | ({"values": short(flat(values))} if values.size <= MOST_NUMBERS else {})
+
+    def cell(self, name: str, channel: int, place: tuple[int, ...], first: int = 0) -> dict[str, Any]:
+        """One output value of a layer: what it is made of, and where its gradient goes. Raises NeocogError."""
+        k = self.position(name)
+        shape = self.network.shapes[k]
+        if not 0 <= channel < shape.channels or len(place) != shape.rank:
+            raise NeocogError(f"{name} has {shape.channels} channels of {shape.rank} axes")
+        if any(not 0 <= at < size for at, size in zip(place, shape.spatial, strict=True)):
+            raise NeocogError(f"the place is within {shape}", received="x".join(map(str, place)))
+        return cell(self.trace, self.gradients, k, channel, place, first)
+
+    def layers(self, first: int, count: int, ratios: dict[str, float], dead: dict[str, float]) -> list[dict[str, Any]]:
+        """What ConvNetJS shows of each layer: activations, their gradients, weights and their gradients."""
+        volumes, grads = self.gradients
+        found = []
+        for k, node in list(enumerate(self.network.nodes))[first : first + count]:
+            y, dy = self.trace.outputs[k][0], volumes[k][0]
+            shape = self.network.shapes[k]
+            found.append(
+                {
+                    "name": node.name,
+                    "token": node.layer.token,
+                    "output": shape.as_list(),
+                    "window": self._window(node),
+                    "parameters": _formula(self.network, node),
+                    "activation": {"range": _range(y), "maps": maps(flat(y))},
+                    "gradient": {"range": _range(dy), "maps": maps(flat(dy))},
+                    "weights": [
+                        _weights(name, array, grads.get(f"{node.name}.{name}"), ratios.get(f"{node.name}.{name}"))
+                        for name, array in self.trace.params[k].items()
+                    ],
+                    "dead": dead.get(node.name),
+                }
+            )
+        return found
+
+    def _window(self, node: Node) -> dict[str, Any] | None:
+        """Kernel, stride, padding and dilation of a layer that has them."""
+        window = node.layer.window(*self.network.input_shapes(node))
+        if window is None or node.layer.op in ("FC", "GAP", "FLATTEN"):
+            return None
+        return {part: list(getattr(window, part)) for part in ("kernel", "stride", "padding", "dilation")}
+
+
+def dead_units(network: Network, weights: Weights, x: NDArray[Any]) -> dict[str, float]:
+    """For each RELU the share of its units (channels; of a vector, its values) that are 0 for all images x."""
+    macs = max(1, network.plan().totals["macs"])
+    count = max(1, min(PROBED, len(x), PROBE_MACS // macs))
+    if count < 2:
+        return {}
+    outputs = reference.forward(network, weights, x[:count]).outputs
+    return {
+        node.name: float((y.max(axis=(0, *range(2, y.ndim))) <= 0).mean())
+        for node, y in zip(network.nodes, outputs, strict=True)
+        if node.layer.op == "RELU"
+    }
+
+
+def _range(values: Array) -> list[float]:
+    return [float(v) for v in short(np.array([values.min(), values.max()]))]
+
+
+def _formula(network: Network, node: Node) -> str:
+    """`16x5x5x3+16 = 1216`; empty for a layer without parameters."""
+    own = node.layer.parameters(*network.input_shapes(node))
+    sizes = [p.shape for p in own.values() if p.trainable]
+    written = " + ".join("x".join(map(str, shape)) for shape in sizes)
+    return f"{written} = {sum(math.prod(shape) for shape in sizes):,}" if sizes else ""
+
+
+def _weights(name: str, array: Array, grad: Array | None, ratio: float | None) -> dict[str, Any]:
+    told: dict[str, Any] = {"name": name, "shape": list(array.shape), "range": _range(array), "ratio": ratio}
+    told["maps"] = maps(_filters(array))
+    if grad is not None:
+        told["gradient"] = {"range": _range(grad), "maps": maps(_filters(grad))}
+    if array.ndim == 4:
+        told["channels"] = array.shape[1]
+    return told
+
+
+def _filters(array: Array) -> Array:
+    """Arrays of weights as maps: the kernels of each filter one after the other, a matrix and a vector as one."""
+    if array.ndim == 4:
+        return array.reshape(-1, *array.shape[2:])
+    if array.ndim == 3:
+        return array.reshape(1, -1, array.shape[2])
+    return array.reshape(1, -1, array.shape[-1])
+
+
+def demo(seed: int) -> Scene:
+    """The convolution of the CS231n notes: 5x5x3, two filters of 3x3x3, stride 2, padding 1, small whole numbers."""
+    network = Network.parse("INPUT[5x5x3] -> CONV3-2(S=2, P=1)")
+    rng = np.random.default_rng(seed)
+    weights = {
+        "conv1.weight": rng.integers(-1, 2, (2, 3, 3, 3)).astype(np.float32),
+        "conv1.bias": np.array([1, 0], np.float32),
+    }
+    return Scene(network, weights, rng.integers(0, 3, (1, 3, 5, 5)).astype(np.float64))
+
+
+def untrained(network: Network, weights: Weights, seed: int) -> Scene:
+    """Any network with its starting weights, and an image of noise."""
+    shape: Shape = network.input_shape
+    x = np.random.default_rng(seed).standard_normal((1, shape.channels, *shape.spatial)).round(2)
+    return Scene(network, weights, x)

@@ -1,0 +1,339 @@
+"""The page in a browser: what a person does with it, in Chromium without a screen."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import threading
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = [
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
+    *("--disable-background-networking", "--disable-component-update"),
+]
+PATIENCE = 20_000
+GOOD, BAD = "INPUT[28x28x1] -> POOL2 -> CONV3-4 -> RELU -> FC10", "INPUT[28x28x1] -> CONV3-4(S=2, P=0) -> RELUU -> FC10"
+
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+class Served:
+    """The studio in a thread, on a real port."""
+
+    def __init__(self, port: int = 0) -> None:
+        import uvicorn
+
+        from neocog.studio import Workshop, guarded
+        from neocog.studio.security import Keys
+        from neocog.studio.server import _config, listening
+
+        self.workshop, self.keys = Workshop(), Keys()
+        self.socket = listening(port)
+        self.port = self.socket.getsockname()[1]
+        self.server = uvicorn.Server(_config(guarded(self.workshop, self.keys, self.port)))
+        self.thread = threading.Thread(target=self.server.run, args=([self.socket],), daemon=True)
+        self.thread.start()
+
+    @property
+    def link(self) -> str:
+        return f"http://127.0.0.1:{self.port}/?token={self.keys.token}"
+
+    def close(self) -> None:
+        self.server.should_exit = True
+        self.thread.join(10)
+        self.socket.close()
+        self.workshop.close()
+
+
+@pytest.fixture(scope="module")
+def served():
+    made = Served()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def visit(served, chromium):
+    """A browser that opened the link; every page of it is watched for complaints."""
+    context = chromium.new_context(locale="en-US", viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
+    context.set_default_timeout(PATIENCE)
+    complaints: list[str] = []
+
+    def watch(page):
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda m: complaints.append(m.text) if m.type in ("error", "warning") else None)
+        page.on("dialog", lambda dialog: complaints.append(f"dialog: {dialog.message}") or dialog.dismiss())
+
+    context.on("page", watch)
+    page = context.new_page()
+    page.goto(served.link)
+    page.complaints = complaints
+    yield page
+    context.close()
+
+
+@pytest.fixture
+def page(visit):
+    del visit.complaints[:]
+    yield visit
+    assert visit.complaints == []
+
+
+@pytest.fixture(scope="module")
+def learning(visit, served):
+    """A run that was begun on the page and has learned for a while."""
+    visit.goto(f"http://127.0.0.1:{served.port}/#train")
+    visit.get_by_role("button", name="Start", exact=True).click()
+    visit.locator("#stat-loss").wait_for()
+    visit.wait_for_function("() => Number(document.getElementById('stat-step')?.textContent.replaceAll(',', '')) > 150")
+    return next(iter(served.workshop.runs.values()))
+
+
+def number(page, selector):
+    text = page.locator(selector).inner_text().replace(",", "").replace("%", "").replace("−", "-")
+    return float(re.search(r"[-0-9.]+(?:e[-+]?\d+)?", text)[0])
+
+
+def open_view(page, served, view):
+    page.goto(f"http://127.0.0.1:{served.port}/#{view}")
+    page.locator("h1").wait_for()
+
+
+def test_the_address_keeps_no_token(page, served):
+    assert "token" not in page.url
+    assert page.evaluate("document.cookie") == ""
+    page.get_by_role("link", name="Plan").wait_for()
+
+
+def test_a_text_is_planned_as_it_is_typed(page, served):
+    open_view(page, served, "plan")
+    area = page.get_by_label("Text of the network")
+    area.fill("INPUT[28x28x1] -> CONV5-6 -> RELU -> POOL2 -> FC10")
+    page.get_by_text("This is a network.").wait_for()
+    page.locator("td", has_text="28x28x6").first.wait_for()
+    page.locator(".drawing svg text", has_text="CONV5-6").first.wait_for()
+    area.fill("INPUT[28x28x1] -> CONV5-6(S=2) -> RELU -> FC10")
+    page.get_by_text("do not tile").first.wait_for()
+    assert page.locator(".editor mark").inner_text() == "CONV5-6(S=2)"
+    assert "^^^^^^^^^^^^" in page.locator(".mistake pre").inner_text()
+    page.get_by_role("button", name="S=1", exact=True).click()
+    page.get_by_text("This is a network.").wait_for()
+    assert area.input_value() == "INPUT[28x28x1] -> CONV5-6(S=1) -> RELU -> FC10"
+
+
+def test_markup_in_a_text_stays_text(page, served):
+    open_view(page, served, "plan")
+    page.get_by_label("Text of the network").fill("INPUT[8x8x1] -> <img src=x onerror=alert(1)>")
+    page.locator(".mistake").wait_for()
+    assert page.locator(".mistake img, .under img").count() == 0
+
+
+def test_it_learns_while_one_watches(page, served, learning):
+    open_view(page, served, "train")
+    page.locator("#stat-loss").wait_for()
+    page.wait_for_function("() => parseFloat(document.getElementById('stat-validation_accuracy').textContent) > 80")
+    first = learning.curves["loss"].points[0][1]
+    assert number(page, "#stat-loss") < 0.5 * first
+    for name in ("forward_ms", "backward_ms", "images_per_second", "decay_loss", "seen", "epoch"):
+        assert page.locator(f"#stat-{name}").inner_text() != "–"
+    page.locator("#answers .top li").first.wait_for()
+    page.locator(".confusion td").first.wait_for()
+    page.locator("#layer-conv1 canvas").first.wait_for()
+    assert page.locator("#layer-conv1 .strip").count() >= 6  # maps, their gradients, weights, biases, and theirs
+
+
+def test_settings_change_while_it_learns(page, served, learning):
+    open_view(page, served, "train")
+    for key, value in (("lr", "0.0123"), ("momentum", "0.5"), ("batch_size", "32"), ("weight_decay", "0.001")):
+        page.locator(f"#edit-{key}").fill(value)
+        page.locator(f"#change-{key}").click()
+        page.wait_for_function(
+            "([id, value]) => document.getElementById(id).textContent.includes(value)", arg=[f"echo-{key}", value]
+        )
+    assert (learning.settings.lr, learning.settings.batch_size) == (0.0123, 32)
+    page.get_by_text("Learning rate = 0.0123").wait_for()
+    page.locator("#edit-momentum").fill("2")
+    page.locator("#change-momentum").click()
+    page.get_by_text("momentum is from 0 up to, not including, 1").first.wait_for()
+    assert "400" in page.complaints.pop()  # the browser's own note of the refusal
+
+
+def test_it_rests_and_goes_on(page, served, learning):
+    open_view(page, served, "train")
+    page.locator("#turn", has_text="Pause").click()
+    page.locator("#turn", has_text="Go on").wait_for()
+    step = learning.ask(lambda: learning.step).result()
+    assert learning.ask(lambda: learning.step).result() == step
+    page.locator("#turn").click()
+    page.locator("#turn", has_text="Pause").wait_for()
+
+
+def test_the_network_is_changed_on_the_page(page, served, learning):
+    open_view(page, served, "train")
+    area = page.get_by_label("Text of the network")
+    area.fill(BAD)
+    page.locator(".mistake").wait_for()
+    assert page.locator("#change-network").is_disabled()
+    area.fill(GOOD)
+    page.wait_for_function("() => !document.getElementById('change-network').disabled")
+    page.locator("#change-network").click()
+    page.get_by_role("button", name="mnist-2").wait_for()
+    page.wait_for_function("() => Number(document.getElementById('stat-step')?.textContent.replaceAll(',', '')) > 5")
+    run = served.workshop.run("mnist-2")
+    assert run.settings.optimizer == learning.settings.optimizer  # ConvNetJS made it plain SGD here
+    assert run.settings.lr == learning.settings.lr
+    page.get_by_role("button", name="Remove").click()
+    page.locator(".chip[aria-pressed=true]", has_text="mnist-1").wait_for()
+    page.complaints[:] = [one for one in page.complaints if "404" not in one]  # what was being asked of it meanwhile
+
+
+def test_an_image_is_brought_and_a_digit_drawn(page, served, learning):
+    learning.pause(True)
+    open_view(page, served, "explain")
+    page.locator(".samples button").first.wait_for()
+    page.get_by_label("Image file").set_input_files(ROOT / "docs/images/seven.jpg")
+    page.locator("li.open", has_text="7").first.wait_for()
+    pad = page.locator("canvas.pad")
+    pad.scroll_into_view_if_needed()
+    box = pad.bounding_box()
+    page.mouse.move(box["x"] + 100, box["y"] + 30)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 96, box["y"] + 170, steps=8)
+    page.mouse.up()
+    page.get_by_text("drawn").first.wait_for()
+    page.wait_for_function("() => document.querySelector('.card .top li span')?.textContent === '1'")
+
+
+def test_a_convolution_is_stepped_and_its_numbers_are_the_references(page, served):
+    open_view(page, served, "step")
+    page.locator("#sum").wait_for()
+    page.locator("#demo").click()
+    page.locator("#play", has_text="Pause").click()
+    page.locator("#channel").fill("1")
+    page.locator("#place-0").fill("2")
+    page.locator("#place-1").fill("1")
+    page.locator("h2", has_text="[2, 1, 1]").wait_for()
+    scene = next(reversed(served.workshop.scenes.values()))
+    assert number(page, "#sum b") == scene.trace.outputs[1][0, 1, 2, 1]
+    shown = [float(text) for text in page.locator("#part-0 .grid.p td").all_inner_texts()]
+    part = scene.cell("conv1", 1, (2, 1))["parts"][0]
+    assert shown == [value for row in part["products"] for value in row]
+    page.locator("#forth").click()
+    page.locator("h2", has_text="[2, 2, 1]").wait_for()
+    page.locator("#way-backward").click()
+    page.get_by_text("dL/dw in all").first.wait_for()
+
+
+def test_strides_that_do_not_tile_are_marked(page, served):
+    open_view(page, served, "step")
+    page.locator("#stride-3").click()
+    page.locator("#why", has_text="do not tile").wait_for()
+    assert "✕" in page.locator("#stride-3").inner_text()
+    page.locator("#fit-padding").fill("1")
+    page.locator("#stride-3", has_text="→ 3").wait_for()
+
+
+def test_two_tabs_show_the_same_run(page, served, learning):
+    learning.pause(False)
+    open_view(page, served, "train")
+    other = page.context.new_page()
+    other.goto(f"http://127.0.0.1:{served.port}/#train")
+    for one in (page, other):
+        one.wait_for_function("() => document.getElementById('turn')?.textContent === 'Pause'")
+    other.locator("#turn").click()
+    for one in (page, other):
+        one.wait_for_function("() => document.getElementById('turn').textContent === 'Go on'")
+    other.close()
+
+
+def test_views_are_reached_by_keyboard_alone(page, served):
+    open_view(page, served, "plan")
+    page.reload()
+    page.locator("h1").wait_for()
+    seen = []
+    for _ in range(8):
+        page.keyboard.press("Tab")
+        seen.append(page.evaluate("document.activeElement.textContent"))
+    assert seen[0] == "Skip to the page"
+    assert seen[2:6] == ["Plan", "Train", "Step", "Explain"]
+
+
+@pytest.mark.parametrize("view", ["plan", "train", "step", "explain"])
+def test_everything_that_acts_has_a_name_and_nothing_is_wider_than_a_phone(page, served, learning, view):
+    open_view(page, served, view)
+    page.locator(".card").first.wait_for()
+    nameless = page.evaluate("""() => [...document.querySelectorAll(
+            'button, input, select, textarea, a[href], canvas, svg.chart')]
+        .filter((e) => !(e.textContent.trim() || e.getAttribute('aria-label') || e.labels?.length || e.title
+          || e.closest('[aria-hidden=true]') || e.querySelector?.('img[alt]')))
+        .map((e) => e.outerHTML.slice(0, 120))""")
+    assert nameless == []
+    twice = page.evaluate("""() => { const ids = [...document.querySelectorAll('[id]')].map((e) => e.id);
+        return ids.filter((id, k) => ids.indexOf(id) !== k); }""")
+    assert twice == []
+    page.set_viewport_size({"width": 390, "height": 844})
+    wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+    page.set_viewport_size({"width": 1280, "height": 900})
+    assert wide <= 0
+
+
+def test_it_comes_back_after_the_server_did(chromium):
+    first = Served()
+    context = chromium.new_context(locale="en-US")
+    context.set_default_timeout(PATIENCE)
+    page = context.new_page()
+    page.goto(first.link)
+    page.get_by_role("link", name="Plan").wait_for()
+    port = first.port
+    first.close()
+    page.get_by_text("The server is away").wait_for()
+    second = Served(port)
+    try:
+        other = context.new_page()
+        other.goto(second.link)  # the terminal's new link; its cookie opens the old tab too
+        page.wait_for_function("() => document.getElementById('link').className === 'link'")
+    finally:
+        context.close()
+        second.close()
+
+
+def test_every_word_is_there_in_both_languages():
+    source = (ROOT / "neocog/studio/page/texts.js").read_text("utf-8")
+    texts = dict(re.findall(r'^  "?([\w-]+)"?: (\[.*?\]),$', source.replace("\n    ", " "), re.MULTILINE | re.DOTALL))
+    pairs = {key: json.loads(words) for key, words in texts.items()}
+    assert len(pairs) > 150
+    assert all(len(pair) == 2 and all(pair) for pair in pairs.values())
+    assert all(set(re.findall(r"\{\d\}", en)) == set(re.findall(r"\{\d\}", zh)) for en, zh in pairs.values())
+    scripts = [
+        path.read_text("utf-8") for path in (ROOT / "neocog/studio/page").glob("*.js") if path.name != "texts.js"
+    ]
+    used = {key for script in scripts for key in re.findall(r'\bt\("([\w-]+)"', script)}
+    assert used <= pairs.keys()
+
+
+def test_the_page_makes_no_markup_from_text_and_asks_nobody_else():
+    for path in (ROOT / "neocog/studio/page").iterdir():
+        text = path.read_text("utf-8")
+        assert not re.search(
+            r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|srcdoc", text
+        ), path.name
+        addresses = re.findall(r"(?:https?:)?//[a-z][\w.]*\.[a-z]{2,}", text)
+        assert set(addresses) <= {"http://www.w3.org"}, path.name

@@ -1,0 +1,291 @@
+"""Runs: they learn, are steered, rest, go on from snapshots, and are done again to the same bits."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from neocog import train
+from neocog.data import load_data
+from neocog.errors import NeocogError
+from neocog.model import Model, load
+from neocog.network import Network
+from neocog.studio import Workshop
+from neocog.studio.records import MOST_POINTS, Allowance, Curve, Share
+
+SMALL = "INPUT[28x28x1] -> POOL2 -> CONV3-4 -> RELU -> POOL2 -> FC10"
+
+
+def reach(live, step):
+    live.ready.wait()
+    while live.step < step and live.status not in ("failed", "diverged"):
+        live.ask(lambda: None).result()
+
+
+def rest(live, step):
+    """Let a run go on to a step and rest there."""
+    live.ready.wait()
+    live.ask(lambda: setattr(live, "until", step)).result()
+    live.paused = False
+    live.ask(lambda: None).result()
+    while not live.paused:
+        live.ask(lambda: None).result()
+    return live.ask(live.engine.state).result()
+
+
+def same(a, b):
+    assert a.keys() == b.keys()
+    return all(np.array_equal(a[name], b[name]) for name in a)
+
+
+def test_it_learns(digits):
+    told = digits.state(curves=True)
+    assert told["status"] == "paused"
+    assert told["seen"] >= 60 * 64
+    curve = told["curves"]["loss"]
+    assert np.mean([v for _, v in curve[-5:]]) < 0.6 * curve[0][1]
+    assert told["validation_accuracy"] > 0.5
+    assert told["forward_ms"] > 0
+    assert told["images_per_second"] > 0
+    weights = digits.model().weights
+    expected = 0.5 * 5e-4 * sum(float((w.astype(float) ** 2).sum()) for w in weights.values() if w.ndim > 1)
+    assert told["decay_loss"] == pytest.approx(expected, rel=1e-3)
+
+
+def test_held_out_images_are_never_learned_from(digits):
+    session = digits.session()
+    assert len(session.measured_on) == len(session.data.train) // 10
+    assert len(session.learned_from) + len(session.measured_on) == len(session.data.train)
+
+
+@pytest.mark.parametrize("engine", ["native", "torch"])
+def test_edits_are_events_and_are_done_again_to_the_same_bits(engine):
+    shop = Workshop()
+    try:
+        first = shop.begin(SMALL, "mnist", {"seed": 3}, engine)
+        rest(first, 7)
+        first.edit({"lr": 0.005, "momentum": 0.5})
+        rest(first, 12)
+        first.edit({"batch_size": 16})
+        first.edit({"weight_decay": 0.01})
+        ended = rest(first, 20)
+        assert [one["step"] for one in first.events] == [7, 12, 12]
+        second = shop.again(first.name)
+        second.ready.wait()
+        while second.step < 20 or not second.paused:
+            second.ask(lambda: None).result()
+        assert second.events == first.events
+        assert same(second.ask(second.engine.state).result(), ended)
+        third = shop.begin(SMALL, "mnist", {"seed": 3}, engine)
+        assert not same(rest(third, 20), ended)
+    finally:
+        shop.close()
+
+
+def test_a_snapshot_goes_on_to_the_same_bits(workshop, api):
+    live = workshop.begin(SMALL, "mnist", {"seed": 4, "optimizer": "adamw"})
+    rest(live, 5)
+    live.edit({"lr": 0.002})
+    rest(live, 8)
+    file = api("GET", f"runs/{live.name}/snapshot")
+    assert "attachment" in file.headers["content-disposition"]
+    ended = rest(live, 14)
+    told = api("POST", "snapshots", file.body).json
+    other = workshop.run(told["name"])
+    assert same(rest(other, 14), ended)
+    assert (other.settings.lr, other.settings.optimizer, other.events) == (0.002, "adamw", live.events)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [lambda c: c[:-10], lambda c: c[:500], lambda c: c[:-1] + b"x", lambda c: b"", lambda c: b"PK\x03\x04" + c],
+)
+def test_damaged_snapshots_are_refused(api, digits, damage):
+    content = api("GET", f"runs/{digits.name}/snapshot").body
+    answer = api("POST", "snapshots", damage(content))
+    assert answer.status == 400
+    assert "tmp" not in answer.json["error"]["where"] + answer.json["error"]["rule"]
+
+
+def test_a_model_is_saved_and_gives_its_weights_to_a_run(workshop, api, digits, tmp_path):
+    file = api("GET", f"runs/{digits.name}/model").body
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(file)
+    model = load(path)
+    assert isinstance(model, Model)
+    other = workshop.run(api("POST", "snapshots", file).json["name"])
+    other.ready.wait()
+    assert same(other.ask(other.engine.weights).result(), dict(model.weights))
+
+
+def test_settings_that_cannot_be_are_refused(api, digits):
+    before = digits.settings
+    for body in (
+        {"momentum": 1.5},
+        {"lr": -1},
+        {"batch_size": 0},
+        {"lr": "x"},
+        {"optimizer": "sgd"},
+        {"weight_decay": -1},
+    ):
+        assert api("PATCH", f"runs/{digits.name}", body).status in (400, 422), body
+    assert digits.settings == before
+    for body in (
+        {"text": "INPUT[28x28x1] -> FC9"},
+        {"text": SMALL, "data": "/etc"},
+        {"text": "INPUT[32x32x3] -> FC10"},
+        {"text": "x"},
+    ):
+        assert api("POST", "runs", body).status == 400, body
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(workshop):
+    live = workshop.begin(SMALL, "mnist", {"lr": 1e30, "optimizer": "sgd"})
+    reach(live, 10**6)
+    assert live.status == "diverged"
+    assert "learning rate" in live.message
+
+
+def test_only_one_run_learns_at_a_time(workshop, digits):
+    live = workshop.begin(SMALL, "mnist", {})
+    live.ready.wait()
+    assert digits.paused
+    workshop.remove(live.name)
+    assert live.name not in workshop.runs
+
+
+def test_curves_never_grow():
+    curve, sent = Curve(), []
+    for step in range(1, 100_001):
+        curve.add(step, float(step % 7))
+        if step % 10_000 == 0:
+            sent.append(len(json.dumps(curve.shown())))
+    assert MOST_POINTS / 2 <= len(curve.points) <= MOST_POINTS
+    assert max(sent) < 12_000
+    steps = [step for step, _ in curve.points]
+    assert steps == sorted(steps)
+    assert np.mean([v for _, v in curve.points]) == pytest.approx(3, abs=0.05)
+
+
+def test_a_share_is_of_the_latest_images():
+    share = Share(100)
+    for right in (0, 0, 50, 50):
+        share.add(right, 50)
+    assert (share.value, share.count) == (1.0, 100)
+
+
+def test_looking_takes_at_most_its_share_of_the_time():
+    now, looking = [0.0], 0.0
+    allowance = Allowance(0.04, 0.3, lambda: now[0])
+    while now[0] < 1000:
+        if allowance.due:
+            with allowance.spent():
+                now[0] += 0.5
+                looking += 0.5
+        else:
+            now[0] += 0.1
+    assert looking / now[0] < 0.04
+
+
+def test_what_is_told_has_the_same_size_however_long_a_run_was(digits):
+    before = len(json.dumps(digits.state(curves=True)))
+    for step in range(digits.step, digits.step + 50_000):
+        digits.curves["loss"].add(step, 0.123456789)
+    digits.events.extend({"step": 1, "changes": {"lr": 0.1}} for _ in range(500))
+    grown = len(json.dumps(digits.state(curves=True)))
+    del digits.events[:]
+    assert grown < before + 16_000
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    splits = load_data("mnist")
+    few = type(splits)(splits.train.subset(np.arange(2000)), splits.test.subset(np.arange(200)))
+    folder = tmp_path_factory.mktemp("runs") / "<i>run"
+    train(Network.parse(SMALL), few, epochs=2, out=folder, progress="none")
+    return folder
+
+
+def test_a_finished_run_is_shown(finished, api, workshop):
+    name = workshop.attach(finished).name
+    told = next(run for run in api("GET", "runs").json if run["name"] == name)
+    assert (told["status"], told["epoch"], told["kind"]) == ("finished", 2, "attached")
+    assert len(told["curves"]["validation_accuracy"]) == 2
+    assert told["lr"] is not None
+    assert len(api("POST", "runs/%3Ci%3Erun/layers", {"count": 3}).json["layers"]) == 3
+    assert api("PATCH", "runs/%3Ci%3Erun", {"lr": 0.1}).status == 400  # it is only looked at
+
+
+def test_a_running_run_is_followed_line_by_line(finished, tmp_path):
+    from neocog.studio.attached import Attached
+
+    folder = tmp_path / "going"
+    folder.mkdir()
+    (folder / "config.yaml").write_bytes((finished / "config.yaml").read_bytes())
+    lines = (finished / "metrics.jsonl").read_bytes().splitlines(keepends=True)
+    attached = Attached("going", folder)
+    assert attached.state()["status"] == "elsewhere"
+    seen = []
+    for line in lines:
+        with (folder / "metrics.jsonl").open("ab") as file:
+            file.write(line[:5])
+        attached.state()
+        with (folder / "metrics.jsonl").open("ab") as file:
+            file.write(line[5:])
+        seen.append(attached.state(curves=True))
+    assert seen[-1]["epoch"] == 2
+    assert len(seen[-1]["curves"]["validation_loss"]) == 2
+    (folder / "metrics.jsonl").write_bytes(b"".join(lines[:3]))  # as a resumed run cuts its log
+    assert len(attached.state(curves=True)["curves"]["loss"]) <= 3
+
+
+def test_what_is_no_run_is_refused(tmp_path):
+    for source in (tmp_path, tmp_path / "none", "a\0b"):
+        with pytest.raises(NeocogError):
+            Workshop.open(str(source))
+
+
+def test_layers_have_all_that_the_page_shows(api, digits):
+    told = api("POST", f"runs/{digits.name}/layers", {"count": 16}).json
+    layers = {layer["name"]: layer for layer in told["layers"]}
+    assert layers["conv1"]["parameters"] == "4x1x3x3 + 4 = 40"
+    assert layers["conv1"]["window"] == {"kernel": [3, 3], "stride": [1, 1], "padding": [1, 1], "dilation": [1, 1]}
+    weight = layers["conv1"]["weights"][0]
+    assert weight["maps"]["shape"] == [4, 3, 3]  # 3x3 kernels are shown too
+    assert weight["gradient"]["maps"]["shape"] == [4, 3, 3]
+    w = digits.model().weights["conv1.weight"]
+    assert weight["range"] == pytest.approx([float(w.min()), float(w.max())], rel=1e-6)
+    assert 0 < weight["ratio"] < 1
+    assert layers["relu1"]["dead"] is not None
+    assert told["top"][0][0] in "0123456789"
+    assert len(api("POST", f"runs/{digits.name}/layers", {"first": 2, "count": 2}).json["layers"]) == 2
+
+
+def test_test_images_and_confusion_are_told(api, digits):
+    answers = api("GET", f"runs/{digits.name}/predictions").json
+    assert 4 <= len(answers) <= 40
+    assert all(len(one["top"]) == 3 and one["image"]["shape"] == [28, 28, 1] for one in answers)
+    assert all(right == (name == one["label"]) for one in answers for name, _, right in one["top"])
+    table = api("GET", f"runs/{digits.name}/confusion").json
+    assert np.array(table["counts"]).shape == (10, 10)
+    assert np.array(table["counts"]).sum() == len(digits.answers)
+
+
+def test_clearing_empties_the_curves(api, digits):
+    assert api("POST", f"runs/{digits.name}/clear").json["curves"]["loss"] == []
+
+
+def test_an_image_of_ones_own_is_answered(api, digits):
+    from pathlib import Path
+
+    seven = (Path(__file__).parents[2] / "docs/images/seven.jpg").read_bytes()
+    brought = api("POST", "images", seven, headers=(("x-name", "my%20%3Cb%3Eseven%3C%2Fb%3E.jpg"),)).json
+    assert brought["name"] == "my <b>seven</b>.jpg"
+    told = api("POST", f"runs/{digits.name}/layers", {"image": {"upload": brought["upload"]}, "count": 1}).json
+    assert told["label"] is None
+    assert "inverted" in " ".join(told["notes"])
+    scene = api("POST", "scenes", {"run": digits.name, "image": {"upload": brought["upload"]}}).json
+    assert scene["top"][0][1] > 0.1
+    assert api("POST", f"runs/{digits.name}/layers", {"image": {"upload": "none"}}).status == 400

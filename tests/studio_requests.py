@@ -1,0 +1,121 @@
+"""Asking an ASGI application directly, with whatever headers an attacker would send."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any, NamedTuple
+from urllib.parse import unquote
+
+HOST = "127.0.0.1:8765"
+ORIGIN = f"http://{HOST}"
+
+
+class Answer(NamedTuple):
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+def ask(
+    app: Any,
+    method: str,
+    path: str,
+    body: Any = None,
+    *,
+    key: str = "",
+    cookie: str = "",
+    headers: tuple[tuple[str, str], ...] = (),
+    host: str | None = HOST,
+    chunks: list[bytes] | None = None,
+) -> Answer:
+    """One request; `path` is as in its first line, percent signs and all."""
+    content = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
+    sent = list(headers)
+    if host is not None:
+        sent.append(("host", host))
+    if key:
+        sent.append(("authorization", f"Bearer {key}"))
+    if cookie:
+        sent.append(("cookie", cookie))
+    if content and chunks is None:
+        sent.append(("content-length", str(len(content))))
+    if body is not None and not isinstance(body, bytes):
+        sent.append(("content-type", "application/json"))
+    raw, _, query = path.partition("?")
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+        "path": unquote(raw, errors="replace"),
+        "raw_path": raw.encode(),
+        "query_string": query.encode(),
+        "root_path": "",
+        "headers": [(n.lower().encode("latin-1"), v.encode("latin-1")) for n, v in sent],
+        "client": ("127.0.0.1", 50000),
+        "server": ("127.0.0.1", 8765),
+    }
+    return asyncio.run(_asked(app, scope, chunks if chunks is not None else [content]))
+
+
+async def _asked(app: Any, scope: dict[str, Any], chunks: list[bytes]) -> Answer:
+    waiting, found = list(chunks), []
+
+    async def receive() -> dict[str, Any]:
+        if waiting:
+            return {"type": "http.request", "body": waiting.pop(0), "more_body": bool(waiting)}
+        return {"type": "http.disconnect"}
+
+    async def send(message: dict[str, Any]) -> None:
+        found.append(message)
+
+    await app(scope, receive, send)
+    headers = {n.decode("latin-1").lower(): v.decode("latin-1") for n, v in found[0]["headers"]}
+    return Answer(found[0]["status"], headers, b"".join(one.get("body", b"") for one in found[1:]))
+
+
+def knock(app: Any, path: str, headers: tuple[tuple[str, str], ...], *, tellings: int = 1) -> list[dict[str, Any]]:
+    """Open a web socket, hear so many messages, and hang up: what came, the refusal or what was told."""
+    scope = {
+        "type": "websocket",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "scheme": "ws",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "root_path": "",
+        "headers": [(n.lower().encode("latin-1"), v.encode("latin-1")) for n, v in headers],
+        "client": ("127.0.0.1", 50000),
+        "server": ("127.0.0.1", 8765),
+        "subprotocols": [],
+        "extensions": {},
+    }
+    return asyncio.run(_knocked(app, scope, tellings))
+
+
+async def _knocked(app: Any, scope: dict[str, Any], tellings: int) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    heard, connected = asyncio.Event(), False
+
+    async def receive() -> dict[str, Any]:
+        nonlocal connected
+        if not connected:
+            connected = True
+            return {"type": "websocket.connect"}
+        await heard.wait()
+        return {"type": "websocket.disconnect", "code": 1000}
+
+    async def send(message: dict[str, Any]) -> None:
+        found.append(message)
+        if len([one for one in found if one["type"] == "websocket.send"]) >= tellings:
+            heard.set()
+
+    await app(scope, receive, send)
+    return found
