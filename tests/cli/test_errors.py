@@ -180,7 +180,7 @@ USAGE = [
     (["plna", SMALL], "try: plan"),
     (
         ["xyzzy"],
-        "try: plan, data, train, verify-resume, eval, compare, predict, rewrite, embed, search, import, export, native, check, zoo",
+        "try: plan, data, train, verify-resume, eval, compare, predict, rewrite, embed, search, import, export, native, studio, check, zoo",
     ),
     (["--nonsense"], "a verb is needed"),
     (["eval", "nofile", "mnist"], "No such file"),
