@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,13 +45,24 @@ _IMAGES, _OUTPUT = "golden/input", "golden/output"
 Weights = Mapping[str, NDArray[np.float32]]
 
 
+class Runtime(Protocol):
+    """What computes a model's outputs in place of the torch module: see `runtimes/`."""
+
+    reads_bytes: bool
+    """Whether it takes images (N, h, w, C) as they are in the training set, preprocessing being its own."""
+
+    def scores(self, x: NDArray[Any]) -> NDArray[np.float32]:
+        """The network's outputs (N, K) for preprocessed images x (N, C, H, W), or for images."""
+
+
 @dataclass(frozen=True, eq=False)
 class Model:
     """A network with its weights, ready to predict.
 
     `weights` are float32 arrays by `<node>.<parameter>`; `loss` is the one it was trained with, which says how its
     outputs become probabilities; `record` tells how it was trained, in plain JSON values; `golden` holds a few
-    images (n, h, w, C) with the outputs (n, K) the network gave for them.
+    images (n, h, w, C) with the outputs (n, K) the network gave for them. A `runtime` computes outputs where one was
+    chosen; a model that was read from an export has no weights but in its runtime.
     """
 
     network: Network
@@ -61,6 +72,7 @@ class Model:
     loss: str
     record: Mapping[str, Any] = field(default_factory=dict)
     golden: tuple[NDArray[np.uint8], NDArray[np.float32]] | None = None
+    runtime: Runtime | None = None
 
     @cached_property
     def _module(self) -> nn.Module:
@@ -79,12 +91,26 @@ class Model:
         return self._module
 
     def scores(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The network's outputs (N, K) for preprocessed images x (N, C, H, W); (N, K, H', W') if they are a map."""
+        """The network's outputs (N, K) for preprocessed images x (N, C, H, W); (N, K, H', W') if they are a map.
+
+        Raises NeocogError for an export with its preprocessing inside.
+        """
+        if self.runtime is not None:
+            if self.runtime.reads_bytes:
+                hint = "neocog export --preprocessing beside"
+                raise NeocogError("this export takes images as they are, its preprocessing being inside", hint=hint)
+            return self.runtime.scores(x)
         import torch
 
         with torch.inference_mode():
             y: NDArray[np.float32] = self._predicting(torch.from_numpy(x)).numpy()
         return y
+
+    def answers(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The network's outputs (N, K) for images (N, h, w, C) of the training set's size."""
+        if self.runtime is not None and self.runtime.reads_bytes:
+            return self.runtime.scores(images)
+        return self.scores(self.preprocessing(images))
 
     def predict(self, sources: Any, top: int = 5) -> list[Prediction]:
         """Classify image files or arrays: see `neocog.predict.predict`."""
@@ -95,14 +121,25 @@ class Model:
     def with_golden(self, dataset: Dataset) -> Model:
         """The same model with the first images of a data set and its own answers to them."""
         images = np.ascontiguousarray(dataset.images[:GOLDEN])
-        return replace(self, golden=(images, self.scores(self.preprocessing(images))))
+        return replace(self, golden=(images, self.answers(images)))
 
     def golden_error(self) -> float:
         """The largest difference between the stored answers and those given now; 0 without stored ones."""
         if self.golden is None:
             return 0.0
         images, stored = self.golden
-        return float(np.abs(self.scores(self.preprocessing(images)) - stored).max())
+        return float(np.abs(self.answers(images) - stored).max())
+
+    def document(self) -> dict[str, Any]:
+        """Everything but the arrays, as plain values: what `described` reads."""
+        return {
+            "format": FORMAT,
+            "network": str(self.network),
+            "classes": list(self.classes),
+            "preprocessing": self.preprocessing.as_json(),
+            "loss": self.loss,
+            "record": dict(self.record),
+        }
 
     def save(self, path: str | Path) -> Path:
         """Write the model to one file, whole or not at all.
@@ -122,15 +159,7 @@ class Model:
         if self.golden is not None:
             tensors[_IMAGES], tensors[_OUTPUT] = self.golden
         check_finite(tensors)
-        document = {
-            "format": FORMAT,
-            "network": str(self.network),
-            "classes": list(self.classes),
-            "preprocessing": self.preprocessing.as_json(),
-            "loss": self.loss,
-            "record": dict(self.record),
-        }
-        return seal(_KEY, document, tensors)
+        return seal(_KEY, self.document(), tensors)
 
 
 def load(path: str | Path) -> Model:
@@ -154,6 +183,18 @@ def _load(path: Path) -> Model:
         "this safetensors file was not written by neocog as a model", hint="a model.safetensors of a training run"
     )
     document = read_document(header, _KEY, FORMAT, foreign)
+    model = described(document)
+    network, preprocessing = model.network, model.preprocessing
+    _check_arrays(header, weight_shapes(network) | _golden_shapes(header, network, preprocessing))
+    check_size(header, stored)
+    tensors = read_sealed(path, document)
+    check_finite(tensors)
+    golden = (tensors.pop(_IMAGES), tensors.pop(_OUTPUT)) if _IMAGES in tensors else None
+    return replace(model, weights=tensors, golden=golden)
+
+
+def described(document: Mapping[str, Any]) -> Model:
+    """The model that a document tells of, without its arrays. Raises ModelFileError for one that makes no sense."""
     network = _read_network(document)
     preprocessing = Preprocessing.from_json(document.get("preprocessing"))
     classes, loss, record = document.get("classes"), str(document.get("loss")), document.get("record")
@@ -162,15 +203,10 @@ def _load(path: Path) -> Model:
     if not isinstance(record, dict):
         raise ModelFileError("the training record is damaged")
     _check_parts(network, preprocessing, classes, loss)
-    _check_arrays(header, weight_shapes(network) | _golden_shapes(header, network, preprocessing))
-    check_size(header, stored)
-    tensors = read_sealed(path, document)
-    check_finite(tensors)
-    golden = (tensors.pop(_IMAGES), tensors.pop(_OUTPUT)) if _IMAGES in tensors else None
-    return Model(network, tensors, preprocessing, tuple(classes), loss, record, golden)
+    return Model(network, {}, preprocessing, tuple(classes), loss, record)
 
 
-def _read_network(document: dict[str, Any]) -> Network:
+def _read_network(document: Mapping[str, Any]) -> Network:
     text = document.get("network")
     try:
         network = Network.parse(text if isinstance(text, str) else "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,17 @@ from .resample import resized
 Images = NDArray[np.uint8]
 STATISTICS_BYTES = 2**28
 """Of a larger set, mean and deviation are those of every second image, every third and so on, up to so many bytes."""
+
+
+class Fitting(NamedTuple):
+    """How training images come into the network's input: each pixel `repeats` times along both axes, or made smaller,
+    to `size` (h, w); then with their first pixel at `corner` on a `ground` of one byte for each channel.
+    """
+
+    repeats: int
+    size: tuple[int, int]
+    corner: tuple[int, int]
+    ground: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -65,10 +76,14 @@ class Preprocessing:
 
     def pixels(self, images: Images) -> Pixels:
         """Images (N, h, w, C) of the training set's size, fitted into the network's input, to be numbers."""
+        return Pixels(images if self.fits else self._fitted(images), *self.coding)
+
+    @property
+    def coding(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """What a byte is multiplied by and what is then added, for each channel: 1/(255 std), -mean/std."""
         scale = [1 / (255 * s) for s in self.std]
         shift = [-m / s for m, s in zip(self.mean, self.std, strict=True)]
-        fitted = images if self.fits else self._fitted(images)
-        return Pixels(fitted, np.array(scale, np.float32), np.array(shift, np.float32))
+        return np.array(scale, np.float32), np.array(shift, np.float32)
 
     @property
     def fits(self) -> bool:
@@ -80,21 +95,28 @@ class Preprocessing:
         pixels = self.pixels(images)
         return pixels.numbers(pixels.images)
 
-    def _fitted(self, images: Images) -> Images:
-        """Images in the middle of the network's input, on their ground.
+    @property
+    def fitting(self) -> Fitting:
+        """Where training images stand in the network's input, and on what.
 
         They are enlarged by the largest whole factor that fits, or made smaller until they fit.
         """
         (height, width), (h, w) = self.size, self.source
         scale = min(height / h, width / w)
-        if scale >= 2:
-            images = images.repeat(int(scale), axis=1).repeat(int(scale), axis=2)
-        elif scale < 1:
-            images = _bytes(resized(images, (max(1, round(h * scale)), max(1, round(w * scale)))))
-        h, w = images.shape[1:3]
-        top, left = (height - h) // 2, (width - w) // 2
-        padded = np.empty((len(images), height, width, self.channels), np.uint8)
-        padded[:] = self.glyph.ground if self.glyph else [round(255 * m) for m in self.mean]
+        size = (max(1, round(h * scale)), max(1, round(w * scale))) if scale < 1 else (h * int(scale), w * int(scale))
+        corner = ((height - size[0]) // 2, (width - size[1]) // 2)
+        ground = (self.glyph.ground,) * self.channels if self.glyph else tuple(round(255 * m) for m in self.mean)
+        return Fitting(max(1, int(scale)), size, corner, ground)
+
+    def _fitted(self, images: Images) -> Images:
+        """Images in the middle of the network's input, on their ground."""
+        repeats, (h, w), (top, left), ground = self.fitting
+        if repeats > 1:
+            images = images.repeat(repeats, axis=1).repeat(repeats, axis=2)
+        elif images.shape[1:3] != (h, w):
+            images = _bytes(resized(images, (h, w)))
+        padded = np.empty((len(images), *self.size, self.channels), np.uint8)
+        padded[:] = ground
         padded[:, top : top + h, left : left + w] = images
         return padded
 

@@ -23,14 +23,14 @@ def _along(images: NDArray[Any], axis: int, length: int) -> Grey:
     """One axis at another length. Each place reads the few that it covers, so a large photo is never copied whole."""
     old = np.moveaxis(images, axis, 0)
     new = np.empty((length, *old.shape[1:]), np.float32)
-    for row, weights in zip(new, _weights(len(old), length), strict=True):
+    for row, weights in zip(new, shares(len(old), length), strict=True):
         covered = slice((used := np.flatnonzero(weights))[0], used[-1] + 1)
         row[...] = np.tensordot(weights[covered], old[covered].astype(np.float32), 1)
     return np.moveaxis(new, 0, axis)
 
 
-def _weights(old: int, new: int) -> Grey:
-    """Which part (new, old) each old pixel has in each new one; rows sum to 1."""
+def shares(old: int, new: int) -> Grey:
+    """Along an axis, which part (new, old) each old pixel has in each new one; rows sum to 1."""
     step = old / new
     if new < old:  # the length that each old pixel [k, k+1) shares with the new one [i step, (i+1) step)
         starts, pixels = step * np.arange(new)[:, None], np.arange(old)[None]
