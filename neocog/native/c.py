@@ -36,6 +36,7 @@ from .kernel import (
     Type,
     Value,
 )
+from .straight import alive, parts
 
 SIGNS = {"add": "+", "sub": "-", "mul": "*", "div": "/", "gt": ">", "eq": "==", "and": "&", "xor": "^"}
 LINE = 110
@@ -58,13 +59,13 @@ def c_function(function: Function, helpers: Helpers, about: str = "") -> str:
 
 class _Printer:
     def __init__(self, function: Function, helpers: Helpers) -> None:
-        self.function, self.helpers = function, helpers
+        self.function, self.helpers, self._body = function, helpers, alive(function.body)
         self._units: dict[str, set[Type]] = {name: set() for name in function.buffers}
         self._written: set[str] = set()
-        for access, type_, writes in _accesses(function.body):
+        for access, type_, writes in accesses(self._body):
             self._units[access.buffer].add(access.unit or type_)
             self._written |= {access.buffer} if writes else set()
-        for call in _calls(function.body):
+        for call in _calls(self._body):
             self._written |= {access.buffer for access in call.buffers}
         self._lines: list[str] = []
         self._depth = 1
@@ -72,13 +73,13 @@ class _Printer:
         self._temporaries = 0
 
     def text(self, about: str) -> str:
-        self._all(self.function.body)
+        self._all(self._body)
         comment = [f"// {line}" for line in wrap(about, LINE)]
         return "\n".join([*comment, *self._head(), *self._lines, "}"])
 
     def _head(self) -> list[str]:
         parts = [f"{self._const(b)}{self._typed(self._pointed(b))} *restrict {b}" for b in self.function.buffers]
-        parts += [f"int64_t {name}" for name in self.function.numbers]
+        parts += [f"{self.helpers.whole} {name}" for name in self.function.numbers]
         together = [part.replace(" ", NO_BREAK) for part in parts]
         lines = wrap(f"void {self.function.name}({', '.join(together)})", LINE, subsequent_indent=" " * 8)
         return [line.replace(NO_BREAK, " ") for line in [*lines[:-1], f"{lines[-1]} {{"]]
@@ -107,7 +108,8 @@ class _Printer:
                     self._line(f"{self._place(to, value.type)} = {held};")
                 case Prefetch(at):
                     assert at.unit  # noqa: S101
-                    self._line(f"__builtin_prefetch(&{self._place(at, at.unit)});")
+                    if self.helpers.prefetches:
+                        self._line(f"__builtin_prefetch(&{self._place(at, at.unit)});")
                 case Loop():
                     self._loop(statement)
                 case Call():
@@ -143,13 +145,16 @@ class _Printer:
 
     def _let(self, name: str, value: Value) -> None:
         held = self._whole(value)
+        if name in self._declared and held.startswith(start := f"{name} + "):
+            self._line(f"{name} += {held.removeprefix(start)};")
+            return
         type_ = "" if name in self._declared else f"{self._typed(value.type)} "
         self._declared.add(name)
         self._line(f"{type_}{name} = {held};")
 
     def _loop(self, loop: Loop) -> None:
         i = loop.counter
-        self._line(f"for (int64_t {i} = {self._end(loop.start)}; {i} < {self._end(loop.stop)}; {i}++) {{")
+        self._line(f"for ({self.helpers.whole} {i} = {self._end(loop.start)}; {i} < {self._end(loop.stop)}; {i}++) {{")
         self._depth += 1
         self._all(loop.body)
         self._depth -= 1
@@ -169,10 +174,10 @@ class _Printer:
     def _end(self, end: Index | Bound) -> str:
         if isinstance(end, Index):
             return affine(end)
-        self.helpers.need(f"{end.which}_i64")
+        name = self.helpers.bound(end.which)
         text, *rest = map(affine, end.of)
         for other in rest:
-            text = f"{end.which}_i64({text}, {other})"
+            text = f"{name}({text}, {other})"
         return text
 
     def _place(self, access: Access, type_: Type) -> str:
@@ -190,7 +195,7 @@ class _Printer:
 
     def _whole(self, value: Value) -> str:
         """The right side of an assignment; what it names on the way is assigned before it."""
-        uses = Counter(id(arg) for part in _parts(value) for arg in part.args)
+        uses = Counter(id(arg) for part in parts(value) for arg in part.args)
         return self._text(value, uses, {})
 
     def _part(self, value: Value, uses: Counter[int], named: dict[int, str]) -> str:
@@ -225,11 +230,11 @@ class _Printer:
     def _operation(self, value: Value, args: list[str]) -> str:
         op, type_, source = value.op, value.type, value.args[0].type
         wraps = op in ("add", "sub", "mul") and type_.kind != "f32"
+        if op == "fma" and not self.helpers.fuses:
+            a, b, c = map(self._operand, value.args, args)
+            return f"{c} + {a} * {b}"
         if op in SIGNS and not wraps:
-            a, b = (
-                f"({text})" if arg.op in SIGNS and " " in text else text
-                for arg, text in zip(value.args, args, strict=True)
-            )
+            a, b = map(self._operand, value.args, args)
             text = f"{a} {SIGNS[op]} {b}"
             compares_bytes = type_.kind == "i1" and source.kind == "i8" and type_.lanes > 1
             return f"__builtin_convertvector({text}, {self._typed(type_)})" if compares_bytes else text
@@ -241,6 +246,11 @@ class _Printer:
             return f"({self._typed(type_)}){args[0] if args[0].isidentifier() else f'({args[0]})'}"
         name = self.helpers.operation(op, source if op == "bits" else type_, len(args))
         return f"{name}({', '.join(args)})"
+
+    def _operand(self, arg: Value, text: str) -> str:
+        """A part of an expression of signs, in brackets where it is one itself."""
+        signs = arg.op in SIGNS or (arg.op == "fma" and not self.helpers.fuses)
+        return f"({text})" if signs and " " in text else text
 
     def _convert(self, source: Type, type_: Type, arg: str) -> str:
         if source.kind == "i1":  # a mask holds -1 already; a single truth is 1
@@ -276,20 +286,8 @@ def affine(index: Index) -> str:
 def _real(number: float) -> str:
     """The shortest text that C reads as that number in single precision."""
     if math.isinf(number):
-        return f"{'-' if number < 0 else ''}__builtin_inff()"
+        return f"{'-' if number < 0 else ''}INFINITY"
     return f"{np.float32(number)!s}f"
-
-
-def _parts(value: Value) -> list[Value]:
-    """An expression and all parts of it; what is one object is listed once."""
-    found: dict[int, Value] = {}
-    waiting = [value]
-    while waiting:
-        part = waiting.pop()
-        if id(part) not in found:
-            found[id(part)] = part
-            waiting.extend(part.args)
-    return list(found.values())
 
 
 def _calls(statements: Sequence[Statement]) -> Iterator[Call]:
@@ -300,11 +298,11 @@ def _calls(statements: Sequence[Statement]) -> Iterator[Call]:
             yield from _calls(statement.body)
 
 
-def _accesses(statements: Sequence[Statement]) -> Iterator[tuple[Access, Type, bool]]:
+def accesses(statements: Sequence[Statement]) -> Iterator[tuple[Access, Type, bool]]:
     """Every place that is accessed, as what, and whether it is written."""
     for statement in statements:
         if isinstance(statement, Loop):
-            yield from _accesses(statement.body)
+            yield from accesses(statement.body)
         elif isinstance(statement, LoadTile):
             yield statement.at, F32, False
         elif isinstance(statement, StoreTile):
@@ -312,6 +310,6 @@ def _accesses(statements: Sequence[Statement]) -> Iterator[tuple[Access, Type, b
         elif isinstance(statement, Let | Store):
             if isinstance(statement, Store):
                 yield statement.to, statement.value.type, True
-            for part in _parts(statement.value):
+            for part in parts(statement.value):
                 if isinstance(part.detail, Access):
                     yield part.detail, part.type, False

@@ -22,9 +22,14 @@ HEAD = """#include <math.h>
 #define INLINE static inline __attribute__((always_inline))
 #endif"""
 
+PLAIN_HEAD = """#include <math.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>"""
+
 BOUNDS = {
-    "max_i64": "INLINE int64_t max_i64(int64_t a, int64_t b) { return a > b ? a : b; }",
-    "min_i64": "INLINE int64_t min_i64(int64_t a, int64_t b) { return a < b ? a : b; }",
+    "max": "INLINE {whole} {name}({whole} a, {whole} b) {{ return a > b ? a : b; }}",
+    "min": "INLINE {whole} {name}({whole} a, {whole} b) {{ return a < b ? a : b; }}",
 }
 TILE = """// A register for a matrix (AMX): up to 16 rows of 16 numbers or pairs; products are added as TDPBF16PS does.
 struct tile {
@@ -95,7 +100,12 @@ def _short(type_: Type) -> str:
 
 
 class Helpers:
-    """The types and functions that some text uses."""
+    """The types and functions that some text uses. `whole` is the type of counters and of places in memory.
+
+    `prefetches` and `fuses` say whether memory is asked for ahead, and products and sums are rounded once for certain.
+    """
+
+    head, whole, prefetches, fuses = HEAD, "int64_t", True, True
 
     def __init__(self) -> None:
         self._types: dict[str, str] = {}
@@ -115,9 +125,11 @@ class Helpers:
         size = BYTES[type_.kind] * type_.lanes
         self._types[name] = f"typedef {element} {name} __attribute__((vector_size({size}), may_alias{more}));"
 
-    def need(self, bound: str) -> None:
-        """`max_i64` or `min_i64`."""
-        self._functions[bound] = BOUNDS[bound]
+    def bound(self, which: str) -> str:
+        """The name of the function that gives the larger (`max`) or smaller (`min`) of two counters."""
+        name = f"{which}_{'i64' if self.whole == 'int64_t' else self.whole}"
+        self._functions[name] = BOUNDS[which].format(name=name, whole=self.whole)
+        return name
 
     def tiles(self) -> None:
         """The functions on tiles."""
@@ -173,7 +185,7 @@ class Helpers:
         elif op in WRAPPING:
             yield from self._wrapping(op, name, type_)
         else:
-            yield from _each_lane(op, name, type_, arguments)
+            yield from self._each_lane(op, name, type_, arguments)
 
     def _select(self, name: str, type_: Type) -> Iterator[str]:
         """The first where the mask holds, else the second."""
@@ -200,21 +212,35 @@ class Helpers:
     def text(self) -> str:
         """All of it."""
         parts = ["\n".join(sorted(self._types.values())), "\n".join(self._functions.values())]
-        return "\n\n".join([HEAD, *filter(None, parts)])
+        return "\n\n".join([self.head, *filter(None, parts)])
+
+    def _each_lane(self, op: str, name: str, type_: Type, arguments: int) -> Iterator[str]:
+        """A function of C's library lane by lane, which a compiler makes one instruction of where there is one."""
+        t, args = c_type(type_), ("a", "b", "c")[:arguments]
+        yield f"INLINE {t} {name}({', '.join(f'{t} {arg}' for arg in args)}) {{"
+        if type_.lanes == 1:
+            yield f"    return __builtin_{op}f({', '.join(args)});"
+        else:
+            yield f"    {t} y = {args[-1]};"
+            yield f"    for (int k = 0; k < {type_.lanes}; k++)"
+            yield f"        y[k] = __builtin_{op}f({', '.join(f'{arg}[k]' for arg in args)});"
+            yield "    return y;"
+        yield "}"
 
 
-def _each_lane(op: str, name: str, type_: Type, arguments: int) -> Iterator[str]:
-    """A function of C's library lane by lane, which a compiler makes one instruction of where there is one."""
-    t, args = c_type(type_), ("a", "b", "c")[:arguments]
-    yield f"INLINE {t} {name}({', '.join(f'{t} {arg}' for arg in args)}) {{"
-    if type_.lanes == 1:
-        yield f"    return __builtin_{op}f({', '.join(args)});"
-    else:
-        yield f"    {t} y = {args[-1]};"
-        yield f"    for (int k = 0; k < {type_.lanes}; k++)"
-        yield f"        y[k] = __builtin_{op}f({', '.join(f'{arg}[k]' for arg in args)});"
-        yield "    return y;"
-    yield "}"
+class PlainHelpers(Helpers):
+    """For kernels of single numbers (one lane), in C11 as every compiler takes it, also where int is all there is."""
+
+    head, whole, prefetches, fuses = PLAIN_HEAD, "int", False, False
+
+    def text(self) -> str:
+        """All of it, without an attribute."""
+        return super().text().replace("INLINE ", "static inline ")
+
+    def _each_lane(self, op: str, name: str, type_: Type, arguments: int) -> Iterator[str]:
+        """By C's library."""
+        t, args = c_type(type_), ("a", "b", "c")[:arguments]
+        yield f"INLINE {t} {name}({', '.join(f'{t} {arg}' for arg in args)}) {{ return {op}f({', '.join(args)}); }}"
 
 
 def _on_pairs(op: str, name: str, type_: Type) -> Iterator[str]:

@@ -16,7 +16,6 @@ from ..average import share
 from ..chance import words
 from ..errors import ModelFileError, RunError
 from ..feed import Course, Taken
-from ..layer import Layer, Shape
 from ..layers import Conv
 from ..network import Network
 from ..torch_engine.allocator import available_memory
@@ -26,6 +25,7 @@ from .jit import Compiled, Machine, machine
 from .layout import aligned
 from .one_image_tasks import covers
 from .optimizers import OPTIMIZERS
+from .parameters import as_rows, owner
 from .program import Program, Region
 from .runtime import (
     BYTES,
@@ -340,9 +340,9 @@ class NativeNetwork:
         self._packed = False
         for region in self.program.regions:
             array = np.asarray(weights[region.name], np.float32)
-            self._rows(region)[:, : region.count] = self._as_rows(region, array)
+            self._rows(region)[:, : region.count] = as_rows(self.network, region, array)
             if region.masked:
-                self._rows(region, "there")[:, : region.count] = self._as_rows(region, np.ones_like(array))
+                self._rows(region, "there")[:, : region.count] = as_rows(self.network, region, np.ones_like(array))
         self.served[:] = self.weights
 
     def read_weights(self, *, latest: bool = False) -> dict[str, Floats]:
@@ -375,7 +375,7 @@ class NativeNetwork:
         self.write_weights({region.name: state[f"weights/{region.name}"] for region in self.program.regions})
         for memory in REMEMBERED[1:]:
             for region in self.program.regions if memory in self._kept else ():
-                rows = self._as_rows(region, state[f"{memory}/{region.name}"])
+                rows = as_rows(self.network, region, state[f"{memory}/{region.name}"])
                 self._rows(region, memory)[:, : region.count] = rows
         self.updates = int(state["updates"])
 
@@ -388,17 +388,8 @@ class NativeNetwork:
         whole: Floats = self._kept[memory]
         return whole[region.start : region.start + region.size].reshape(region.rows, region.padded)
 
-    def _as_rows(self, region: Region, array: Floats) -> Floats:
-        layer, inputs = self._layer(region)
-        if array.ndim == 1:
-            return array[None]
-        if isinstance(layer, Conv):
-            array = layer.dense(np.asarray(array, np.float64), inputs.channels).astype(np.float32)
-        part = array[region.group * region.count : (region.group + 1) * region.count]
-        return part.reshape(region.count, -1).T
-
     def _from_rows(self, region: Region, memory: str) -> Floats:
-        layer, inputs = self._layer(region)
+        layer, inputs = owner(self.network, region)
         rows = self._rows(region, memory)[:, : region.count]
         shape = layer.parameters(inputs)[region.name.partition(".")[2]].shape
         if len(shape) == 1:
@@ -411,11 +402,6 @@ class NativeNetwork:
         if layer.flip:
             dense = np.flip(dense, axis=tuple(range(2, dense.ndim)))
         return dense[layer.table_index()] if layer.table is not None else dense.copy()
-
-    def _layer(self, region: Region) -> tuple[Layer, Shape]:
-        """Whose parameter it is, and what that reads."""
-        node = self.network.node(region.name.partition(".")[0])
-        return node.layer, self.network.input_shapes(node)[0]
 
 
 class _Plan:

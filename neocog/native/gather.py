@@ -19,7 +19,7 @@ from .kernel import F32, Bound, Function, Index, Type, Value, Variable, constant
 from .layout import along
 from .tiles import Tile, Work, best_tile
 
-UNROLLED = 260  # multiply-adds written out one by one; beyond it rows of taps are a loop
+UNROLLED = 260  # multiply-adds written out one by one; beyond it, and on one lane, rows of taps are a loop
 WORTH_CLIPPING = 1.2  # times the work that is not on padding
 
 Place = tuple[int, int, int]
@@ -172,7 +172,7 @@ class GatherKernel:
             inside = Bound("max", (first, Index())), Bound("min", (last, Index(len(g.rows))))
             with f.loop(inside[1], inside[0]) as r:
                 self._row(f, start + (r + g.rows[0]) * g.source.row, weights + r * per_row, j, tile, sums)
-        elif g.taps * len(sums) > UNROLLED and _even(g.rows):
+        elif (g.taps * len(sums) > UNROLLED or self.vector.lanes == 1) and _even(g.rows):
             step = g.rows[1] - g.rows[0] if len(g.rows) > 1 else 0
             with f.loop(len(g.rows)) as r:
                 self._row(f, start + (r * step + g.rows[0]) * g.source.row, weights + r * per_row, j, tile, sums)

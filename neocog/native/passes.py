@@ -19,11 +19,11 @@ def load_images(name: str, machine: Machine, shape: Shape, volume: Volume) -> Fu
     height, width = extent(shape)
     with f.loop(shape.channels) as c, f.loop(height) as y:
         start = c * (height * width) + y * width
-        for first in range(0, width - lanes + 1, lanes):
+        for first in range(0, width - lanes + 1, lanes) if lanes > 1 else ():
             _square(f, vector, start + first, shape.elements, volume.at(c, y, first))
         if width >= lanes and width % lanes:  # the last square of a row overlaps the one before it
             _square(f, vector, start + (width - lanes), shape.elements, volume.at(c, y, width - lanes))
-        if width < lanes:
+        if width < lanes or lanes == 1:
             with f.loop(width) as x, f.loop(lanes) as image:
                 f.store("y", volume.at(c, y, x) * lanes + image, load(F32, "x", image * shape.elements + start + x))
     return f
