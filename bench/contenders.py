@@ -73,7 +73,7 @@ class Process:
     """
 
     def __init__(self, contender: Contender, cores: int | None = None) -> None:
-        self.contender = contender
+        self.contender, self.note = contender, ""
         if not contender.python.exists():
             raise PeerError("not installed: make bench-env")
         # what it prints besides, read only if it ends by itself
@@ -101,8 +101,10 @@ class Process:
         return self._process.poll() is not None
 
     def make(self, **work: Any) -> int:
-        """Get a network ready; the number of its parameters."""
-        return self._ask(do="make", **work, **self.contender.settings)["parameters"]
+        """Get a network ready; the number of its parameters. `note` is what it says of it."""
+        answer = self._ask(do="make", **work, **self.contender.settings)
+        self.note = answer.get("note", "")
+        return answer["parameters"]
 
     def run(self, seconds: float) -> float:
         """Images a second of what was made."""

@@ -18,7 +18,7 @@ ROOMS = (
     *("errors", "finding", "signal", "spelling", "layer", "chance", "layers", "network", "notation", "zoo", "plan"),
     *("initialise", "losses", "statistics", "average", "changes", "feed", "views", "reference", "files"),
     *("torch_engine", "native", "measure", "check"),
-    *("data", "model", "interop", "rewrite"),
+    *("data", "model", "interop", "rewrite", "export", "runtimes"),
     *("report", "training", "predict", "retrieval", "studio", "cli"),
 )
 FIRST_WITH_TORCH = ROOMS.index("torch_engine")  # rooms before it load at once: torch and its like only where they run

@@ -68,7 +68,14 @@ def test_networks_in_the_documentation_can_be_planned(text):
 
 @pytest.mark.parametrize(
     "name",
-    ["docs/notation.md", "docs/notation.zh-CN.md", "docs/from-torch.md", "docs/weights.md", "docs/performance.md"],
+    [
+        "docs/notation.md",
+        "docs/notation.zh-CN.md",
+        "docs/from-torch.md",
+        "docs/weights.md",
+        "docs/export.md",
+        "docs/performance.md",
+    ],
 )
 def test_python_in_a_page_prints_what_it_shows(name):
     """The blocks of a page are one session, read from the top."""

@@ -30,10 +30,13 @@ class CannotError(Exception):
 
 
 class Work(NamedTuple):
-    """A network that is ready: how many parameters it has, and a step from arrays in memory to a loss or scores."""
+    """A network that is ready: how many parameters it has, a step from arrays in memory to a loss or scores, and what
+    is to be said of it.
+    """
 
     parameters: int
     step: Callable[[], object]
+    note: str = ""
 
 
 def serve(make: Callable[..., Work], versions: dict[str, str]) -> None:
@@ -49,7 +52,7 @@ def serve(make: Callable[..., Work], versions: dict[str, str]) -> None:
             case "make":
                 work, size = make(**command), command["batch"]
                 work.step()
-                return {"parameters": work.parameters}
+                return {"parameters": work.parameters, "note": work.note}
             case "run" if work:
                 return {"rate": rate(work.step, size, command["seconds"])}
             case "drop":

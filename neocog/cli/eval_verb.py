@@ -1,26 +1,37 @@
-"""`neocog eval MODEL DATA`."""
+"""`neocog eval MODEL... DATA`."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..errors import NeocogError
+from .computing import add_runtime, computing
 from .output import console, print_json, print_table, print_wrapped
 from .reading import add_threads, counted, print_reading, reading_how
 
 if TYPE_CHECKING:
+    from ..data import Dataset
+    from ..model import Model
     from ..predict import Evaluation
+    from ..predict.beside import Row
 
 EXAMPLES = """examples:
   neocog eval runs/mnist-1/model.safetensors mnist
   neocog eval runs/mnist-1/model.safetensors mnist --split train --json
-  neocog eval runs/photos-1/model.safetensors photos/"""
+  neocog eval runs/photos-1/model.safetensors photos/
+  neocog eval model.safetensors model.onnx mnist"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """MODEL, DATA and which images of it."""
-    parser.add_argument("model", metavar="MODEL", help="a model file")
+    parser.add_argument(
+        "models", metavar="MODEL", nargs="+", help="a model file or an export (.onnx, .pt2); several are compared"
+    )
     parser.add_argument("data", metavar="DATA", help="a built-in set (mnist), a folder or a list of images")
     parser.add_argument(
         "--split",
@@ -29,26 +40,125 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="which images (default test; all: of image files, every one)",
     )
     parser.add_argument("--tta", metavar="VIEWS", default="none", help="average over views: 'flip, shift=1'")
+    add_runtime(parser, "int8")
+    parser.add_argument(
+        "--drop",
+        type=_percent,
+        default=0.5,
+        metavar="PERCENT",
+        help="of right answers that int8 may cost on this data (default 0.5)",
+    )
     add_threads(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print accuracy over all images and for each class."""
-    from ..data import load_split
-    from ..model import load
-    from ..predict import evaluate
+    from ..runtimes import open_model
 
-    model = load(args.model)
+    models = [open_model(path, trust=args.trust) for path in args.models]
+    dataset = _read(args, models[0])
+    if len(models) > 1:
+        return _compare(args, models, dataset)
+    model, row = _measured(args, models[0], dataset)
+    golden = model.golden_error()
+    if args.json:
+        print_json({"model": args.models[0], "split": args.split, **row.result.as_json(), "golden_error": golden})
+    else:
+        _print(row.result, args.split, golden)
+    return 0
+
+
+def _read(args: argparse.Namespace, model: Model) -> Dataset:
+    from ..data import load_split
+
     with counted() as told:
         dataset = load_split(args.data, args.split, model.preprocessing, model.classes, told, reading_how(args))
     print_reading(dataset)
-    result = evaluate(model, dataset, args.tta)
-    golden = model.golden_error()
+    return dataset
+
+
+def _percent(text: str) -> float:
+    if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,6})?", text, re.ASCII) or float(text) > 100:
+        raise argparse.ArgumentTypeError(f"a number from 0 to 100 is needed, not {text[:40]!r}")
+    return float(text)
+
+
+def _measured(args: argparse.Namespace, model: Model, dataset: Dataset) -> tuple[Model, Row]:
+    """One model on the images, by what --runtime and --dtype say."""
+    from ..predict.beside import in_int8, measured
+
+    if args.dtype != "int8":
+        ready, _ = computing(args, model, len(dataset))
+        return ready, measured(ready, dataset, args.tta)
+    if args.runtime not in ("auto", "onnxruntime") or model.runtime is not None:
+        raise NeocogError("int8 is computed by onnxruntime, from a model file", received=f"--runtime {args.runtime}")
+    exact, rough = in_int8(model, dataset, args.drop / 100, args.tta)
+    faster = rough.images_per_second / exact.images_per_second
+    told = f"top-1 {rough.result.top1:.2%}, in float32 {exact.result.top1:.2%}; {faster:.2f} times as fast as torch"
+    print(f"runtime onnxruntime, int8: {told}", file=sys.stderr)
+    return model, rough
+
+
+def _compare(args: argparse.Namespace, models: Sequence[Model], dataset: Dataset) -> int:
+    """Every model on the same images, in one table."""
+    from ..predict.beside import deviation, measured
+
+    if args.dtype == "int8":
+        raise NeocogError("int8 is measured for one model at a time")
+    rows: list[Row] = []
+    runtimes: list[str] = []
+    for path, model in zip(args.models, models, strict=True):
+        ready, runtime = computing(args, model, len(dataset))
+        runtimes.append(runtime)
+        try:
+            rows.append(measured(ready, dataset, args.tta))
+        except NeocogError as error:
+            raise error.at(f"{path}: {error.where}" if error.where else path) from None
+    deviations = [deviation(rows[0], row) for row in rows]
     if args.json:
-        print_json({"model": args.model, "split": args.split, **result.as_json(), "golden_error": golden})
-    else:
-        _print(result, args.split, golden)
+        entries = [
+            {
+                "model": path,
+                "runtime": runtime,
+                "top1": row.result.top1,
+                "top5": row.result.top5,
+                "deviation": away.error,
+                "other_classes": away.others,
+                "images_per_second": row.images_per_second,
+            }
+            for path, runtime, row, away in zip(args.models, runtimes, rows, deviations, strict=True)
+        ]
+        print_json({"data": dataset.name, "split": args.split, "images": len(dataset), "models": entries})
+        return 0
+    header = ("model", "runtime", "top-1", "top-5", "other\nclasses", "largest\ndeviation", "images/s")
+    table = [
+        (
+            name,
+            runtime,
+            f"{row.result.top1:.2%}",
+            f"{row.result.top5:.2%}",
+            f"{away.others:,}" if k else "",
+            f"{away.error:.1e}" if k else "",
+            f"{row.images_per_second:,.0f}",
+        )
+        for k, (name, runtime, row, away) in enumerate(
+            zip(_names(args.models), runtimes, rows, deviations, strict=True)
+        )
+    ]
+    out = console()
+    print_table(out, header, table, text=("model", "runtime"), optional=("top-5", "runtime"))
+    out.print()
+    what = "" if args.split == "all" else f"{args.split} "
+    print_wrapped(
+        out, f"{len(dataset):,} {what}images of {dataset.name}, each read once; deviations are from the first"
+    )
     return 0
+
+
+def _names(paths: Sequence[str]) -> list[str]:
+    """The files' own names, or as they were written where two have the same."""
+    names = [Path(path).name for path in paths]
+    return names if len(set(names)) == len(names) else list(paths)
 
 
 def _print(result: Evaluation, split: str, golden: float) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import DataError
 from .arguments import whole_from
+from .computing import add_runtime, computing
 from .output import console, print_error, print_json, printable
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ EXAMPLES = """examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """MODEL, image files, and how many classes to show."""
-    parser.add_argument("model", metavar="MODEL", help="a model file")
+    parser.add_argument("model", metavar="MODEL", help="a model file or an export (.onnx, .pt2)")
     parser.add_argument(
         "files",
         metavar="FILE",
@@ -33,17 +34,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--top", type=whole_from(1), default=3, metavar="N", help="how many classes to show (default 3)"
     )
     parser.add_argument("--tta", metavar="VIEWS", default="none", help="average over views: 'flip, shift=1'")
+    add_runtime(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Classify each file. One that cannot be used is reported and does not stop the others; exit code 2 then."""
-    from ..model import load
     from ..predict import predict
+    from ..runtimes import open_model
 
-    model = load(args.model)
+    files = list(_files(args.files))
+    model, _ = computing(args, open_model(args.model, trust=args.trust), len(files))
     found: list[Prediction] = []
     failed: list[DataError] = []
-    for file in _files(args.files):
+    for file in files:
         try:
             found += predict(model, file, args.top, args.tta)
         except DataError as error:

@@ -6,5 +6,6 @@ from .classify import Prediction as Prediction
 from .classify import predict as predict
 from .evaluate import Evaluation as Evaluation
 from .evaluate import evaluate as evaluate
+from .exporting import export as export
 
-__all__ = ["Evaluation", "Prediction", "evaluate", "predict"]
+__all__ = ["Evaluation", "Prediction", "evaluate", "export", "predict"]

@@ -99,6 +99,8 @@ def class_scores(model: Model, images: NDArray[np.uint8], views: Views = ONE_VIE
     output = model.network.shapes[-1]
     if output.positions > 1:
         raise DataError("classes need one score each, and the network gives a map of them", received=str(output))
+    if views == ONE_VIEW:
+        return model.answers(images).astype(np.float64)
 
     def answers(pixels: Pixels, moves: Moves | None) -> NDArray[np.float32]:
         return model.scores(pixels.numbers(pixels.images if moves is None else moved(pixels.images, moves)))

@@ -12,11 +12,13 @@ from ..data import Dataset
 from ..errors import DataError
 from ..losses import LOSSES
 from ..model import Model
+from ..network import Network
 from ..statistics import Calibration, Interval, calibration, confusion_matrix, scores_by_class, share_interval
 from ..views import NONE, Views
 from .classify import class_scores
 
 BATCH = 500
+VOLUME_BYTES = 2**29
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +80,11 @@ def evaluate(model: Model, dataset: Dataset, tta: str = NONE) -> Evaluation:
 
     Raises DataError when its images or classes are not those the model was made for.
     """
+    return judged(model, dataset, scores_of(model, dataset, tta))
+
+
+def scores_of(model: Model, dataset: Dataset, tta: str = NONE) -> NDArray[np.float64]:
+    """The scores (N, K) of every image. Raises DataError as `evaluate`."""
     source, channels = model.preprocessing.source, model.preprocessing.channels
     if dataset.images.shape[1:] != (*source, channels):
         height, width, own = dataset.images.shape[1:]
@@ -93,13 +100,24 @@ def evaluate(model: Model, dataset: Dataset, tta: str = NONE) -> Evaluation:
             received=", ".join(dataset.classes)[:120],
             hint=f"data with the classes {', '.join(model.classes)}"[:160],
         )
-    views, measure, total, chunks = Views.parse(tta), LOSSES[model.loss], 0.0, []
-    for start in range(0, len(dataset), BATCH):
-        scores = class_scores(model, dataset.images[start : start + BATCH], views)
-        labels = dataset.labels[start : start + BATCH]
-        total += measure.value(scores, labels) * len(labels)
-        chunks.append(measure.posterior(scores))
-    probabilities, labels = np.concatenate(chunks), dataset.labels
+    views, batch = Views.parse(tta), at_once(model.network)
+    starts = range(0, len(dataset), batch)
+    return np.concatenate([class_scores(model, dataset.images[k : k + batch], views) for k in starts])
+
+
+def at_once(network: Network) -> int:
+    """How many images are classified together: `BATCH`, or as many as have their largest volume in `VOLUME_BYTES`."""
+    return max(1, min(BATCH, VOLUME_BYTES // (4 * max(shape.elements for shape in network.shapes))))
+
+
+def judged(model: Model, dataset: Dataset, scores: NDArray[np.float64]) -> Evaluation:
+    """What scores (N, K) of a data set's images are worth."""
+    measure, labels, total, chunks = LOSSES[model.loss], dataset.labels, 0.0, []
+    for k in range(0, len(dataset), BATCH):
+        part = slice(k, k + BATCH)
+        total += measure.value(scores[part], labels[part]) * len(labels[part])
+        chunks.append(measure.posterior(scores[part]))
+    probabilities = np.concatenate(chunks)
     order = np.argsort(-probabilities, axis=1, kind="stable")
     return Evaluation(
         dataset.name,

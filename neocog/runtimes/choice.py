@@ -1,0 +1,226 @@
+"""Which runtime is fastest for a model here: measured once, and only where it is worth the time.
+
+Torch, which needs nothing made ready, is timed first. Where it is done with all images in `WORTH` seconds there is
+nothing to gain. Else the others are timed, one after the other until `BUDGET` seconds are over, or a `SHARE` of what
+torch would take, on as many images at once as make some milliseconds of work. What was measured is kept for this
+network, batch and machine. A runtime is taken only if it gives the answers of the plain module, which is looked at anew
+each time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from importlib.metadata import PackageNotFoundError, version
+from time import perf_counter
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..errors import NeocogError
+from ..losses import LOSSES
+from ..measure.clock import repeated, typical
+from ..measure.kept import Question, digest, machine_name
+from ..model import Model
+from ..native.trainer import cores
+from .base import DTYPES, FLOAT32, Runtime
+from .table import RUNTIMES
+
+AUTO, DEFAULT = "auto", "torch"
+WORTH, BUDGET, SHARE = 2.0, 2.0, 0.05
+"""Seconds: images that torch reads sooner are no reason to measure. After so many, or that share of what torch would
+take for all images, no other runtime is begun with.
+"""
+SAMPLE_MACS, LARGEST_SAMPLE = 2_000_000_000, 256
+TIMED = 0.05
+AGREED = 1e-3
+"""The largest difference from the plain module, as a share of its largest output, with which float32 agrees."""
+PROBES, FEW = 4, 16
+MOST_COMPILED = 60
+"""Layers of a network whose native code takes longer to make than measuring may take."""
+Tell = Callable[[str], None]
+
+
+class Choice(NamedTuple):
+    """The model as it will compute: `model` has the runtime, `reason` says why that one."""
+
+    model: Model
+    runtime: str
+    dtype: str
+    reason: str
+
+
+class Agreement(NamedTuple):
+    """The largest difference from the plain module's outputs, as a share of the largest of those; how many of the
+    images get another class.
+    """
+
+    error: float
+    others: int
+    images: int
+
+    def __str__(self) -> str:
+        classes = "the same classes" if not self.others else f"other classes for {self.others}"
+        return f"{classes} on {self.images} images, outputs within {self.error:.1e} of the largest"
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Images a second by runtime, on so many images at once."""
+
+    batch: int
+    rates: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def best(self) -> str:
+        """The fastest."""
+        return max(self.rates, key=lambda name: self.rates[name])
+
+    def __str__(self) -> str:
+        found = sorted(self.rates.items(), key=lambda item: -item[1])
+        shown = ", ".join(f"{name} {rate:,.0f}" for name, rate in found)
+        return f"images/s, {self.batch} at once: {shown}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {"batch": self.batch, "rates": dict(self.rates)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """What `as_dict` wrote. Raises ValueError, TypeError or KeyError for anything else."""
+        rates = {str(name): float(rate) for name, rate in values["rates"].items() if name in RUNTIMES}
+        if not rates or not all(np.isfinite(rate) and rate > 0 for rate in rates.values()):
+            raise ValueError
+        return cls(int(values["batch"]), rates)
+
+
+def choose(
+    model: Model,
+    count: int,
+    runtime: str = AUTO,
+    dtype: str = FLOAT32,
+    tell: Tell = lambda text: None,
+    *,
+    batch: int | None = None,
+) -> Choice:
+    """The model with the runtime of that name, or with the fastest for `count` images, `batch` of them at once.
+
+    Raises NeocogError for a runtime that there is not, or that lacks something for this model, saying what. `tell` is
+    told what is being measured.
+    """
+    if runtime != AUTO and runtime not in RUNTIMES:
+        raise NeocogError("there is no such runtime", received=runtime[:40], hint=f"{AUTO}, {', '.join(RUNTIMES)}")
+    if dtype not in DTYPES:
+        raise NeocogError("there is no such dtype", received=dtype[:40], hint=", ".join(DTYPES))
+    if runtime == AUTO and dtype == FLOAT32 and count < FEW:
+        return Choice(model, DEFAULT, dtype, "few images")
+    if runtime != AUTO:
+        return _taken(model, runtime, dtype, "asked for")
+    return _fastest(model, count, dtype, tell, batch or _sample(model, count))
+
+
+def _taken(model: Model, name: str, dtype: str, reason: str) -> Choice:
+    """The model with one runtime. Raises NeocogError where it cannot run it, or computes something else."""
+    kind = RUNTIMES[name]
+    if lack := kind.lacks(model, dtype):
+        raise NeocogError(f"{name} cannot run this model in {dtype}", received=lack, hint=f"--runtime {AUTO}")
+    made = kind(model, dtype)
+    found = agreement(model, made)
+    if dtype == FLOAT32 and found.error > AGREED:
+        raise NeocogError(f"{name} does not give the model's answers", received=str(found), hint=f"--runtime {DEFAULT}")
+    return Choice(replace(model, runtime=made), name, dtype, f"{reason}; {found}")
+
+
+def _fastest(model: Model, count: int, dtype: str, tell: Tell, batch: int) -> Choice:
+    x = _images(model, batch)
+    able = [name for name, kind in RUNTIMES.items() if not kind.lacks(model, dtype)]
+    if not able:
+        raise NeocogError(f"no runtime here computes in {dtype}", hint=f"--dtype {FLOAT32}")
+    budget = BUDGET
+
+    def measure(_: Tell) -> Rates:
+        return _measured(model, x, dtype, able, budget)
+
+    question = Question("runtimes", _key(model, batch, dtype, able), Rates, measure)
+    known = question.at_hand()
+    if known is None:
+        first = RUNTIMES[able[0]](model, dtype)
+        seconds = count * _seconds(first, x) / batch
+        if seconds < WORTH:
+            reason = f"{count:,} images take it about {max(seconds, 0.01):.2g} s, so no other was measured"
+            return _taken(model, able[0], dtype, reason)
+        budget = max(BUDGET, SHARE * seconds)
+        tell(f"measuring runtimes for {count:,} images: {', '.join(able)}")
+        known = question.answer(report=tell)
+    for name in sorted(known.rates, key=lambda name: -known.rates[name]):
+        try:
+            return _taken(model, name, dtype, f"fastest measured ({known})")
+        except NeocogError as error:
+            tell(str(error))
+    return _taken(model, able[0], dtype, "no other gave the model's answers")
+
+
+def _measured(model: Model, x: NDArray[np.float32], dtype: str, able: list[str], budget: float) -> Rates:
+    """The rate of each until the time is over; the first is measured in any case."""
+    rates: dict[str, float] = {}
+    start = perf_counter()
+    for name in able:
+        slow_to_make = name == "native" and len(model.network.nodes) > MOST_COMPILED
+        if rates and (slow_to_make or perf_counter() - start > budget):
+            continue
+        rates[name] = len(x) / _seconds(RUNTIMES[name](model, dtype), x)
+    return Rates(len(x), rates)
+
+
+def _seconds(made: Runtime, x: NDArray[np.float32]) -> float:
+    return typical(repeated(lambda: made.scores(x), torch.device("cpu"), TIMED))
+
+
+def _sample(model: Model, count: int) -> int:
+    """How many images at once: some milliseconds of work, and a power of two so that counts share what was measured."""
+    most = max(1, min(count, LARGEST_SAMPLE, SAMPLE_MACS // max(1, model.network.plan().totals["macs"])))
+    return 1 << (most.bit_length() - 1)
+
+
+def _images(model: Model, count: int) -> NDArray[np.float32]:
+    """The golden images over and over, else random ones; preprocessed."""
+    if model.golden is not None:
+        return model.preprocessing(np.resize(model.golden[0], (count, *model.golden[0].shape[1:])))
+    shape = model.network.input_shape
+    return np.random.default_rng(0).standard_normal((count, shape.channels, *shape.spatial)).astype(np.float32)
+
+
+def agreement(model: Model, made: Runtime) -> Agreement:
+    """A runtime beside the plain module on a few images."""
+    x = _images(model, PROBES)
+    return compared(model, model.scores(x), made.scores(x))
+
+
+def compared(model: Model, wanted: NDArray[np.float32], found: NDArray[np.float32]) -> Agreement:
+    """How outputs differ from the wanted ones of a model; those that are not numbers differ infinitely."""
+    if found.shape != wanted.shape or not np.isfinite(found).all():
+        return Agreement(float("inf"), len(wanted), len(wanted))
+    error = float(np.abs(found - wanted).max() / max(float(np.abs(wanted).max()), 1e-30))
+    classes = [LOSSES[model.loss].posterior(scores).argmax(1) for scores in (wanted, found)]
+    return Agreement(error, int((classes[0] != classes[1]).sum()), len(wanted))
+
+
+def _key(model: Model, batch: int, dtype: str, able: list[str]) -> dict[str, Any]:
+    """All that speed depends on: the network, not the values of its weights."""
+    return {
+        "network": digest(str(model.network)),
+        "batch": batch,
+        "dtype": dtype,
+        "machine": machine_name(torch.device("cpu")),
+        "threads": cores(),
+        "versions": {name: _version(name) for name in ("neocog", *able) if name != "native"},
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
