@@ -150,6 +150,8 @@ def _fastest(model: Model, count: int, dtype: str, tell: Tell, batch: int) -> Ch
         seconds = count * _seconds(first, x) / batch
         if seconds < WORTH:
             reason = f"{count:,} images take it about {max(seconds, 0.01):.2g} s, so no other was measured"
+            if (able[0], dtype) == (DEFAULT, FLOAT32):
+                return Choice(model, DEFAULT, dtype, reason)
             return _taken(model, able[0], dtype, reason)
         budget = max(BUDGET, SHARE * seconds)
         tell(f"measuring runtimes for {count:,} images: {', '.join(able)}")
