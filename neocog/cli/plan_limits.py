@@ -24,7 +24,7 @@ TIME_UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
 def add_limits(parser: argparse.ArgumentParser) -> None:
     """The limits, and `--memory-limit`."""
     limits = parser.add_argument_group("limits (exit code 1 and the largest layer where one is exceeded)")
-    count, memory_size = _amount("1M", COUNT_UNITS), _amount("2GiB", BYTE_UNITS)
+    count, memory_size = amount("1M", COUNT_UNITS), amount("2GiB", BYTE_UNITS)
     limits.add_argument("--max-params", type=count, metavar="N", help="parameters: 60000, 60K, 1.5M, 1G")
     limits.add_argument("--max-macs", type=count, metavar="N", help="MACs an image, written likewise")
     limits.add_argument("--max-memory", type=memory_size, metavar="BYTES", help="training at --batch: 900MiB, 2GiB")
@@ -32,7 +32,7 @@ def add_limits(parser: argparse.ArgumentParser) -> None:
     limits.add_argument("--memory-limit", type=memory_size, metavar="BYTES", help="print the largest batch that fits")
 
 
-def _amount(example: str, units: dict[str, int]) -> Callable[[str], int]:
+def amount(example: str, units: dict[str, int]) -> Callable[[str], int]:
     """The type of an argument that is a number from 1 with a unit; what is below a whole one is cut off."""
     pattern = rf"([0-9]{{1,12}}(?:\.[0-9]{{1,6}})?)({'|'.join(units)})"
 

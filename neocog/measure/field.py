@@ -137,7 +137,7 @@ def effective_fields(
     sums = {k: np.zeros(network.input_shape.spatial) for k in indices}
     with threads(pick_threads(network, min(together, len(noise)))):
         if weights is None:
-            _settle(module, noise[: max(2, together)])
+            settle(module, noise[: max(2, together)])
         for first in range(0, len(noise), together):
             for k, influence in _influences(module, noise[first : first + together], indices, seed, first):
                 sums[k] += influence
@@ -185,7 +185,7 @@ def _checked(network: Network, images: Images) -> Images:
     return images.astype(np.float32)
 
 
-def _settle(module: NetworkModule, images: Images) -> None:
+def settle(module: NetworkModule, images: Images) -> None:
     """Let batch normalization start from the statistics of these images, layer by layer."""
     norms = [own for own in module.modules() if isinstance(own, nn.BatchNorm1d | nn.BatchNorm2d)]
     for norm in norms:

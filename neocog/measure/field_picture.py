@@ -42,7 +42,7 @@ def draw_fields(fields: Sequence[EffectiveField], title: str = "") -> bytes:
     across = max(columns * (PANEL + GAP) - GAP, 2 * PANEL + GAP)
     sheet = Image.new("RGB", (2 * MARGIN + across, head + rows * cell + LINE + MARGIN), PAPER)
     pen = ImageDraw.Draw(sheet)
-    pen.text((MARGIN, MARGIN), title, INK, _font(FONT * 1.2))
+    pen.text((MARGIN, MARGIN), title, INK, font(FONT * 1.2))
     for k, field in enumerate(fields):
         x, y = MARGIN + k % columns * (PANEL + GAP), head + k // columns * cell
         _captions(pen, x, y, field)
@@ -63,9 +63,9 @@ def _panel_size(field: EffectiveField) -> tuple[int, int]:
 
 
 def _captions(pen: ImageDraw.ImageDraw, x: int, y: int, field: EffectiveField) -> None:
-    pen.text((x, y), f"{field.row.name}  {field.row.node.layer.token.partition('(')[0]}", INK, _font(FONT))
+    pen.text((x, y), f"{field.row.name}  {field.row.node.layer.token.partition('(')[0]}", INK, font(FONT))
     sees = f"sees {field.theoretical_size:.4g}{' (clipped)' if field.clipped else ''}"
-    pen.text((x, y + LINE - 2), f"{sees}, effective {field.size:.1f}: {field.share:.0%}", SOFT, _font(FONT * 0.9))
+    pen.text((x, y + LINE - 2), f"{sees}, effective {field.size:.1f}: {field.share:.0%}", SOFT, font(FONT * 0.9))
 
 
 def _panel(sheet: Image.Image, x: int, y: int, size: tuple[int, int], field: EffectiveField) -> None:
@@ -97,8 +97,8 @@ def _legend(sheet: Image.Image, pen: ImageDraw.ImageDraw, x: int, y: int) -> Non
         if colour:
             pen.rectangle((x, y + 4, x + 15, y + 17), None, colour, 2)
             x += 24
-        pen.text((x, y), words, SOFT, _font(FONT * 0.9))
-        x += round(_font(FONT * 0.9).getlength(words)) + 28
+        pen.text((x, y), words, SOFT, font(FONT * 0.9))
+        x += round(font(FONT * 0.9).getlength(words)) + 28
 
 
 def heat(values: NDArray[np.float64]) -> Pixels:
@@ -121,5 +121,6 @@ def edges(seen: NDArray[np.bool_]) -> list[Points]:
 
 
 @cache
-def _font(size: float) -> ImageFont.FreeTypeFont:
+def font(size: float) -> ImageFont.FreeTypeFont:
+    """The font that comes with Pillow, at a size in pixels."""
     return cast(ImageFont.FreeTypeFont, ImageFont.load_default(size))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,22 +47,36 @@ def predict(model: Model, sources: Any, top: int = 5, tta: str = NONE) -> list[P
     views = Views.parse(tta)
     if top < 1:
         raise DataError("top is how many classes to give, from 1", received=f"top={top}")
-    single = isinstance(sources, str | PathLike) or (isinstance(sources, np.ndarray) and _is_one_image(sources))
-    # each image is made small as soon as it is read: many large photos would not fit into memory together
-    standard = [_standard(model, source, k + 1) for k, source in enumerate([sources] if single else sources)]
+    standard = standardised(model, sources)
     predictions: list[Prediction] = []
     for start in range(0, len(standard), BATCH):
-        names, images, notes = zip(*standard[start : start + BATCH], strict=True)
-        rows = posterior(model, np.stack(images), views)
+        batch = standard[start : start + BATCH]
+        rows = posterior(model, np.stack([image.pixels for image in batch]), views)
         predictions += [
-            Prediction(name, _top(row, model.classes, top), done)
-            for name, row, done in zip(names, rows, notes, strict=True)
+            Prediction(image.name, _top(row, model.classes, top), image.notes)
+            for image, row in zip(batch, rows, strict=True)
         ]
     return predictions
 
 
-def _standard(model: Model, source: Any, number: int) -> tuple[str, NDArray[np.uint8], tuple[str, ...]]:
-    """A source's name, its image as the training set has them, and what was done to it."""
+class Standard(NamedTuple):
+    """A source's name, its image (h, w, C) as the training set has them, and what was done to it."""
+
+    name: str
+    pixels: NDArray[np.uint8]
+    notes: tuple[str, ...]
+
+
+def standardised(model: Model, sources: Any) -> list[Standard]:
+    """What `predict` takes, as images of the training set's size. Raises DataError naming the first it cannot use.
+
+    Each is made small as soon as it is read: many large photos would not fit into memory together.
+    """
+    single = isinstance(sources, str | PathLike) or (isinstance(sources, np.ndarray) and _is_one_image(sources))
+    return [_standard(model, source, k + 1) for k, source in enumerate([sources] if single else sources)]
+
+
+def _standard(model: Model, source: Any, number: int) -> Standard:
     from ..data.decode import Decoded, decode_noted
 
     if isinstance(source, str | PathLike):
@@ -75,7 +89,7 @@ def _standard(model: Model, source: Any, number: int) -> tuple[str, NDArray[np.u
         standard, notes = model.preprocessing.standardise(image)
     except DataError as error:
         raise error.at(name) from None
-    return name, standard, (*before, *notes)
+    return Standard(name, standard, (*before, *notes))
 
 
 def _is_one_image(array: NDArray[Any]) -> bool:

@@ -1,0 +1,57 @@
+r"""Ablation-CAM: a map counts by the part of the score that goes when it is set to 0. No gradients.
+
+    w_k = (s - s without A_k) / s,      M = max(0, sum_k w_k A_k)
+
+The network runs once for each map.
+
+Source: Desai and Ramaswamy, "Ablation-CAM", WACV 2020, equation 4; |s| in the denominator keeps the sign of a fall.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ..network import Node
+from .cam import each, layer_of
+from .method import Asked, Attributed, Attribution
+from .placing import onto_image, spatial
+from .subject import Subject
+
+
+def attribute(subject: Subject, x: Tensor, asked: Asked) -> Attributed:
+    """One pass for each map and image."""
+    layer = layer_of(subject, asked)
+    row, node = spatial(subject, layer, METHOD.name), subject.network.nodes[layer]
+    count = row.output.channels
+    whole = subject.scores(x, asked.target)
+    left = torch.zeros(len(x), count, device=x.device)
+    maps = torch.zeros(len(x), count, *row.output.spatial, device=x.device)
+    with torch.no_grad():
+        for part in subject.batches(len(x), backward=False):
+            maps[part] = subject.volumes(x[part], {layer})[layer]
+        for images, numbers in subject.variants(len(x), count, backward=False):
+
+            def without(at: Node, module: nn.Module, inputs: Sequence[Tensor], numbers: Tensor = numbers) -> Tensor:
+                y: Tensor = module(*inputs)
+                if at is node:
+                    y = y.clone()
+                    y[torch.arange(len(y), device=y.device), numbers] = 0
+                return y
+
+            left[images, numbers] = subject.score(x[images], asked.target.of(images.cpu().numpy()), without)
+    w = (whole[:, None] - left) / whole[:, None].abs().clamp(min=1e-12)
+    cam = (each(w, maps) * maps).sum(1).clamp(min=0)
+    return Attributed(onto_image(cam, row.field, tuple(x.shape[2:]))[:, None], notes=(f"{count} passes",) * len(x))
+
+
+METHOD = Attribution(
+    name="ablation-cam",
+    says="a layer's maps, weighted by how much of the score goes without each",
+    source="Desai and Ramaswamy, 2020",
+    attribute=attribute,
+    signed=False,
+    layer="reads",
+)

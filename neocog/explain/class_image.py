@@ -1,0 +1,97 @@
+r"""Class images: from noise, the image that is a class most certainly.
+
+    x* = arg max of  s_c(x) - log of the sum of e^s over the other classes
+
+the log-odds of the class. (The score alone, as in Simonyan's paper, can grow while another class's grows more.) Without
+regularisation steps follow the gradient alone, and what comes up is noise that the network takes for the class with
+certainty. With it, shifts, blur and decay leave what the class is recognised by. Beside each image stands how sure the
+network is of it as it is saved, and of the same moved by a pixel.
+
+Sources: Simonyan et al., arXiv 1312.6034, section 2; Nguyen et al., "Deep neural networks
+are easily fooled", CVPR 2015.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from . import colours
+from .climbing import Canvas, Climb, climb
+from .method import View
+from .question import Question, Shown, class_number
+from .sheet import Panel, Strip
+from .subject import Subject, Target
+
+PLAIN = Climb(steps=150, rate=0.03)
+REGULARISED = Climb(steps=300, rate=0.03, jitter=2, blur=0.7, decay=0.002, variation=0.2)
+CLASSES, ACROSS = 10, 5
+
+
+def show(question: Question, how: Climb, title: str) -> Shown:
+    """One image for the target, or for each of the first classes."""
+    subject, model = question.subject, question.model
+    every = range(min(question.count or CLASSES, len(model.classes)))
+    chosen = [class_number(model, question.target)] if question.target is not None else list(every)
+    target, canvas = subject.classes(chosen), Canvas(question.blank, subject.device)
+    start = canvas.noise(len(chosen), question.shape, question.seed)
+
+    def value(x: Tensor, part: slice) -> Tensor:
+        return lead(subject, x, target.of(part))
+
+    with subject.working(), torch.no_grad():
+        (made,) = climb(subject, canvas, start, value, how, question.seed)
+        saved = canvas.rounded(made)
+        sure = [subject.probabilities(x) for x in (canvas.numbers(start), saved, saved.roll((1, 1), dims=(2, 3)))]
+    images = canvas.bytes(made)
+    rows = [
+        {"class": model.classes[c], "start": float(a[c]), "probability": float(b[c]), "moved": float(m[c])}
+        for c, a, b, m in zip(chosen, *sure, strict=True)
+    ]
+    panels = [
+        Panel(f"{row['class']}: {row['probability']:.1%}, moved {row['moved']:.1%}", colours.in_colour(image))
+        for row, image in zip(rows, images, strict=True)
+    ]
+    strips = [Strip(tuple(panels[k : k + ACROSS])) for k in range(0, len(panels), ACROSS)]
+    mild = (
+        f", shifts up to {how.jitter}, blur {how.blur} every {how.blur_every} steps, decay {how.decay}"
+        if how.blur
+        else ""
+    )
+    caption = (
+        f"how sure the network is of the class: of the image in bytes, and moved by one pixel; from noise, "
+        f"{how.steps} steps of Adam at {how.rate}{mild}, seed {question.seed}"
+    )
+    strips[-1] = Strip(strips[-1].panels, (caption,))
+    return Shown(title, tuple(strips), {"classes": rows, "steps": how.steps})
+
+
+def lead(subject: Subject, x: Tensor, target: Target) -> Tensor:
+    """By how much the targets' scores lead all others together: (N,); of a single output, the score."""
+    volume = subject.volumes(x, {target.position})[target.position]
+    own = target.score(volume)
+    if volume.shape[1] == 1:
+        return own
+    signs = torch.from_numpy(target.signs).to(volume)[:, None]
+    scores = signs * volume.reshape(*volume.shape[:2], -1).mean(2)
+    mine = F.one_hot(torch.from_numpy(target.maps).to(volume.device), scores.shape[1]).bool()
+    return own - scores.masked_fill(mine, -torch.inf).logsumexp(1)
+
+
+METHOD = View(
+    name="class-image",
+    says="images that a class is most certain for, kept smooth",
+    source="Simonyan et al., 2013; Yosinski et al., 2015",
+    needs=(),
+    show=partial(show, how=REGULARISED, title="what each class looks like to the network"),
+)
+PLAIN_METHOD = View(
+    name="class-image-plain",
+    says="images that a class is most certain for, without regularisation",
+    source="Simonyan et al., 2013; Nguyen et al., 2015",
+    needs=(),
+    show=partial(show, how=PLAIN, title="what the network takes for each class with most certainty"),
+)

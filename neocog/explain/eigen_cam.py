@@ -1,0 +1,44 @@
+r"""Eigen-CAM: what a layer's maps have most in common, without any class.
+
+    M = max(0, A v),      v the first right singular vector of A as a matrix (positions, maps)
+
+Its sign is the one for which the projection sums to something positive. The target does not matter, and what stands out
+in the image stands out in maps of random filters too.
+
+Source: Muhammad and Yeasin, "Eigen-CAM: class activation map using principal components", IJCNN 2020, section III.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .cam import activation_map
+from .method import Asked, Attributed, Attribution
+from .subject import Subject
+
+
+def projected(maps: Tensor, gradients: Tensor) -> Tensor:
+    """A v, with the sign of its sum."""
+    flat = maps.flatten(2).transpose(1, 2)  # (n, positions, K)
+    _, _, right = torch.linalg.svd(flat, full_matrices=False)
+    along = (flat @ right[:, 0, :, None])[..., 0]
+    along = along * torch.where(along.sum(1, keepdim=True) < 0, -1.0, 1.0)
+    shaped: Tensor = along.reshape(len(maps), *maps.shape[2:])
+    return shaped
+
+
+def attribute(subject: Subject, x: Tensor, asked: Asked) -> Attributed:
+    """The projection."""
+    return activation_map(subject, x, asked, projected, METHOD.name)
+
+
+METHOD = Attribution(
+    name="eigen-cam",
+    says="the first principal component of a layer's maps; of no class in particular",
+    source="Muhammad and Yeasin, 2020",
+    attribute=attribute,
+    signed=False,
+    layer="reads",
+    edges=True,
+)

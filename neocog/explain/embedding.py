@@ -1,0 +1,102 @@
+"""Layer by layer, how a data set's classes come apart: a plot of each layer's plane, and what a line can tell there.
+
+The images are shown where the layer's values put them: by the first two principal components, or by t-SNE, which keeps
+neighbours together. Below stands how many images a linear classifier gets right that learned from the other half: a
+layer that makes classes separable by a plane does so whatever the plane of the picture shows.
+
+Sources: Alain and Bengio, "Understanding intermediate layers using linear classifier probes", arXiv 1610.01644; van der
+Maaten and Hinton, "Visualizing data using t-SNE", JMLR 9, 2008.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from ..measure.field_picture import INK, PAPER, font
+from ..statistics import share_interval
+from .features import Features, features, neighbour_map, principal, probe, standardised
+from .inversion import spread
+from .method import View
+from .question import Question, Shown
+from .sheet import TEXT, Panel, Strip, cut_to
+
+IMAGES, LAYERS, ACROSS, SIDE = 1000, 8, 4, 300
+COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#222222", "#ee8866", "#44bb99", "#999999")
+"""Of classes, from Tol's bright and light schemes, made for any colour vision; the eleventh has the first again."""
+
+
+def show(question: Question, *, neighbours: bool) -> Shown:
+    """A plot for each layer, the input first."""
+    subject, whole = question.subject, question.images_of_data()
+    chosen = np.random.default_rng(question.seed).permutation(len(whole))[: question.count or IMAGES]
+    dataset = whole.subset(np.sort(chosen))
+    layers = question.positions or (0, *spread(subject, LAYERS - 1))
+    train = np.arange(len(dataset)) % 2 == 0
+    panels, rows = [], []
+    with subject.working():
+        found = features(question, dataset, tuple(dict.fromkeys(layers)))
+    for k in layers:
+        values = standardised(found[k])
+        answers = probe(values, dataset.labels, train)
+        right = int((answers == dataset.labels)[~train].sum())
+        share, interval = right / int((~train).sum()), share_interval(right, int((~train).sum()))
+        places = neighbour_map(values, question.seed) if neighbours else principal(values)
+        name = subject.network.nodes[k].name
+        panels.append(Panel(f"{name}: linear probe {share:.1%}", scatter(places, dataset.labels), side=SIDE))
+        rows.append(
+            {"layer": name, "features": values.shape[1], "probe_accuracy": share, "interval": list(interval)}
+            | {"places": np.round(places, 3).tolist()}
+        )
+    strips = [Strip(tuple(panels[k : k + ACROSS])) for k in range(0, len(panels), ACROSS)]
+    how = "t-SNE" if neighbours else "the first two principal components"
+    caption = (
+        f"{len(dataset)} images of {dataset.name} by {how}; the probe is logistic regression on every second image, "
+        f"its accuracy that on the others"
+    )
+    strips[-1] = Strip((*strips[-1].panels, _key(dataset.classes)), (caption,))
+    return Shown("how classes come apart, layer by layer", tuple(strips), {"data": dataset.name, "layers": rows})
+
+
+def scatter(places: Features, labels: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Dots (SIDE, SIDE, 3) at places (N, 2), coloured by class; one in a hundred at each end may be cut off."""
+    low, high = np.quantile(places, 0.005, axis=0), np.quantile(places, 0.995, axis=0)
+    at = (places - low) / np.where(high > low, high - low, 1)
+    fine = 2 * SIDE
+    image = Image.new("RGB", (fine, fine), PAPER)
+    pen = ImageDraw.Draw(image)
+    for (x, y), label in zip(at.clip(0, 1) * (fine - 24) + 12, labels, strict=True):
+        pen.ellipse((x - 5, fine - y - 5, x + 5, fine - y + 5), COLOURS[int(label) % len(COLOURS)])
+    return np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BOX))
+
+
+def _key(classes: tuple[str, ...]) -> Panel:
+    """The colours and the first classes that have them, from top to bottom."""
+    height, width, named = 22, 150, classes[: len(COLOURS)]
+    image = Image.new("RGB", (width, height * len(named)), PAPER)
+    pen = ImageDraw.Draw(image)
+    for k, name in enumerate(named):
+        pen.rectangle((4, k * height + 4, 18, (k + 1) * height - 5), COLOURS[k])
+        pen.text((26, k * height + 2), cut_to(name, width - 30, TEXT * 0.9), INK, font(TEXT * 0.9))
+    return Panel("classes", np.asarray(image), side=max(image.size))
+
+
+METHOD = View(
+    name="embedding",
+    says="a data set layer by layer, by principal components, with a linear probe's accuracy",
+    source="Alain and Bengio, 2016",
+    needs=("data",),
+    show=partial(show, neighbours=False),
+    extra="explain",
+)
+NEIGHBOURS = View(
+    name="embedding-tsne",
+    says="the same by t-SNE",
+    source="van der Maaten and Hinton, 2008; Alain and Bengio, 2016",
+    needs=("data",),
+    show=partial(show, neighbours=True),
+    extra="explain",
+)

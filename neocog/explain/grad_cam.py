@@ -1,0 +1,37 @@
+r"""Grad-CAM: a layer's maps, each weighted by the mean of its gradient.
+
+    w_k = mean over i,j of  d s / d A_k[i,j],        M = max(0, sum_k w_k A_k)
+
+On a network that ends in GAP and FC, at the last map, w_k is the FC weight of map k over the number of positions: the
+class activation map of Zhou et al. (arXiv 1512.04150).
+
+Source: Selvaraju et al., "Grad-CAM", ICCV 2017, equations 1 and 2.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from .cam import activation_map, each
+from .method import Asked, Attributed, Attribution
+from .subject import Subject
+
+
+def weighted(maps: Tensor, gradients: Tensor) -> Tensor:
+    """sum_k w_k A_k."""
+    return (each(gradients.flatten(2).mean(2), maps) * maps).sum(1)
+
+
+def attribute(subject: Subject, x: Tensor, asked: Asked) -> Attributed:
+    """The class activation map."""
+    return activation_map(subject, x, asked, weighted, METHOD.name)
+
+
+METHOD = Attribution(
+    name="grad-cam",
+    says="a layer's maps, weighted by their mean gradients",
+    source="Selvaraju et al., 2017",
+    attribute=attribute,
+    signed=False,
+    layer="reads",
+)

@@ -1,0 +1,68 @@
+r"""Guided backpropagation: only what raises the score passes each activation function on the way back.
+
+    dx = f'(x) * max(0, dy)         with f the activation function; for RELU f'(x) = [x > 0]
+
+Source: Springenberg et al., "Striving for simplicity: the all convolutional net", arXiv 1412.6806, section 3.4. It
+sharpens edges whatever the upper layers are (Adebayo et al., arXiv 1810.03292), so its sanity score must be read with
+it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..layer import Activation
+from ..layers.auxiliary import Auxiliary
+from ..layers.dropout import Dropout
+from ..layers.identity import Identity
+from ..layers.softmax import Softmax
+from ..network import Node
+from .gradient import gradients
+from .method import Asked, Attributed, Attribution
+from .subject import Subject
+
+
+class Rectified(torch.autograd.Function):
+    """The identity, whose gradient loses what is negative."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        """X as it is."""
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, *dys: Tensor) -> Tensor:
+        """max(0, dy)."""
+        return dys[0].clamp(min=0)
+
+
+def bends(node: Node) -> bool:
+    """Whether a layer is an activation function of each value by itself."""
+    layer = node.layer
+    return isinstance(layer, Activation) and not isinstance(layer, Auxiliary | Dropout | Identity | Softmax)
+
+
+def guided(node: Node, module: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
+    """The layer, with a rectified gradient arriving at activation functions."""
+    y: Tensor = module(*inputs)
+    rectified: Tensor = Rectified.apply(y) if bends(node) else y  # type: ignore[no-untyped-call]  # torch's
+    return rectified
+
+
+def attribute(subject: Subject, x: Tensor, asked: Asked) -> Attributed:
+    """The guided gradient."""
+    return Attributed(gradients(subject, x, asked, guided))
+
+
+METHOD = Attribution(
+    name="guided-backprop",
+    says="the gradient through paths on which every activation raises the score",
+    source="Springenberg et al., 2014",
+    attribute=attribute,
+    signed=False,
+    edges=True,
+)

@@ -1,0 +1,31 @@
+r"""Guided Grad-CAM: the fine detail of guided backpropagation where Grad-CAM looks.
+
+    M = guided gradient * Grad-CAM over the image
+
+Source: Selvaraju et al., "Grad-CAM", ICCV 2017, section 3.2.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from . import grad_cam, guided_backprop
+from .method import Asked, Attributed, Attribution
+from .subject import Subject
+
+
+def attribute(subject: Subject, x: Tensor, asked: Asked) -> Attributed:
+    """The product of both."""
+    where = grad_cam.attribute(subject, x, asked).values
+    return Attributed(where * guided_backprop.attribute(subject, x, asked).values)
+
+
+METHOD = Attribution(
+    name="guided-grad-cam",
+    says="guided backpropagation where Grad-CAM looks",
+    source="Selvaraju et al., 2017",
+    attribute=attribute,
+    signed=False,
+    layer="reads",
+    edges=True,
+)

@@ -1,0 +1,57 @@
+r"""HiResCAM and element-wise Grad-CAM: each position of a map times its own gradient.
+
+    HiResCAM:       M = max(0, sum over k of G_k * A_k)
+    element-wise:   M = sum over k of max(0, G_k * A_k)
+
+Where the layers behind are linear, the first is exactly each position's part of the score. The second drops what counts
+against the target map by map.
+
+Sources: Draelos and Carin, "Use HiResCAM instead of Grad-CAM", arXiv 2011.08891, equation 4; the element-wise form is
+that of Gildenblat's pytorch-grad-cam and Ozbulak's pytorch-cnn-visualizations.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from .cam import activation_map
+from .method import Asked, Attributed, Attribution
+from .subject import Subject
+
+
+def products(maps: Tensor, gradients: Tensor) -> Tensor:
+    """sum_k G_k A_k."""
+    return (gradients * maps).sum(1)
+
+
+def positive_products(maps: Tensor, gradients: Tensor) -> Tensor:
+    """sum_k max(0, G_k A_k)."""
+    return (gradients * maps).clamp(min=0).sum(1)
+
+
+def attribute(subject: Subject, x: Tensor, asked: Asked) -> Attributed:
+    """HiResCAM."""
+    return activation_map(subject, x, asked, products, METHOD.name)
+
+
+def attribute_by_element(subject: Subject, x: Tensor, asked: Asked) -> Attributed:
+    """Element-wise Grad-CAM."""
+    return activation_map(subject, x, asked, positive_products, BY_ELEMENT.name)
+
+
+METHOD = Attribution(
+    name="hires-cam",
+    says="a layer's maps times their gradients, position by position",
+    source="Draelos and Carin, 2020",
+    attribute=attribute,
+    signed=False,
+    layer="reads",
+)
+BY_ELEMENT = Attribution(
+    name="element-cam",
+    says="element-wise Grad-CAM: the positive products of maps and gradients",
+    source="Gildenblat, pytorch-grad-cam",
+    attribute=attribute_by_element,
+    signed=False,
+    layer="reads",
+)

@@ -1,0 +1,43 @@
+r"""Input times gradient: what each value contributes, were the network linear.
+
+    M[c,i,j] = (x[c,i,j] - x0) * d s / d x[c,i,j],     x0 = 0, the data set's mean colour
+
+For a network without biases made of layers with f(a x) = a f(x), RELU and pooling among them, the values sum to the
+score. With guided gradients in place of plain ones it is the second method here.
+
+Source: Shrikumar et al., "Not just a black box", arXiv 1605.01713.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from .gradient import gradients
+from .guided_backprop import guided
+from .method import Asked, Attributed, Attribution
+from .subject import Subject
+
+
+def attribute(subject: Subject, x: Tensor, asked: Asked) -> Attributed:
+    """The input times its gradient."""
+    return Attributed(x * gradients(subject, x, asked))
+
+
+def attribute_guided(subject: Subject, x: Tensor, asked: Asked) -> Attributed:
+    """The input times its guided gradient."""
+    return Attributed(x * gradients(subject, x, asked, guided))
+
+
+METHOD = Attribution(
+    name="input-x-gradient",
+    says="each pixel times its gradient: its part of the score, were the network linear",
+    source="Shrikumar et al., 2016",
+    attribute=attribute,
+)
+GUIDED = Attribution(
+    name="input-x-guided",
+    says="each pixel times its guided gradient",
+    source="Shrikumar et al., 2016; Springenberg et al., 2014",
+    attribute=attribute_guided,
+    edges=True,
+)

@@ -1,0 +1,34 @@
+r"""Layer-CAM: each position of a map weighted by its own positive gradient, so that early layers give sharp maps too.
+
+    M = max(0, sum over k of  max(0, G_k) * A_k)
+
+Source: Jiang et al., "LayerCAM: exploring hierarchical class activation maps", IEEE TIP 30, 2021, equations 5 to 7.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from .cam import activation_map
+from .method import Asked, Attributed, Attribution
+from .subject import Subject
+
+
+def weighted(maps: Tensor, gradients: Tensor) -> Tensor:
+    """sum_k max(0, G_k) A_k."""
+    return (gradients.clamp(min=0) * maps).sum(1)
+
+
+def attribute(subject: Subject, x: Tensor, asked: Asked) -> Attributed:
+    """The class activation map."""
+    return activation_map(subject, x, asked, weighted, METHOD.name)
+
+
+METHOD = Attribution(
+    name="layer-cam",
+    says="a layer's maps, each position weighted by its positive gradient",
+    source="Jiang et al., 2021",
+    attribute=attribute,
+    signed=False,
+    layer="reads",
+)

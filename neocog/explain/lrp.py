@@ -1,0 +1,228 @@
+r"""Layer-wise relevance propagation: the score is handed back layer by layer, and none of it gets lost.
+
+Each output j of a layer hands its relevance R_j to its inputs i in proportion to what they gave it:
+
+    R_i = sum over j of  z_ij / (sum over i of z_ij + bias part) * R_j
+
+| layer                              | z_ij                                                                     |
+|------------------------------------|--------------------------------------------------------------------------|
+| CONV, LOCAL, DECONV, SUBSAMPLE     | the positive part of x_i w_ij, and of the bias (alpha 1, beta 0)         |
+| FC                                 | x_i w_ij and the bias, the sum moved from 0 by epsilon                   |
+| POOL, SPP                          | all to the largest value                                                 |
+| AVGPOOL, GAP, L2POOL, others alike | x_i times its derivative, epsilon as for FC                              |
+| ADD                                | the magnitude of each branch's value                                     |
+| CONCAT                             | its own channels                                                         |
+| activations, LRN, LCN, GN, other BN | passed on as it is                                                      |
+
+BN behind a convolution or FC is multiplied into its weights first. What biases receive is counted, so that conservation
+can be checked: inputs + biases = score. With a layer, the relevance of its maps is shown in place of the input's.
+
+Sources: Bach et al., PLoS ONE 10 (7), 2015; Montavon et al., "Layer-wise relevance propagation: an overview", 2019
+(which rule where).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from ..errors import NeocogError
+from ..layers.add import Add
+from ..layers.batchnorm import BatchNorm
+from ..layers.concat import Concat
+from ..layers.conv import Conv
+from ..layers.deconv import Deconv
+from ..layers.fc import FullyConnected
+from ..layers.groupnorm import GroupNorm
+from ..layers.lcn import LocalContrastNorm
+from ..layers.local import LocallyConnected
+from ..layers.lrn import LocalResponseNorm
+from ..layers.rbf import RBF
+from ..layers.subsample import Subsample
+from ..network import fused
+from .guided_backprop import bends
+from .method import Asked, Attributed, Attribution
+from .placing import onto_image, spatial
+from .subject import Subject
+
+EPSILON = 1e-6
+WEIGHTED = (Conv, LocallyConnected, Deconv, Subsample)
+PASSED = (BatchNorm, GroupNorm, LocalResponseNorm, LocalContrastNorm)
+
+
+class Handed(NamedTuple):
+    """The relevance of a layer's inputs, and (n,) of what its biases received."""
+
+    inputs: tuple[Tensor, ...]
+    biases: Tensor | float = 0.0
+
+
+def attribute(subject: Subject, x: Tensor, asked: Asked) -> Attributed:
+    """The relevance of the input's values, or of a layer's maps over the image."""
+    place = asked.layer or 0
+    found, gaps, notes = [], [], []
+    for part in subject.batches(len(x), backward=True):
+        relevance, biases, score = propagate(subject, x[part], asked, part, place)
+        total = relevance.flatten(1).double().sum(1)
+        gaps.append((total + biases - score).abs() / score.abs().clamp(min=1e-12))
+        found.append(relevance)
+        shares = biases / torch.where(score == 0, 1.0, score)
+        notes += [f"biases hold {abs(share):.0%} of the score" for share in shares.tolist()]
+    values = torch.cat(found)
+    if place:
+        row = spatial(subject, place, METHOD.name)
+        values = onto_image(values.sum(1), row.field, tuple(x.shape[2:]))[:, None]
+    return Attributed(values, torch.cat(gaps).cpu().numpy().astype(np.float64), notes)
+
+
+def propagate(subject: Subject, x: Tensor, asked: Asked, part: slice, place: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The relevance at a position, what biases held by then, and the score, of images that run at once."""
+    target = asked.target.of(part)
+    nodes, end = subject.network.nodes, target.position
+    order = [k for k in subject.order if k <= end]
+    norms = {host: k for k, host in fused(subject.network).items() if isinstance(nodes[k].layer, BatchNorm)}
+    merged = {k: host for host, k in norms.items()}
+    with torch.no_grad():
+        volumes = subject.volumes(x, order)
+    score = target.score(volumes[end]).double()
+    relevance = {end: _at_target(volumes[end], target.maps, score)}
+    biases = torch.zeros_like(score)
+    for k in reversed(order):
+        arrived = relevance.get(k)
+        if k == place or arrived is None or not nodes[k].inputs:
+            continue
+        inputs = tuple(volumes[i] for i in nodes[k].inputs)
+        handed = Handed((arrived,)) if k in merged else _hand(subject, k, norms.get(k), inputs, arrived)
+        biases = biases + handed.biases
+        for i, one in zip(nodes[k].inputs, handed.inputs, strict=True):
+            relevance[i] = relevance[i] + one if i in relevance else one
+        del relevance[k]
+    if place not in relevance:
+        raise NeocogError("the score does not depend on this layer", where=nodes[place].name)
+    for k, one in relevance.items():  # what went around the layer
+        biases = biases + (0 if k == place else _sum(one))
+    return relevance[place], biases, score
+
+
+def _at_target(volume: Tensor, maps: Any, score: Tensor) -> Tensor:
+    """The score, spread evenly over the positions of the target's map."""
+    start = torch.zeros_like(volume)
+    positions = volume[0, 0].numel()
+    for row, (number, one) in zip(start, zip(maps.tolist(), score.tolist(), strict=True), strict=True):
+        row[number] = one / positions
+    return start
+
+
+def _hand(subject: Subject, k: int, norm: int | None, inputs: tuple[Tensor, ...], relevance: Tensor) -> Handed:
+    """One layer's step back."""
+    node = subject.network.nodes[k]
+    layer, module = node.layer, subject.module.get_submodule(node.name)
+    if isinstance(layer, RBF):
+        rule = "relevance has no rule for RBF, whose outputs are squared distances"
+        raise NeocogError(rule, where=node.name, hint="integrated-gradients")
+    if isinstance(layer, Add):
+        total = torch.stack([x.abs() for x in inputs]).sum(0)
+        share = relevance / torch.where(total == 0, 1.0, total)
+        return Handed(tuple(torch.where(total == 0, relevance / len(inputs), x.abs() * share) for x in inputs))
+    if isinstance(layer, Concat):
+        return Handed(torch.split(relevance, [x.shape[1] for x in inputs], dim=1))
+    if isinstance(layer, PASSED) or bends(node):
+        return Handed((relevance,))
+    (x,) = inputs
+    if isinstance(layer, (*WEIGHTED, FullyConnected)):
+        behind = None if norm is None else subject.module.get_submodule(subject.network.nodes[norm].name)
+        arrays = _arrays(module, behind)
+        step = _positive if isinstance(layer, WEIGHTED) else _epsilon
+        return step(module, arrays, x, relevance)
+    (share,) = _shares(module, x, relevance)
+    return Handed((share,))
+
+
+def _arrays(module: nn.Module, norm: Any) -> tuple[Tensor, Tensor | None]:
+    """Weight and bias, with a normalization multiplied in. The bias is (K,) or as the layer has it."""
+    weight, bias = module.get_parameter("weight"), getattr(module, "bias", None)
+    if norm is None:
+        return weight, bias
+    scale = (norm.running_var + norm.eps).rsqrt() * norm.weight
+    shift = norm.bias + ((0 if bias is None else bias) - norm.running_mean) * scale
+    index = getattr(module, "index", None)  # a connection table: one kernel for each pair of maps
+    rows = scale if index is None else scale[torch.tensor(index[0], device=scale.device)]
+    return weight * rows.view(-1, *(1,) * (weight.dim() - 1)), shift
+
+
+def _linear(module: nn.Module, weight: Tensor) -> Callable[[Tensor], Tensor]:
+    """The layer with another weight and without its bias."""
+    own: Mapping[str, Tensor] = {"weight": weight}
+    bias = getattr(module, "bias", None)
+    if bias is not None:
+        own = {**own, "bias": torch.zeros_like(bias)}
+    return lambda x: functional_call(module, dict(own), (x,))
+
+
+def _beside(bias: Tensor | None, like: Tensor) -> Tensor | float:
+    """The bias, to be added to the layer's output (n, K, *size)."""
+    if bias is None:
+        return 0.0
+    return bias.view(-1, *(1,) * (like.dim() - 2)) if bias.dim() == 1 else bias
+
+
+def _epsilon(module: nn.Module, arrays: tuple[Tensor, Tensor | None], x: Tensor, relevance: Tensor) -> Handed:
+    weight, bias = arrays
+    function = _linear(module, weight)
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        y = function(x)
+    z = y.detach() + _beside(bias, y)
+    s = relevance / _off_zero(z)
+    (dx,) = torch.autograd.grad(y, x, s)
+    return Handed((x.detach() * dx,), _sum(s * _beside(bias, y)))
+
+
+def _positive(module: nn.Module, arrays: tuple[Tensor, Tensor | None], x: Tensor, relevance: Tensor) -> Handed:
+    weight, bias = arrays
+    signs = (1, -1) if bool((x < 0).any()) else (1,)  # behind RELU nothing is negative
+    parts = [(x * sign).clamp(min=0) for sign in signs]
+    with torch.enable_grad():
+        leaves = [one.detach().requires_grad_() for one in parts]
+        ys = [_linear(module, (weight * sign).clamp(min=0))(leaf) for sign, leaf in zip(signs, leaves, strict=True)]
+        y = ys[0] if len(ys) == 1 else ys[0] + ys[1]
+    above = _beside(None if bias is None else bias.clamp(min=0), y)
+    z = y.detach() + above
+    s = torch.where(z > 0, relevance / torch.where(z > 0, z, 1.0), 0.0)
+    dxs = torch.autograd.grad(y, leaves, s)
+    lost = _sum(torch.where(z > 0, 0.0, relevance))  # nothing argued for it but a negative bias
+    handed = torch.zeros_like(x)
+    for leaf, dx in zip(leaves, dxs, strict=True):
+        handed = handed + leaf.detach() * dx
+    return Handed((handed,), _sum(s * above) + lost)
+
+
+def _shares(module: nn.Module, x: Tensor, relevance: Tensor) -> tuple[Tensor]:
+    """For what is linear or picks a value: x times its derivative is its share of the output."""
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        y = module(x)
+    (dx,) = torch.autograd.grad(y, x, relevance / _off_zero(y.detach()))
+    return (x.detach() * dx,)
+
+
+def _off_zero(z: Tensor) -> Tensor:
+    return z + torch.where(z < 0, -EPSILON, EPSILON)
+
+
+def _sum(values: Tensor) -> Tensor:
+    return values.flatten(1).double().sum(1)
+
+
+METHOD = Attribution(
+    name="lrp",
+    says="layer-wise relevance propagation: the score handed back to the pixels, conserved",
+    source="Bach et al., 2015; Montavon et al., 2019",
+    attribute=attribute,
+    layer="may",
+)

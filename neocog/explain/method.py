@@ -1,0 +1,78 @@
+"""What a method is: its name and source, what it needs, and what it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .subject import Subject, Target
+
+if TYPE_CHECKING:
+    from .question import Question, Shown
+
+
+@dataclass(frozen=True, eq=False)
+class Attributed:
+    """How much each input value or place counts: `values` (N, C, *size), with one channel where places count.
+
+    `gap` (N,) is by what part of the score's difference the values miss their sum, for methods that promise it; `notes`
+    says how each image's map came about.
+    """
+
+    values: Tensor
+    gap: NDArray[np.float64] | None = None
+    notes: Sequence[str] = field(default_factory=tuple)
+
+    def maps(self, *, signed: bool) -> NDArray[np.float32]:
+        """One number for each place (N, *size): the channels' sum, or, unsigned, the largest absolute value."""
+        summed = self.values.sum(1) if signed else self.values.abs().amax(1)
+        found: NDArray[np.float32] = summed.detach().float().cpu().numpy()
+        return found
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a map is asked for: the images' targets, the layer whose maps are read (a position), and a seed."""
+
+    target: Target
+    layer: int | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """A method that gives each image x (N, C, *size) a map over its pixels.
+
+    - `signed`: places may count against the target; the map is the sum over channels, else the largest magnitude.
+    - `layer`: whether it reads the maps of a layer: "reads", "may", or "unit" where a layer only names a unit.
+    - `edges`: it is known to follow the image's edges whatever the weights are (Adebayo et al., 2018): its sanity
+      score is high by construction, and every picture says so.
+    """
+
+    name: str
+    says: str
+    source: str
+    attribute: Callable[[Subject, Tensor, Asked], Attributed]
+    signed: bool = True
+    layer: Literal["reads", "may", "unit"] = "unit"
+    edges: bool = False
+
+
+@dataclass(frozen=True)
+class View:
+    """A method whose answer is a picture of its own: of weights, of images that it makes, or of a data set.
+
+    `needs` are what a question must hold: "image", "data". `extra` is the optional package that it uses.
+    """
+
+    name: str
+    says: str
+    source: str
+    needs: tuple[str, ...]
+    show: Callable[[Question], Shown]
+    extra: str | None = None

@@ -1,0 +1,136 @@
+"""What is asked of a method and what it answers, the same for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..data import Dataset
+from ..errors import NeocogError
+from ..feed import Pixels
+from ..model import Model
+from ..predict.classify import Standard
+from .placing import default_layer
+from .sheet import Strip, draw
+from .subject import Subject, Target
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """A model, images, and what about them. What a method does not need is left as it is.
+
+    `layers` are names, `target` a class's name or number, `unit` the number of a map, `data` images with labels,
+    `count` how many units, patches or images to show.
+    """
+
+    model: Model
+    images: Sequence[Standard] = ()
+    layers: tuple[str, ...] = ()
+    target: str | None = None
+    unit: int | None = None
+    data: Dataset | None = None
+    seed: int = 0
+    evidence: bool = True
+    count: int | None = None
+    device: str = "cpu"
+    memory_limit: int | None = None
+
+    @cached_property
+    def subject(self) -> Subject:
+        """The network, ready to be examined."""
+        return Subject.of(self.model, self.device, self.memory_limit)
+
+    @cached_property
+    def pixels(self) -> Pixels:
+        """The images as the network sees them, and how their bytes become numbers."""
+        if not len(self.images):
+            raise NeocogError("this method needs an image")
+        return self.model.preprocessing.pixels(np.stack([one.pixels for one in self.images]))
+
+    @property
+    def fitted(self) -> NDArray[np.uint8]:
+        """The images as the network sees them: (N, H, W, C) of its input's size."""
+        return self.pixels.images
+
+    @cached_property
+    def x(self) -> Tensor:
+        """The same as numbers (N, C, H, W)."""
+        return self.subject.tensor(self.pixels.numbers(self.fitted))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(C, H, W) of the network's input."""
+        source = self.model.network.input_shape
+        return (source.channels, *source.spatial)
+
+    @cached_property
+    def blank(self) -> Pixels:
+        """How bytes become numbers, where there is no image to take it from."""
+        preprocessing = self.model.preprocessing
+        return preprocessing.pixels(np.zeros((1, *preprocessing.source, preprocessing.channels), np.uint8))
+
+    def images_of_data(self) -> Dataset:
+        """The data set. Raises NeocogError where none is given, or its images are of another size."""
+        if self.data is None:
+            raise NeocogError("this method needs a data set", hint="--data mnist, or a folder")
+        expected = (*self.model.preprocessing.source, self.model.preprocessing.channels)
+        if self.data.images.shape[1:] != expected:
+            received = "x".join(map(str, self.data.images.shape[1:]))
+            raise NeocogError(f"the model was made for images of {'x'.join(map(str, expected))}", received=received)
+        return self.data
+
+    def layer(self) -> int:
+        """The position of the one layer that is meant: the first named, else the default."""
+        return self.positions[0] if self.positions else default_layer(self.subject)
+
+    @cached_property
+    def chosen(self) -> list[int]:
+        """The class of each image: the target, or the likeliest."""
+        if self.target is not None:
+            return [class_number(self.model, self.target)] * len(self.x)
+        return [int(k) for k in self.probabilities.argmax(axis=1)]
+
+    @cached_property
+    def probabilities(self) -> NDArray[np.float64]:
+        """Of each class (N, K)."""
+        return self.subject.probabilities(self.x)
+
+    @cached_property
+    def positions(self) -> tuple[int, ...]:
+        """Where the layers stand."""
+        return tuple(self.subject.position(name) for name in self.layers)
+
+    def class_target(self) -> Target:
+        """The classes' scores as targets."""
+        return self.subject.classes(self.chosen)
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """An answer: strips of a picture under a title, and the same as plain values."""
+
+    title: str
+    strips: tuple[Strip, ...]
+    document: dict[str, Any] = field(default_factory=dict)
+
+    def picture(self) -> bytes:
+        """A PNG file."""
+        return draw(self.title, self.strips)
+
+
+def class_number(model: Model, target: str) -> int:
+    """The number of a class that is named, or given by its number. Raises NeocogError."""
+    if target in model.classes:
+        return model.classes.index(target)
+    if target.isdecimal() and target.isascii() and len(target) < 10 and int(target) < len(model.classes):
+        return int(target)
+    from difflib import get_close_matches
+
+    near = ", ".join(get_close_matches(target, model.classes, n=3)) or f"0 to {len(model.classes) - 1}"
+    raise NeocogError("the model knows no such class", received=target[:80], hint=near)

@@ -1,0 +1,51 @@
+r"""Score-CAM: each map of a layer covers all but what it shows, and counts by the score that is left. No gradients.
+
+    H_k = A_k over the image, from 0 to 1,      c_k = s(x * H_k) - s(0),      w = softmax(c),      M = max(0, sum_k w_k
+    A_k)
+
+A map that is the same everywhere shows nothing and is left out.
+
+Source: Wang et al., "Score-CAM: score-weighted visual explanations", CVPR Workshops 2020, algorithm 1.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .cam import each, layer_of
+from .method import Asked, Attributed, Attribution
+from .placing import onto_image, spatial
+from .subject import Subject
+
+
+def attribute(subject: Subject, x: Tensor, asked: Asked) -> Attributed:
+    """One pass for each map and image."""
+    layer = layer_of(subject, asked)
+    row = spatial(subject, layer, METHOD.name)
+    size = tuple(x.shape[2:])
+    with torch.no_grad():
+        parts = subject.batches(len(x), backward=False)
+        maps = torch.cat([subject.volumes(x[part], {layer})[layer] for part in parts])
+    flat = maps.flatten(2)
+    low, high = flat.amin(2), flat.amax(2)
+    unit = (maps - each(low, maps)) / each((high - low).clamp(min=1e-12), maps)
+    count = maps.shape[1]
+    gains = torch.zeros(len(x), count, device=x.device)
+    for images, numbers in subject.variants(len(x), count, backward=False):
+        masks = onto_image(unit[images, numbers], row.field, size)
+        gains[images, numbers] = subject.scores(masks[:, None] * x[images], asked.target.of(images.cpu().numpy()))
+    gains -= subject.scores(torch.zeros_like(x), asked.target)[:, None]
+    w = torch.softmax(gains.masked_fill(high == low, -torch.inf), dim=1).nan_to_num(0)
+    cam = (each(w, maps) * maps).sum(1).clamp(min=0)
+    return Attributed(onto_image(cam, row.field, size)[:, None], notes=(f"{count} passes",) * len(x))
+
+
+METHOD = Attribution(
+    name="score-cam",
+    says="a layer's maps, weighted by the score of what each shows of the image",
+    source="Wang et al., 2020",
+    attribute=attribute,
+    signed=False,
+    layer="reads",
+)

@@ -1,0 +1,246 @@
+"""Methods whose answer is known in another way: by formula, by brute force, or by what it must sum to."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from neocog import Network, reference
+from neocog.explain import BY_NAME, Subject, guided_backprop, lrp, occlusion, smoothgrad
+from neocog.explain.method import Asked
+from neocog.explain.placing import onto_image
+from neocog.initialise import initialise
+
+GAP_NET = "INPUT[12x10x2] -> CONV3-5 -> RELU -> POOL2 -> CONV3-6 -> RELU -> GAP -> FC3"
+
+
+def attribute(name, subject, x, classes, **asked):
+    target = subject.classes(classes)
+    return BY_NAME[name].attribute(subject, x, Asked(target, **asked))
+
+
+def noise(subject, count=2, seed=0):
+    shape = subject.network.input_shape
+    rng = np.random.default_rng(seed)
+    return subject.tensor(rng.standard_normal((count, shape.channels, *shape.spatial)).astype(np.float32))
+
+
+@pytest.fixture(scope="module")
+def gap() -> Subject:
+    network = Network.parse(GAP_NET)
+    return Subject.from_arrays(network, initialise(network, 3))
+
+
+def test_the_gradient_is_that_of_the_reference(model, subject, x):
+    classes = [0, 1, 2]
+    found = attribute("gradient", subject, x, classes).values
+    network = model.network
+    if network.nodes[-1].layer.op == "SOFTMAX":
+        network = Network(network.chain[:-1])
+    weights = {name: array.astype(np.float64) for name, array in model.weights.items()}
+    trace = reference.forward(network, weights, x.numpy().astype(np.float64))
+    dy = np.zeros((3, 4))
+    dy[np.arange(3), classes] = 1
+    expected, _ = reference.backward(trace, dy)
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
+
+
+def test_grad_cam_of_a_network_that_ends_in_gap_is_the_class_activation_map(gap):
+    x, layer = noise(gap), gap.position("relu2")
+    maps = gap.volumes(x, {layer})[layer]
+    weight = gap.module.get_submodule("fc1").weight
+    field = gap.planned["relu2"].field
+    for name in ("grad-cam", "hires-cam"):
+        found = attribute(name, gap, x, [2, 0], layer=layer).values
+        for k, c in enumerate((2, 0)):
+            cam = (weight[c][:, None, None] * maps[k]).sum(0).clamp(min=0) / maps[0, 0].numel()
+            torch.testing.assert_close(found[k], onto_image(cam[None], field, (12, 10)))
+
+
+def test_the_default_layer_is_the_last_map_that_sees_part_of_the_image(gap):
+    assert attribute("grad-cam", gap, noise(gap), [0, 0]).values.shape == (2, 1, 12, 10)
+    net = "INPUT[16x16x1] -> [CONV3-4 -> RELU]*4 -> POOL2 -> [CONV3-4 -> RELU]*4 -> GAP -> FC2"
+    from neocog.explain.placing import default_layer
+
+    network = Network.parse(net)
+    plan, found = network.plan(), default_layer(Subject.from_arrays(network, initialise(network)))
+    fields = [row.field[0].size for row in plan.rows]
+    assert plan.rows[found].name == "relu5"
+    assert fields[found] < 16 <= fields[found + 1]
+
+
+def test_ablation_cam_of_a_linear_head_is_each_maps_share(gap):
+    x, layer = noise(gap), gap.position("relu2")
+    maps = gap.volumes(x, {layer})[layer]
+    weight, bias = gap.module.get_submodule("fc1").weight, gap.module.get_submodule("fc1").bias
+    shares = weight[1] * maps.flatten(2).mean(2)
+    score = shares.sum(1) + bias[1]
+    cam = (shares / score.abs()[:, None])[:, :, None, None] * maps
+    expected = onto_image(cam.sum(1).clamp(min=0), gap.planned["relu2"].field, (12, 10))
+    torch.testing.assert_close(
+        attribute("ablation-cam", gap, x, [1, 1], layer=layer).values[:, 0], expected, rtol=1e-3, atol=1e-5
+    )
+
+
+def test_score_cam_runs_the_image_under_each_map(gap):
+    x, layer = noise(gap, 1), gap.position("relu2")
+    maps = gap.volumes(x, {layer})[layer][0]
+    field, gains = gap.planned["relu2"].field, []
+    for one in maps:
+        if one.max() == one.min():
+            gains.append(-np.inf)
+            continue
+        mask = onto_image(((one - one.min()) / (one.max() - one.min()))[None], field, (12, 10))
+        gains.append(float(gap.module(x * mask[:, None])[0, 1] - gap.module(0 * x)[0, 1]))
+    w = torch.softmax(torch.tensor(gains), 0)
+    expected = onto_image((w[:, None, None] * maps).sum(0).clamp(min=0)[None], field, (12, 10))
+    torch.testing.assert_close(
+        attribute("score-cam", gap, x, [1], layer=layer).values[:, 0], expected, rtol=1e-3, atol=1e-5
+    )
+
+
+def test_maps_keep_their_weight_as_their_formulas_say(gap):
+    """XGrad-CAM conserves the sum of products; Grad-CAM++ on one map with one gradient is that map."""
+    from neocog.explain import grad_cam_pp, layer_cam, xgrad_cam
+
+    rng = torch.Generator().manual_seed(0)
+    maps = torch.rand(2, 3, 4, 4, generator=rng)
+    slopes = torch.randn(2, 3, 4, 4, generator=rng)
+    torch.testing.assert_close(
+        xgrad_cam.weighted(maps, slopes).sum((1, 2)), (maps * slopes).sum((1, 2, 3)), rtol=1e-4, atol=1e-4
+    )
+    torch.testing.assert_close(layer_cam.weighted(maps, slopes), (maps * slopes.clamp(min=0)).sum(1))
+    one = torch.zeros(1, 1, 2, 2)
+    one[0, 0, 0, 1] = 3.0
+    g = 0.5 * one.sign()
+    # the only gradient is 0.5, scaled to 1: alpha = 1 / (2 + 3), weight alpha * 1
+    torch.testing.assert_close(grad_cam_pp.weighted(one, g), one[:, 0] / 5)
+
+
+def test_integrated_gradients_are_complete(subject, x):
+    found = attribute("integrated-gradients", subject, x, [0, 1, 3])
+    target = subject.classes([0, 1, 3])
+    expected = subject.scores(x, target) - subject.scores(0 * x, target)
+    assert (found.gap <= 1e-3).all(), found.notes
+    torch.testing.assert_close(found.values.flatten(1).sum(1), expected, rtol=1.2e-3, atol=1e-5)
+
+
+def test_without_biases_input_times_gradient_sums_to_the_score():
+    network = Network.parse("INPUT[9x9x2] -> CONV3-4(BIAS=no) -> RELU -> POOL3 -> FC3(BIAS=no)")
+    subject = Subject.from_arrays(network, initialise(network))
+    x = noise(subject)
+    found = attribute("input-x-gradient", subject, x, [0, 2]).values
+    torch.testing.assert_close(
+        found.flatten(1).sum(1), subject.scores(x, subject.classes([0, 2])), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_occlusion_is_brute_force(subject, x):
+    found = attribute("occlusion", subject, x, [0, 1, 2]).values[:, 0]
+    size = tuple(x.shape[2:])
+    side, stride = occlusion.square(size)
+    corners = [
+        (i, j)
+        for i in sorted({*range(0, size[0] - side, stride), size[0] - side})
+        for j in sorted({*range(0, size[1] - side, stride), size[1] - side})
+    ]
+    target = subject.classes([0, 1, 2])
+    total, times = torch.zeros(3, *size), torch.zeros(size)
+    for i, j in corners:
+        covered = x.clone()
+        covered[:, :, i : i + side, j : j + side] = 0
+        fall = subject.score(x, target) - subject.score(covered, target)
+        total[:, i : i + side, j : j + side] += fall[:, None, None].detach()
+        times[i : i + side, j : j + side] += 1
+    assert (times > 0).all()
+    torch.testing.assert_close(found, total / times, rtol=1e-3, atol=1e-4)
+
+
+def test_relevance_is_conserved(subject, x):
+    found = attribute("lrp", subject, x, [0, 1, 2])
+    assert found.gap.max() < 1e-3
+    relevance, biases, score = lrp.propagate(subject, x, Asked(subject.classes([0, 1, 2])), slice(0, 3), 0)
+    torch.testing.assert_close(relevance.flatten(1).double().sum(1) + biases, score, rtol=1e-3, atol=1e-5)
+
+
+def test_without_biases_all_relevance_reaches_the_image():
+    network = Network.parse(
+        "INPUT[9x9x2] -> CONV3-4(BIAS=no) -> RELU -> POOL3 -> CONV3-4(BIAS=no) -> RELU -> FC3(BIAS=no)"
+    )
+    subject = Subject.from_arrays(network, initialise(network))
+    x = noise(subject)
+    found = attribute("lrp", subject, x, [0, 2]).values.flatten(1).sum(1)
+    torch.testing.assert_close(found, subject.scores(x, subject.classes([0, 2])), rtol=1e-3, atol=1e-5)
+
+
+def test_relevance_of_a_linear_layer_is_each_products_share():
+    network = Network.parse("INPUT[1x1x3] -> FC1(BIAS=no)")
+    weights = {"fc1.weight": np.array([[2.0, -1.0, 0.5]], np.float32)}
+    subject = Subject.from_arrays(network, weights, loss="sigmoid")
+    x = subject.tensor(np.array([1.0, 1.0, 4.0], np.float32).reshape(1, 3, 1, 1))
+    assert attribute("lrp", subject, x, [1]).values.flatten().tolist() == pytest.approx([2, -1, 2], rel=1e-5)
+    assert attribute("lrp", subject, x, [0]).values.flatten().tolist() == pytest.approx([-2, 1, -2], rel=1e-5)
+
+
+def test_guided_and_deconvolved_gradients_by_hand():
+    """y = 2 relu(x0) - 3 relu(x1) + 1 relu(x2), for x = (1, 1, -1)."""
+    network = Network.parse("INPUT[1x1x3] -> RELU -> FC1(BIAS=no)")
+    subject = Subject.from_arrays(network, {"fc1.weight": np.array([[2.0, -3.0, 1.0]], np.float32)}, loss="sigmoid")
+    x = subject.tensor(np.array([1.0, 1.0, -1.0], np.float32).reshape(1, 3, 1, 1))
+    expected = {"gradient": [2, -3, 0], "guided-backprop": [2, 0, 0], "deconvnet": [2, 0, 1]}
+    for name, values in expected.items():
+        assert attribute(name, subject, x, [1]).values.flatten().tolist() == values
+
+
+def test_guided_values_forward_are_the_networks_own(subject, x):
+    target = subject.classes([0, 1, 2])
+    from neocog.explain.deconvnet import deconvolved
+
+    for rule in (guided_backprop.guided, deconvolved):
+        torch.testing.assert_close(subject.score(x, target, rule), subject.score(x, target))
+
+
+def test_smoothgrad_adds_noise_of_the_stated_deviation():
+    image = torch.zeros(3, 40, 40)
+    image[0, 0, 0], image[1, 0, 0] = 3.0, -1.0
+    drawn = smoothgrad.noise(image, 0, 50, 0.15, seed=0)
+    assert float(drawn.std()) == pytest.approx(0.15 * 4, rel=0.01)
+    assert torch.equal(drawn, smoothgrad.noise(image, 0, 50, 0.15, seed=0))
+    assert not torch.equal(drawn, smoothgrad.noise(image, 1, 50, 0.15, seed=0))
+
+
+def test_smoothgrad_of_a_linear_network_is_its_gradient():
+    network = Network.parse("INPUT[6x6x1] -> CONV3-2 -> FC3")
+    subject = Subject.from_arrays(network, initialise(network))
+    x = noise(subject)
+    torch.testing.assert_close(
+        attribute("smoothgrad", subject, x, [0, 1]).values, attribute("gradient", subject, x, [0, 1]).values
+    )
+
+
+def test_guided_grad_cam_is_the_product(gap):
+    x = noise(gap)
+    product = attribute("grad-cam", gap, x, [0, 1]).values * attribute("guided-backprop", gap, x, [0, 1]).values
+    torch.testing.assert_close(attribute("guided-grad-cam", gap, x, [0, 1]).values, product)
+
+
+def test_eigen_cam_is_the_first_component(gap):
+    x, layer = noise(gap, 1), gap.position("relu2")
+    maps = gap.volumes(x, {layer})[layer][0].flatten(1).T.numpy()
+    left, strength, _ = np.linalg.svd(maps, full_matrices=False)
+    along = left[:, 0] * strength[0]
+    along = np.clip(along * np.sign(along.sum()), 0, None).reshape(1, 6, 5).astype(np.float32)
+    expected = onto_image(torch.from_numpy(along), gap.planned["relu2"].field, (12, 10))
+    found = attribute("eigen-cam", gap, x, [0], layer=layer).values[:, 0]
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_a_penalty_and_a_single_output_are_turned_to_scores():
+    text = "INPUT[6x6x1] -> CONV3-2 -> TANH -> FC84 -> TANH -> RBF3"
+    network = Network.parse(text)
+    subject = Subject.from_arrays(network, initialise(network), loss="map")
+    x = noise(subject)
+    penalties = subject.module(x)
+    torch.testing.assert_close(subject.scores(x, subject.classes([0, 2])), -penalties[[0, 1], [0, 2]])
+    assert subject.probabilities(x).argmax(1).tolist() == penalties.argmin(1).tolist()

@@ -1,0 +1,48 @@
+"""Memory: explaining a large image takes no more than the plan says."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+MEASURED = """
+import gc, json, sys
+import numpy as np
+from neocog import Network
+from neocog.explain import BY_NAME, Subject
+from neocog.explain.method import Asked
+from neocog.initialise import initialise
+from neocog.measure.resident import _forget_the_most, _resident, _settle
+from neocog.torch_engine.allocator import return_freed_memory
+from neocog.zoo import text
+
+return_freed_memory()
+
+
+def run(net, method):
+    subject = Subject.from_arrays(net, initialise(net), memory_limit=net.plan(optimizer="sgd").memory["training_bytes"])
+    shape = net.input_shape
+    x = subject.tensor(np.random.default_rng(0).standard_normal((1, shape.channels, *shape.spatial), np.float32))
+    BY_NAME[method].attribute(subject, x, Asked(subject.classes([3])))
+
+
+run(Network.parse("INPUT[64x64x3] -> CONV3-16 -> BN -> RELU -> GAP -> FC10"), sys.argv[1])
+net = Network.parse(text("resnet50").replace("224x224", "1000x1000"))
+_settle()
+before = _resident("VmRSS")
+_forget_the_most()
+run(net, sys.argv[1])
+planned = net.plan(optimizer="sgd").memory["training_bytes"]
+print(json.dumps({"peak": _resident("VmHWM") - before, "planned": planned}))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["gradient", "grad-cam", "lrp"])
+def test_resnet_50_on_a_large_image_takes_no_more_than_planned(method):
+    done = subprocess.run([sys.executable, "-c", MEASURED, method], capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout)
+    assert found["peak"] < found["planned"], found
