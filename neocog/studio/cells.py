@@ -19,7 +19,7 @@ from ..layers.fc import FullyConnected
 from ..reference import Trace
 from .pictures import short
 
-MOST_PARTS = 16
+MOST_PARTS = 8
 """Input channels that are laid out at once; sums are over all of them."""
 FORMULAS = {
     "RELU": "max(0, x)",

@@ -13,11 +13,12 @@ from ..plan import Plan, PlanError, plan
 from ..plan.advice import advice
 from ..plan.drawing import draw
 from ..plan.tables import cells, size, summary
+from ..plan.timeline import Moment
 from ..zoo import names, text
 
 MOST_DRAWN = 400
 """Layers up to which a network is drawn: more fill no screen."""
-MOST_REPAIRS = 6
+MOST_REPAIRS, MOST_MOMENTS = 6, 600
 PLACE = re.compile(r"line (\d+), column (\d+)")
 OPTION = re.compile(r"\b([A-Za-z]{1,8})=(\"[^\"]*\"|\w+)")
 WORD = re.compile(r"\b[A-Z][A-Z0-9]*(?:-\d+)?\b")
@@ -49,10 +50,17 @@ def _planned(made: Plan) -> dict[str, Any]:
         "totals": made.totals,
         "summary": summary(made),
         "memory": {**overview["memory"], "said": size(peak)},
-        "moments": [[moment.phase, moment.layer, moment.bytes, size(moment.bytes)] for moment in made.training.moments],
+        "moments": [[moment.phase, moment.layer, moment.bytes, size(moment.bytes)] for moment in _moments(made)],
         "advice": [one._asdict() for one in advice(made)],
         "drawing": draw(made).decode() if len(made.rows) <= MOST_DRAWN else None,
     }
+
+
+def _moments(made: Plan) -> list[Moment]:
+    """The moments of a training step; of a long one the fullest of each few."""
+    moments = made.training.moments
+    few = -(-len(moments) // MOST_MOMENTS)
+    return [max(moments[k : k + few], key=lambda one: one.bytes) for k in range(0, len(moments), few)]
 
 
 def _layer(row: dict[str, Any], shown: tuple[str, ...]) -> dict[str, Any]:

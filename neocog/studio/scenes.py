@@ -29,7 +29,11 @@ PROBED, PROBE_MACS = 32, 50_000_000
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """One image x (1, C, H, W) in a network. The loss is that of its label, or the sum of all outputs without one."""
+    """One image x (1, C, H, W) in a network.
+
+    Gradients are of the loss for the label, or for the class that the network takes the image for where there is none;
+    without a loss, of the sum of all outputs.
+    """
 
     network: Network
     weights: Weights
@@ -57,20 +61,28 @@ class Scene:
         return reference.forward(self.network, self.weights, self.x)
 
     @cached_property
+    def aim(self) -> int | None:
+        """The class that the loss is for; None where it is the sum of all outputs."""
+        y = self.trace.output
+        if self.loss is None or y.ndim != 2:
+            return None
+        return int(LOSSES[self.loss].posterior(y)[0].argmax()) if self.label is None else self.label
+
+    @cached_property
     def gradients(self) -> tuple[list[Array], dict[str, Array]]:
         """Of the loss: for each node's output, and for each trainable array."""
         y = self.trace.output
-        if self.loss is None or self.label is None or y.ndim != 2:
+        if self.loss is None or self.aim is None:
             return reference.gradients(self.trace, np.ones_like(y))
-        return reference.gradients(self.trace, LOSSES[self.loss].gradient(y, np.array([self.label])))
+        return reference.gradients(self.trace, LOSSES[self.loss].gradient(y, np.array([self.aim])))
 
     @property
     def loss_value(self) -> float:
         """What the gradients are of."""
         y = self.trace.output
-        if self.loss is None or self.label is None or y.ndim != 2:
+        if self.loss is None or self.aim is None:
             return float(y.sum())
-        return LOSSES[self.loss].value(y, np.array([self.label]))
+        return LOSSES[self.loss].value(y, np.array([self.aim]))
 
     def position(self, name: str) -> int:
         """Where a node is. Raises NeocogError for another name."""

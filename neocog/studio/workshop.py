@@ -218,8 +218,6 @@ class Workshop:
         model = run.model()
         pixels, own, notes = self.picture(run, source)
         x = model.preprocessing(pixels[None])
-        if label is None and own is None:
-            label = int(model.scores(x).reshape(1, -1).argmax())
         chosen = own if label is None else label
         if chosen is not None and chosen >= len(model.classes):
             raise NeocogError(f"classes are numbers from 0 to {len(model.classes) - 1}", received=str(chosen))
@@ -249,8 +247,7 @@ class Workshop:
         looks, model = run.state()["looks"], run.model()
         pixels, label, notes = self.picture(run, source)
         x = model.preprocessing(pixels[None])
-        chosen = int(model.scores(x).reshape(1, -1).argmax()) if label is None else label
-        scene = _scene(model, x, chosen, pixels)
+        scene = _scene(model, x, label, pixels)
         ratios = run.ratios if isinstance(run, Live) else {}
         found = scene.layers(first, number, ratios, self._dead_of(run, model, looks))
         return {"layers": found, "total": len(model.network.nodes), "looks": looks, "notes": list(notes)} | {

@@ -158,6 +158,12 @@ def test_it_learns_while_one_watches(page, served, learning):
     page.locator(".confusion td").first.wait_for()
     page.locator("#layer-conv1 canvas").first.wait_for()
     assert page.locator("#layer-conv1 .strip").count() >= 6  # maps, their gradients, weights, biases, and theirs
+    counted = "document.querySelectorAll('*').length"
+    before, step = page.evaluate(counted), learning.step
+    page.wait_for_function(
+        "(n) => Number(document.getElementById('stat-step').textContent.replaceAll(',', '')) > n", arg=step + 500
+    )
+    assert page.evaluate(counted) < before + 200  # it shows more test images at first, and then no more
 
 
 def test_settings_change_while_it_learns(page, served, learning):
@@ -293,6 +299,59 @@ def test_everything_that_acts_has_a_name_and_nothing_is_wider_than_a_phone(page,
     wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
     page.set_viewport_size({"width": 1280, "height": 900})
     assert wide <= 0
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_everybody_can_use_it(page, served, learning, theme):
+    """axe-core's rules for every view: names, contrast, order, roles."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    learning.pause(True)
+    page.evaluate("theme => localStorage.setItem('theme', theme)", theme)
+    page.reload()
+    found = []
+    for view in ("plan", "train", "step", "explain"):
+        open_view(page, served, view)
+        page.locator(".card").first.wait_for()
+        if view == "train":
+            page.locator("#layer-conv1 canvas").first.wait_for()
+        for one in Axe().run(page).response["violations"]:
+            found += [f"{view}: {one['id']}: {node['html'][:100]}" for node in one["nodes"]]
+    page.evaluate("localStorage.removeItem('theme')")
+    page.reload()
+    assert found == []
+
+
+def test_names_from_elsewhere_stay_text(page, served, tmp_path):
+    import numpy as np
+
+    from neocog import Network
+    from neocog.data import Preprocessing
+    from neocog.initialise import initialise
+    from neocog.model import Model
+
+    evil = "<img src=x onerror=alert(1)>"
+    network = Network.parse("INPUT[8x8x1] -> FC2")
+    classes = (evil, "<script>alert(2)</script>")
+    plain = Preprocessing((8, 8), (8, 8), (0.5,), (0.5,))
+    images = np.zeros((2, 8, 8, 1), np.uint8)
+    model = Model(network, initialise(network), plain, classes, "cross-entropy", {}, None)
+    golden = (images, model.scores(plain(images)))
+    folder = tmp_path / evil
+    folder.mkdir()
+    path = Model(network, model.weights, plain, classes, "cross-entropy", {}, golden).save(folder / "m.safetensors")
+    name = served.workshop.attach(path).name
+    open_view(page, served, "train")
+    page.locator(".chip", has_text=evil).click()
+    page.locator("#layer-fc1").wait_for()
+    open_view(page, served, "explain")
+    page.get_by_label("Network", exact=True).select_option(name)
+    page.locator(".top li", has_text="<script>").first.wait_for()
+    seven = (ROOT / "docs/images/seven.jpg").read_bytes()
+    page.get_by_label("Image file").set_input_files({"name": f"{evil}.jpg", "mimeType": "image/jpeg", "buffer": seven})
+    page.locator("#said", has_text="onerror").wait_for()
+    assert page.locator("img[src=x], main script").count() == 0
+    served.workshop.remove(name)
 
 
 def test_it_comes_back_after_the_server_did(chromium):

@@ -63,7 +63,7 @@ export function layersPanel(name, live) {
     return h("div.layer", { id: `layer-${layer.name}` },
       h("div.about", {}, h("strong", {}, layer.name), h("code", {}, layer.token), facts.filter(Boolean).map((fact) => h("span", {}, fact))),
       h("div.strips", {},
-        isInput ? strip(t("image"), imageCanvas(told.pixels, zoomOf(layer.output, 2), t("image"))) : mapStrip(layer, "activation", t("activations"), joint, false),
+        isInput ? strip(t("image"), imageCanvas(told.pixels, zoomOf([1, layer.output[0]]), t("image"))) : mapStrip(layer, "activation", t("activations"), joint, false),
         mapStrip(layer, "gradient", isInput ? t("imageGradient") : t("activationGradients"), joint, true),
         layer.weights.flatMap((array) => weightStrips(layer, array))));
   }
@@ -77,7 +77,7 @@ export function layersPanel(name, live) {
     } });
     const vector = maps.shape[1] === 1;
     mapsCanvas(canvas, maps, {
-      signed: signed || low < 0, width: 420, zoom: vector ? Math.max(3, Math.min(14, Math.floor(420 / maps.shape[2]))) : zoomOf([maps.shape[1]], 2),
+      signed: signed || low < 0, width: 420, zoom: vector ? Math.max(3, Math.min(14, Math.floor(420 / maps.shape[2]))) : zoomOf(maps.shape),
       scale: scale === "unit" ? "unit" : scale === "network" ? joint[part] : undefined, colour: layer.name === "input" && maps.shape[0] === 3,
     });
     if (vector) canvas.style.height = "16px";
@@ -101,8 +101,9 @@ export function layersPanel(name, live) {
   return { root, look };
 }
 
-const zoomOf = ([side], most) => (side <= 8 ? 4 : side <= 16 ? 3 : side <= 32 ? most : 1);
+/** How much maps (n, h, w) are enlarged: many large ones not at all. */
+const zoomOf = ([count, side]) => (side <= 8 ? 4 : side <= 16 ? (count <= 16 ? 3 : 2) : side <= 32 && count <= 12 ? 2 : 1);
 
 function strip(words, canvas) {
-  return h("div.strip", {}, h("h4", {}, words), canvas);
+  return h("div.strip", {}, h("h3", {}, words), canvas);
 }

@@ -5,7 +5,7 @@ import { card, field, fill, h, number, say, select, t } from "./dom.js";
 import { imageCanvas, mapsCanvas, tileAt } from "./drawing.js";
 import { fittingWidget } from "./fitting.js";
 
-const PLAY_MS = 900, FAST_MS = 300;
+const PLAY_MS = 900, FAST_MS = 300, PART_PAGE = 8;
 const RANDOM = "INPUT[9x9x4] -> CONV3-6(S=2, G=2, P=1) -> RELU -> CONV3-4(D=2, P=0) -> SOFTMAX";
 
 export function stepView() {
@@ -117,9 +117,10 @@ export function stepView() {
     if (maps.values && one.output.length === 3 && one.output[0] > 1) return numbersFigure(one, maps.values, words, isOutput);
     const canvas = h("canvas.mapview", { role: "img", ariaLabel: words });
     const vector = maps.shape[1] === 1;
-    const side = Math.max(maps.shape[1], maps.shape[2]);
-    const zoom = vector ? Math.max(4, Math.min(16, Math.floor(380 / maps.shape[2]))) : side <= 8 ? 14 : side <= 16 ? 7 : side <= 32 ? 4 : 2;
-    mapsCanvas(canvas, maps, { signed: way === "backward" || Math.min(...maps.low) < 0, width: isOutput ? 300 : 380, zoom });
+    const room = isOutput ? 400 : 560, side = Math.max(maps.shape[1], maps.shape[2]), count = maps.shape[0];
+    const most = side <= 8 ? 14 : side <= 16 ? 8 : 5, across = count === 1 ? 1 : Math.ceil(Math.sqrt(1.8 * count));
+    const zoom = vector ? Math.max(4, Math.min(16, Math.floor(room / maps.shape[2]))) : Math.max(1, Math.min(most, Math.floor(room / (across * (side + 1)))));
+    mapsCanvas(canvas, maps, { signed: way === "backward" || Math.min(...maps.low) < 0, width: room, zoom });
     outline(canvas, maps, isOutput, one);
     canvas.addEventListener("click", (event) => {
       if (!isOutput) return;
@@ -281,10 +282,10 @@ function partsOf(told, way, turn) {
   if (!told.parts) return null;
   const list = told.parts.map((part) => h("div.part", { id: `part-${part.channel}` }, h("span", {}, h("code", {}, `x[:,:,${part.channel}]`)),
     way === "forward" ? forwardPart(told, part) : backwardPart(told, part)));
-  const pages = told.channels > told.parts.length ? h("div.row", {}, h("button", { disabled: told.first === 0, onclick: () => turn(Math.max(0, told.first - 16)) }, t("earlier")),
+  const pages = told.channels > told.parts.length ? h("div.row", {}, h("button", { disabled: told.first === 0, onclick: () => turn(Math.max(0, told.first - PART_PAGE)) }, t("earlier")),
     h("span.soft", {}, t("channelsOf", told.first + 1, told.first + told.parts.length, told.channels)),
-    h("button", { disabled: told.first + 16 >= told.channels, onclick: () => turn(told.first + 16) }, t("later"))) : null;
-  return [pages, list];
+    h("button", { disabled: told.first + PART_PAGE >= told.channels, onclick: () => turn(told.first + PART_PAGE) }, t("later"))) : null;
+  return [pages, h("div.tall", { tabIndex: 0, role: "region", ariaLabel: t("channels") }, list)];
 }
 
 function forwardPart(told, part) {

@@ -131,6 +131,7 @@ export const TEXTS = {
   earlier: ["Earlier", "前面"],
   later: ["Later", "后面"],
   layersOf: ["layers {0} to {1} of {2}", "第 {0} 至 {1} 层，共 {2} 层"],
+  channels: ["Channels", "通道"],
   channelsOf: ["channels {0} to {1} of {2}", "第 {0} 至 {1} 通道，共 {2} 个"],
   windowLine: ["window {0}, stride {1}", "窗口 {0}，步幅 {1}"],
   parameterLine: ["parameters {0}", "参数 {0}"],

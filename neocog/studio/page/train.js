@@ -225,7 +225,7 @@ function runPanel(about, run, actions) {
     const lines = (curve, k, kind, words) => others.map((one, m) => ({
       points: one.curves[curve] || [], kind: `s${many ? (2 * m + k) % 6 : kind}`, name: many ? `${one.name}: ${words}` : words }));
     const loss = [...lines("loss", 0, 0, t("trainLoss")), ...lines("validation_loss", 1, 1, t("validationLoss"))];
-    const share = [...lines("train_accuracy", 0, 0, t("train")), ...lines("validation_accuracy", 1, 1, t("validation"))];
+    const share = [...lines("train_accuracy", 0, 0, t("trainLoss")), ...lines("validation_accuracy", 1, 1, t("validation"))];
     fill(curves,
       half(h("div", {}, h("h3", {}, t("lossGraph")), chart(loss, { label: t("lossGraph"), low: 0 }), legend(loss))),
       half(h("div", {}, h("h3", {}, t("accuracyGraph")), chart(share, { label: t("accuracyGraph"), low: 0, high: 1, shares: true }), legend(share))));
@@ -288,11 +288,11 @@ function editField(name, key, value, act) {
 function confusionTable({ classes, counts }) {
   const sums = counts.map((row) => Math.max(1, row.reduce((a, b) => a + b, 0)));
   return h("table.confusion", {}, h("caption.hidden", {}, t("confusion")),
-    h("thead", {}, h("tr", {}, h("th", {}, ""), classes.map((name) => h("th", { scope: "col", title: name }, name)))),
+    h("thead", {}, h("tr", {}, h("td", {}, ""), classes.map((name) => h("th", { scope: "col", title: name }, name)))),
     h("tbody", {}, counts.map((row, i) => h("tr", {}, h("th", { scope: "row", title: classes[i] }, classes[i]), row.map((count, j) => {
       const cell = h("td", { title: `${classes[i]} → ${classes[j]}` }, count || "·");
       const share = count / sums[i];
-      cell.style.background = count ? `color-mix(in srgb, var(--${i === j ? "blue" : "orange"}) ${Math.round(12 + 60 * share)}%, transparent)` : "";
+      cell.style.background = count ? `color-mix(in srgb, var(--${i === j ? "blue" : "orange"}) ${Math.round(10 + 34 * share)}%, transparent)` : "";
       return cell;
     })))));
 }
