@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from neocog import load
+from neocog.cli import VERBS
 from neocog.training.run import read_metrics
 
 IN = "INPUT[8x8x1]"
@@ -180,7 +181,7 @@ USAGE = [
     (["plna", SMALL], "try: plan"),
     (
         ["xyzzy"],
-        "try: plan, data, train, verify-resume, eval, compare, predict, rewrite, embed, search, import, export, native, studio, check, zoo",
+        f"try: {', '.join(VERBS)}",
     ),
     (["--nonsense"], "a verb is needed"),
     (["eval", "nofile", "mnist"], "No such file"),
