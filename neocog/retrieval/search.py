@@ -1,7 +1,7 @@
 """The images of an index whose features are nearest to those of others, by the angle between them.
 
-The search is exact: every image of the index is looked at, so what is found depends on the features alone. usearch does
-it with the processor's widest instructions, block by block, so that no matrix of all distances is ever there.
+The search is exact: every image of the index is looked at, so what is found depends on the features alone. faiss does
+it block by block, by products of matrices, so that no matrix of all similarities is ever there.
 """
 
 from __future__ import annotations
@@ -55,14 +55,12 @@ def neighbours(features: Features, queries: Features, top: int) -> tuple[NDArray
             hint="the same layer and pooling",
         )
     try:
-        from usearch.compiled import MetricKind
-        from usearch.index import search
+        import faiss
     except ImportError:
-        raise NeocogError("searching needs the package usearch", hint="pip install 'neocog[retrieval]'") from None
-    top = min(top, len(features))
-    found = search(unit(features), unit(queries), top, MetricKind.IP, exact=True)
-    keys = np.asarray(found.keys, np.int64).reshape(len(queries), top)
-    return keys, 1 - np.asarray(found.distances, np.float32).reshape(len(queries), top)
+        raise NeocogError("searching needs the package faiss-cpu", hint="pip install 'neocog[retrieval]'") from None
+    products = faiss.METRIC_INNER_PRODUCT
+    similarities, keys = faiss.knn(unit(queries), unit(features), min(top, len(features)), metric=products)
+    return keys, similarities
 
 
 def unit(features: Features) -> Features:

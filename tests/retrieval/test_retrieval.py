@@ -125,7 +125,7 @@ def test_damaged_and_foreign_files_are_refused(model, tmp_path):
 
 
 def test_without_its_library_searching_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "usearch.index", None)
-    with pytest.raises(NeocogError, match="usearch") as caught:
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    with pytest.raises(NeocogError, match="faiss-cpu") as caught:
         nearest(an_index(np.ones((4, 3))), np.ones((1, 3), np.float32))
     assert "neocog[retrieval]" in caught.value.hint
