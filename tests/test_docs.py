@@ -75,6 +75,8 @@ def test_networks_in_the_documentation_can_be_planned(text):
         "docs/weights.md",
         "docs/export.md",
         "docs/performance.md",
+        "docs/rewriting.md",
+        "docs/retrieval.md",
     ],
 )
 def test_python_in_a_page_prints_what_it_shows(name):
@@ -84,7 +86,7 @@ def test_python_in_a_page_prints_what_it_shows(name):
     assert doctest.DocTestRunner(verbose=False).run(test).failed == 0
 
 
-@pytest.mark.parametrize("text", cases("console", "docs/notation.md", "docs/notation.zh-CN.md"))
+@pytest.mark.parametrize("text", cases("console", "docs/notation.md", "docs/notation.zh-CN.md", "docs/rewriting.md"))
 def test_commands_in_the_notation_page_print_what_they_show(text, capsys):
     """`$ neocog ...` and the whole of what it prints, or its first lines when the last line shown is `...`."""
     for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:

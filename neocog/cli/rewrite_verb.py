@@ -93,7 +93,9 @@ def _print(report: Report, args: argparse.Namespace) -> None:
         print_wrapped(out, f"mean        of {args.layer}'s output: {before:.4g} -> {after:.4g}")
     print_wrapped(out, f"verified    {report.verification.line()}")
     print_wrapped(out, printable(f"model       {args.out}; {args.model} stays as it was"))
-    out.print(f"\nnext:\n  {command()} eval {quote(str(args.out))} DATA", soft_wrap=True)
+    one_answer = report.difference.b.rows[-1].output.positions == 1
+    follows = f"eval {quote(str(args.out))} DATA" if one_answer else f"plan {quote(str(args.out))}"
+    out.print(f"\nnext:\n  {command()} {follows}", soft_wrap=True)
 
 
 def _list(rewrites: tuple[Rewrite, ...], *, as_json: bool) -> int:

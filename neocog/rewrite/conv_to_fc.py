@@ -80,7 +80,12 @@ def _is_join(node: Node) -> bool:
 def _check(network: Network, start: int) -> None:
     tail = network.nodes[start:]
     if not any(node.layer.op in LINEAR for node in tail):
-        raise RewriteError("there is nothing to write out as a matrix", hint="--layer, the first that becomes an FC")
+        before = network.nodes[start - 1]
+        raise RewriteError(
+            "behind the last layer that is no matrix there is nothing to write out",
+            where=f"{before.name}, {before.layer}",
+            hint="a network with AVGPOOL in the place of POOL",
+        )
     if network.shapes[-1].positions > 1:
         raise RewriteError("the network gives a map, and would give a vector", received=str(network.shapes[-1]))
     values = 0

@@ -12,7 +12,7 @@ Source: `expand_score` in the FCN authors' surgery.py keeps the old classes too,
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -45,7 +45,7 @@ def grow_head(network: Network, weights: Weights, add: Sequence[str] = ()) -> Re
     if not add:
         raise RewriteError("the names of new classes are needed", hint="--add cat,dog")
     ends = [len(network.nodes) - 1, *(k for k, node in enumerate(network.nodes) if node.name in network.side_outputs)]
-    heads = {_head(network, k) for k in ends}
+    heads = {[*_behind_head(network, k)][-1] for k in ends}
     instead = {
         network.nodes[k].name: (_grown(network, k, own_arrays(weights, network.nodes[k].name), len(add)),)
         for k in heads
@@ -53,8 +53,9 @@ def grow_head(network: Network, weights: Weights, add: Sequence[str] = ()) -> Re
     return substituted(network, weights, instead)
 
 
-def _head(network: Network, k: int) -> int:
-    """The FC or CONV whose rows are the scores that node k gives."""
+def _behind_head(network: Network, k: int) -> Iterator[int]:
+    """From node k back to the FC or CONV whose rows are the scores that it gives."""
+    yield k
     while not isinstance(network.nodes[k].layer, FullyConnected | Conv):
         node = network.nodes[k]
         flat = node.layer.op == "FLATTEN" and network.input_shapes(node)[0].positions > 1
@@ -64,7 +65,7 @@ def _head(network: Network, k: int) -> int:
                 where=f"{node.name}, {node.layer}",
             )
         (k,) = node.inputs
-    return k
+        yield k
 
 
 def _grown(network: Network, k: int, own: Weights, more: int) -> Part:
@@ -92,6 +93,6 @@ def old_classes(
 ) -> tuple[Outputs, Outputs]:
     """The scores of the old classes; of probabilities, as parts of the old classes' sum."""
     kept = after[:, : before.shape[1]]
-    if any(node.layer.op == "SOFTMAX" for node in network.nodes[-3:]):
+    if any(network.nodes[k].layer.op == "SOFTMAX" for k in _behind_head(network, len(network.nodes) - 1)):
         kept = kept / kept.sum(axis=1, keepdims=True)
     return before, kept

@@ -233,7 +233,10 @@ def test_what_was_exported_loads_into_the_other_librarys_module(state):
 
 def test_export_refuses_a_format_or_a_network_it_does_not_know(folder, capsys):
     assert main(["import", "small.net", "resnet18.safetensors", "-o", "model.safetensors"]) == 0
-    for to, says in [("keras", f"try: onnx, torch, c, {', '.join(FORMATS)}"), ("caffe", "caffe has no names for resnet18")]:
+    for to, says in [
+        ("keras", f"try: onnx, torch, c, {', '.join(FORMATS)}"),
+        ("caffe", "caffe has no names for resnet18"),
+    ]:
         assert main(["export", "model.safetensors", "--to", to, "-o", "out.safetensors"]) == 2
         assert says in capsys.readouterr().err
     assert not (folder / "out.safetensors").exists()

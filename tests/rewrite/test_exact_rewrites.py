@@ -113,7 +113,7 @@ def test_the_matrix_of_a_convolution_is_toeplitz():  # fact C14
     ("text", "options", "says"),
     [
         ("INPUT[4x4x1] -> CONV3-2 -> POOL2 -> FC2", {"layer": "conv1"}, "pool1, POOL2: POOL is no matrix"),
-        ("INPUT[4x4x1] -> CONV3-2 -> POOL2 -> FC2", {}, "nothing to write out"),
+        ("INPUT[4x4x1] -> CONV3-2 -> POOL2 -> FC2", {}, "there is nothing to write out"),
         ("INPUT[4x4x1] -> CONV3-2", {}, "would give a vector"),
         ("INPUT[224x224x3] -> CONV3-8 -> RELU -> FC2", {}, "matrices of at most"),
     ],
