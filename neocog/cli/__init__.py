@@ -31,7 +31,7 @@ VERBS = {
     "rewrite": "change a trained network, and show what it still computes",
     "embed": "what a layer gives for images, as an index to search",
     "search": "the images of an index that are most like another",
-    "explain": "show what counted for a model's answer, and what its units look for",
+    "explain": "what counted for a model's answer, and what its units look for",
     "import": "make a model of weights from torchvision, timm or Caffe",
     "export": "write a model's weights as another library names them",
     "native": "what the native engine makes of a network, and its code as C",

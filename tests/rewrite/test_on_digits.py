@@ -16,7 +16,8 @@ from neocog.rewrite import apply
 TEXTS = {
     "lenet5-relu": str(zoo("lenet5-relu")),
     "residual": "INPUT[28x28x1] -> CONV5-8 -> BN -> RELU -> POOL2"
-    " -> ADD[CONV3-8(G=2) -> BN -> RELU -> CONV3-8 -> BN | ID] -> RELU -> POOL2 -> CONV3-16(G=2) -> BN -> RELU -> GAP -> FC10",
+    " -> ADD[CONV3-8(G=2) -> BN -> RELU -> CONV3-8 -> BN | ID] -> RELU -> POOL2"
+    " -> CONV3-16(G=2) -> BN -> RELU -> GAP -> FC10",
     "averaging": "INPUT[28x28x1] -> AVGPOOL2 -> CONV5-4 -> TANH -> AVGPOOL2 -> FC10",
 }
 
