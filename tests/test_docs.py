@@ -77,6 +77,7 @@ def test_networks_in_the_documentation_can_be_planned(text):
         "docs/performance.md",
         "docs/rewriting.md",
         "docs/retrieval.md",
+        "docs/dense.md",
     ],
 )
 def test_python_in_a_page_prints_what_it_shows(name):

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import NeocogError
+from .arguments import whole_from
 from .computing import add_runtime, computing
 from .output import console, print_json, print_table, print_wrapped
+from .predict_dense import scales
 from .reading import add_threads, counted, print_reading, reading_how
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from ..model import Model
     from ..predict import Evaluation
     from ..predict.beside import Row
+    from ..predict.evaluate import Scorer
 
 EXAMPLES = """examples:
   neocog eval runs/mnist-1/model.safetensors mnist
@@ -48,6 +51,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PERCENT",
         help="of right answers that int8 may cost on this data (default 0.5)",
     )
+    parser.add_argument(
+        "--dense", action="store_true", help="average over all windows of each image and over --scales (docs/dense.md)"
+    )
+    parser.add_argument("--scales", type=scales, metavar="LIST", help="sizes of the images with --dense, as fit,1.25")
+    parser.add_argument("--stride", type=whole_from(1), metavar="N", help="pixels between windows with --dense")
     add_threads(parser)
 
 
@@ -83,10 +91,27 @@ def _percent(text: str) -> float:
     return float(text)
 
 
+def _averaging(args: argparse.Namespace, model: Model) -> Scorer | None:
+    """What --dense, --scales and --stride ask for; None without."""
+    if not args.dense:
+        if args.scales or args.stride:
+            raise NeocogError("--scales and --stride belong to --dense", hint="--dense --scales fit,1.25")
+        return None
+    if args.tta != "none":
+        raise NeocogError("--dense looks at every window once; --tta is for whole images")
+    if (args.runtime, args.dtype) not in (("auto", "float32"), ("torch", "float32")):
+        raise NeocogError("--dense is computed by torch in float32", received=f"{args.runtime}, {args.dtype}")
+    from ..dense import Averaging
+
+    return Averaging.of(model, args.scales or ("fit",), args.stride)
+
+
 def _measured(args: argparse.Namespace, model: Model, dataset: Dataset) -> tuple[Model, Row]:
     """One model on the images, by what --runtime and --dtype say."""
     from ..predict.beside import in_int8, measured
 
+    if (scorer := _averaging(args, model)) is not None:
+        return model, measured(model, dataset, args.tta, scorer)
     if args.dtype != "int8":
         ready, _ = computing(args, model, len(dataset))
         return ready, measured(ready, dataset, args.tta)
@@ -108,10 +133,11 @@ def _compare(args: argparse.Namespace, models: Sequence[Model], dataset: Dataset
     rows: list[Row] = []
     runtimes: list[str] = []
     for path, model in zip(args.models, models, strict=True):
-        ready, runtime = computing(args, model, len(dataset))
+        scorer = _averaging(args, model)
+        ready, runtime = computing(args, model, len(dataset)) if scorer is None else (model, "torch")
         runtimes.append(runtime)
         try:
-            rows.append(measured(ready, dataset, args.tta))
+            rows.append(measured(ready, dataset, args.tta, scorer))
         except NeocogError as error:
             raise error.at(f"{path}: {error.where}" if error.where else path) from None
     deviations = [deviation(rows[0], row) for row in rows]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import DataError
+from . import predict_dense
 from .arguments import whole_from
 from .computing import add_runtime, computing
 from .output import console, print_error, print_json, printable
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 
 EXAMPLES = """examples:
   neocog predict runs/mnist-1/model.safetensors photo-of-a-seven.jpg
-  neocog predict runs/mnist-1/model.safetensors scans/*.png --top 3 --json"""
+  neocog predict runs/mnist-1/model.safetensors scans/*.png --top 3 --json
+  neocog predict runs/digits/model.safetensors page.png --dense --stride 2 --boxes 0.9 -o found.png
+  neocog predict runs/digits/model.safetensors page.png --dense --prove"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--tta", metavar="VIEWS", default="none", help="average over views: 'flip, shift=1'")
     add_runtime(parser)
+    predict_dense.add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -43,7 +47,12 @@ def run(args: argparse.Namespace) -> int:
     from ..runtimes import open_model
 
     files = list(_files(args.files))
-    model, _ = computing(args, open_model(args.model, trust=args.trust), len(files))
+    if not args.dense:
+        predict_dense.refuse_without_dense(args)
+    model = open_model(args.model, trust=args.trust)
+    if args.dense:
+        return predict_dense.run(args, model, files)
+    model, _ = computing(args, model, len(files))
     found: list[Prediction] = []
     failed: list[DataError] = []
     for file in files:

@@ -27,6 +27,9 @@ from ..errors import DataError, escaped
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 MEGAPIXELS = 64
+PIXELS = MEGAPIXELS * 10**6
+"""An image has at most so many, unless a person allows more."""
+SMALLER = "a smaller copy of it"
 FILE_BYTES = 256 * 2**20
 EXIF_BYTES = 2**16  # as much as a JPEG can hold; elsewhere more would only cost time
 TIFF_TAGS = 4096
@@ -62,23 +65,27 @@ def decode(path: Path) -> NDArray[np.uint8]:
     return decode_noted(path).pixels
 
 
-def decode_noted(path: Path) -> Decoded:
-    """As `decode`, with what was done to it."""
-    with quiet():
-        return read_image(path)
+def decode_noted(path: Path, pixels: int = PIXELS) -> Decoded:
+    """As `decode`, with what was done to it; of an image of at most so many pixels, where a person allows them."""
+    with quiet(pixels):
+        return read_image(path, pixels)
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def quiet(pixels: int = PIXELS) -> Iterator[None]:
     """Pillow's warnings are no concern of a person's: inside, odd metadata is ignored. It holds for all threads.
 
     Several threads may be inside at once: what is done with warnings is changed by the first and undone by the last.
+    Pillow's own limit is raised where more `pixels` are allowed.
     """
     with _QUIET.lock:
         if not _QUIET.inside:
             _QUIET.undo.enter_context(warnings.catch_warnings())
             warnings.simplefilter("ignore", UserWarning)
             warnings.simplefilter("error", Image.DecompressionBombWarning)
+        if pixels > PIXELS:
+            _QUIET.undo.callback(setattr, Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+            Image.MAX_IMAGE_PIXELS = pixels
         _QUIET.inside += 1
     try:
         yield
@@ -99,30 +106,30 @@ class _Quiet:
 _QUIET = _Quiet()
 
 
-def read_image(path: Path) -> Decoded:
+def read_image(path: Path, pixels: int = PIXELS) -> Decoded:
     """As `decode_noted`, for threads that work within one `quiet`."""
     where = escaped(path)
-    _check_file(path, where)
+    check_file(path, where, pixels)
     try:
         # opened here, since Pillow maps a TIFF that it opens by name into memory, and then turns it wrongly
         with path.open("rb") as file:
-            return read_stream(file, where)
+            return read_stream(file, where, pixels)
     except OSError as error:
         raise DataError("this file cannot be read", where=where, received=error.strerror or "") from None
 
 
-def read_stream(file: BinaryIO, where: str) -> Decoded:
+def read_stream(file: BinaryIO, where: str, pixels: int = PIXELS) -> Decoded:
     """As `read_image`, of what a file holds; `where` is how it is called in errors."""
-    _check_tags(file, where)
+    check_tags(file, where)
     try:
         with Image.open(file, formats=FORMATS) as image:
-            _check_size(image.size, where)
+            check_size(image.size, where, pixels)
             _check_exif(image, where)
             image.seek(0)
             turned = image.getexif().get(_ORIENTATION) in range(2, 9)
-            pixels = to_bytes(ImageOps.exif_transpose(image), *_range(image))
+            upright = to_bytes(ImageOps.exif_transpose(image), *_range(image))
             notes = {TURNED: turned, FIRST: _is_animated(image), LAID: _is_see_through(image)}
-            return Decoded(pixels, tuple(note for note, holds in notes.items() if holds))
+            return Decoded(upright, tuple(note for note, holds in notes.items() if holds))
     except DataError:
         raise
     except UnidentifiedImageError:
@@ -131,7 +138,7 @@ def read_stream(file: BinaryIO, where: str) -> Decoded:
         ) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         size = re.search(r"[0-9]+ pixels", str(error))
-        raise _too_large(where, size[0] if size else "more") from None
+        raise _too_large(where, size[0] if size else "more", pixels) from None
     except Exception as error:  # a damaged file can make a decoder fail in any way
         reason = str(error).split("\n")[0][:100] or type(error).__name__
         raise DataError("this image is damaged and cannot be decoded", where=where, received=reason) from None
@@ -158,7 +165,7 @@ def _range(image: Image.Image) -> tuple[float | None, bool]:
     return 2.0**bits - 1 if image.mode != "F" and 8 < bits < 16 else None, inverted
 
 
-def _check_tags(file: BinaryIO, where: str) -> None:
+def check_tags(file: BinaryIO, where: str) -> None:
     """Refuse a TIFF of very many tags: each costs time before anything is known of the image."""
     start = file.read(16)
     order = {b"II": "<", b"MM": ">"}.get(start[:2])
@@ -177,7 +184,9 @@ def _check_exif(image: Image.Image, where: str) -> None:
         raise DataError(f"EXIF data has at most {EXIF_BYTES:,} bytes", where=where, received=f"{size:,} bytes")
 
 
-def _check_file(path: Path, where: str) -> None:
+def check_file(path: Path, where: str, pixels: int = PIXELS) -> None:
+    """Refuse what is no regular file, or larger than any image of so many pixels is; DataError says which."""
+    limit = FILE_BYTES * -(-pixels // PIXELS)
     try:
         status = path.stat()
     except (OSError, ValueError) as error:
@@ -190,8 +199,8 @@ def _check_file(path: Path, where: str) -> None:
     size = status.st_size
     if size == 0:
         raise DataError("this file is empty", where=where)
-    if size > FILE_BYTES:
-        raise DataError(f"an image file has at most {FILE_BYTES:,} bytes", where=where, received=f"{size:,} bytes")
+    if size > limit:
+        raise DataError(f"an image file has at most {limit:,} bytes", where=where, received=f"{size:,} bytes")
 
 
 def _kind(file: BinaryIO) -> str:
@@ -205,18 +214,17 @@ def _kind(file: BinaryIO) -> str:
     return "text" if printable > 0.95 * len(start) else f"first bytes {start[:8].hex(' ')}"
 
 
-def _check_size(size: tuple[int, int], where: str) -> None:
+def check_size(size: tuple[int, int], where: str, pixels: int = PIXELS) -> None:
+    """Refuse an image (width, height) of more pixels, or of none; DataError says which."""
     width, height = size
-    if width * height > MEGAPIXELS * 10**6:
-        raise _too_large(where, f"{width} x {height} pixels")
+    if width * height > pixels:
+        raise _too_large(where, f"{width} x {height} pixels", pixels)
     if width < 1 or height < 1:
         raise DataError("this image has no pixels", where=where, received=f"{width} x {height}")
 
 
-def _too_large(where: str, received: str) -> DataError:
-    return DataError(
-        f"an image has at most {MEGAPIXELS} megapixels", where=where, received=received, hint="a smaller copy of it"
-    )
+def _too_large(where: str, received: str, pixels: int) -> DataError:
+    return DataError(f"an image has at most {pixels / 1e6:g} megapixels", where=where, received=received, hint=SMALLER)
 
 
 def to_bytes(image: Image.Image, top: float | None = None, inverted: bool = False) -> NDArray[np.uint8]:

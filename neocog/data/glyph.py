@@ -221,7 +221,7 @@ def _strokes(ink: Grey) -> Mask:
     """Which places belong to strokes, rather than to specks or to what comes in from the border."""
     step = max(1, -(-max(ink.shape) // COARSE))
     cells = _any_in_blocks(ink > 0.5, step)
-    labels = _connected(cells)
+    labels = connected(cells)
     mass = np.bincount(labels.ravel(), weights=_sum_in_blocks(ink, step).ravel())
     mass[0] = 0.0
     inner = mass.copy()
@@ -250,7 +250,7 @@ def _sum_in_blocks(values: Grey, step: int) -> Grey:
     return np.asarray(_blocks(values, step).sum(axis=(1, 3)))
 
 
-def _connected(cells: Mask) -> NDArray[np.int64]:
+def connected(cells: Mask) -> NDArray[np.int64]:
     """A number for each group of touching cells, diagonals included; 0 where there is none.
 
     Each cell starts with a number of its own and takes the largest around it until nothing changes. A number is

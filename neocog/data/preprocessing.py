@@ -76,7 +76,11 @@ class Preprocessing:
 
     def pixels(self, images: Images) -> Pixels:
         """Images (N, h, w, C) of the training set's size, fitted into the network's input, to be numbers."""
-        return Pixels(images if self.fits else self._fitted(images), *self.coding)
+        return self.numbers(images if self.fits else self._fitted(images))
+
+    def numbers(self, images: Images) -> Pixels:
+        """Images (N, H, W, C) of any size, taken as they are, to be numbers."""
+        return Pixels(images, *self.coding)
 
     @property
     def coding(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -120,6 +124,12 @@ class Preprocessing:
         padded[:, top : top + h, left : left + w] = images
         return padded
 
+    @property
+    def enlargement(self) -> float:
+        """By how much training images were enlarged, a whole number, or made smaller for the network's input."""
+        smaller = min(n / m for n, m in zip(self.size, self.source, strict=True))
+        return min(smaller, float(self.fitting.repeats))
+
     def standardise(self, image: Images) -> tuple[Images, list[str]]:
         """One image (H, W, 1 or 3) of any size as one of the training set's (h, w, C), and what was done to it.
 
@@ -129,7 +139,7 @@ class Preprocessing:
             return self.glyph.standardise(image)
         notes: list[str] = []
         if image.shape[2] != self.channels:
-            image = _with_channels(image, self.channels)
+            image = with_channels(image, self.channels)
             notes.append("colour made grey" if self.channels == 1 else "grey made colour")
         if image.shape[:2] != self.source:
             image = _bytes(resized(_middle(image, self.source, self.crop), self.source))
@@ -200,7 +210,8 @@ def _bytes(values: NDArray[np.float32]) -> Images:
     return np.rint(values).astype(np.uint8)
 
 
-def _with_channels(image: Images, channels: int) -> Images:
+def with_channels(image: Images, channels: int) -> Images:
+    """An image (H, W, 1 or 3) in grey or in colour."""
     return np.repeat(image, 3, axis=2) if channels == 3 else _bytes(image @ LUMINANCE)[..., None]
 
 

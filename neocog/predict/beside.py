@@ -16,7 +16,7 @@ from ..model import Model
 from ..runtimes import RUNTIMES
 from ..runtimes.base import INT8
 from ..views import NONE
-from .evaluate import Evaluation, judged, scores_of
+from .evaluate import Evaluation, Scorer, judged, scores_of
 
 CALIBRATION = 256
 """Images that int8 is calibrated on."""
@@ -41,10 +41,10 @@ class Deviation(NamedTuple):
     others: int
 
 
-def measured(model: Model, dataset: Dataset, tta: str = NONE) -> Row:
+def measured(model: Model, dataset: Dataset, tta: str = NONE, scorer: Scorer | None = None) -> Row:
     """A model's scores of every image. Raises DataError as `evaluate`."""
     start = perf_counter()
-    scores = scores_of(model, dataset, tta)
+    scores = scores_of(model, dataset, tta, scorer)
     passed = perf_counter() - start
     answers = LOSSES[model.loss].posterior(scores).argmax(1)
     return Row(scores, answers, judged(model, dataset, scores), len(dataset) / max(passed, 1e-9))

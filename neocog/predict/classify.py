@@ -84,7 +84,7 @@ def _standard(model: Model, source: Any, number: int) -> Standard:
         image, before = decode_noted(Path(source))
     else:
         name = f"image {number}"
-        image, before = Decoded(_as_image(source, name), ())
+        image, before = Decoded(as_image(source, name), ())
     try:
         standard, notes = model.preprocessing.standardise(image)
     except DataError as error:
@@ -96,7 +96,8 @@ def _is_one_image(array: NDArray[Any]) -> bool:
     return array.ndim < 3 or (array.ndim == 3 and array.shape[2] <= 4)  # fewer columns than any image has
 
 
-def _as_image(source: Any, where: str) -> NDArray[np.uint8]:
+def as_image(source: Any, where: str) -> NDArray[np.uint8]:
+    """An array of bytes as an image (H, W, 1 or 3). Raises DataError, by the name `where`, for another."""
     array = np.asarray(source)
     image = array[..., None] if array.ndim == 2 else array
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in (1, 3) or 0 in image.shape:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,15 +76,21 @@ class Evaluation:
         }
 
 
-def evaluate(model: Model, dataset: Dataset, tta: str = NONE) -> Evaluation:
+Scorer = Callable[[NDArray[np.uint8]], NDArray[np.float64]]
+"""A model's outputs (N, K) for images (N, h, w, C)."""
+
+
+def evaluate(model: Model, dataset: Dataset, tta: str = NONE, scorer: Scorer | None = None) -> Evaluation:
     """Classify every image of a data set once, by the views that `tta` asks for: see `neocog.views`.
+
+    A `scorer` of the model gives the outputs in their place, as `neocog.dense.Averaging` does.
 
     Raises DataError when its images or classes are not those the model was made for.
     """
-    return judged(model, dataset, scores_of(model, dataset, tta))
+    return judged(model, dataset, scores_of(model, dataset, tta, scorer))
 
 
-def scores_of(model: Model, dataset: Dataset, tta: str = NONE) -> NDArray[np.float64]:
+def scores_of(model: Model, dataset: Dataset, tta: str = NONE, scorer: Scorer | None = None) -> NDArray[np.float64]:
     """The scores (N, K) of every image. Raises DataError as `evaluate`."""
     source, channels = model.preprocessing.source, model.preprocessing.channels
     if dataset.images.shape[1:] != (*source, channels):
@@ -101,8 +108,8 @@ def scores_of(model: Model, dataset: Dataset, tta: str = NONE) -> NDArray[np.flo
             hint=f"data with the classes {', '.join(model.classes)}"[:160],
         )
     views, batch = Views.parse(tta), at_once(model.network)
-    starts = range(0, len(dataset), batch)
-    return np.concatenate([class_scores(model, dataset.images[k : k + batch], views) for k in starts])
+    score = scorer or (lambda images: class_scores(model, images, views))
+    return np.concatenate([score(dataset.images[k : k + batch]) for k in range(0, len(dataset), batch)])
 
 
 def at_once(network: Network) -> int:
