@@ -1,4 +1,4 @@
-"""Asking an ASGI application directly, with whatever headers an attacker would send."""
+"""Asking the studio directly, with whatever headers an attacker would send; and waiting for its runs."""
 
 from __future__ import annotations
 
@@ -119,3 +119,21 @@ async def _knocked(app: Any, scope: dict[str, Any], tellings: int) -> list[dict[
 
     await app(scope, receive, send)
     return found
+
+
+def reach(live: Any, step: int) -> None:
+    """Wait until a run has made so many steps."""
+    live.ready.wait()
+    while live.step < step and live.status not in ("failed", "diverged"):
+        live.ask(lambda: None).result()
+
+
+def rest(live: Any, step: int) -> Any:
+    """Let a run go on to a step and rest there; the state of its engine then."""
+    live.ready.wait()
+    live.ask(lambda: setattr(live, "until", step)).result()
+    live.paused = False
+    live.ask(lambda: None).result()
+    while not live.paused:
+        live.ask(lambda: None).result()
+    return live.ask(live.engine.state).result()

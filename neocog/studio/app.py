@@ -25,7 +25,7 @@ from ..layers import Conv
 from ..statistics import confusion_matrix
 from ..torch_engine.trainer import OPTIMIZERS
 from ..training.settings import LEARNING_RATES
-from . import bodies
+from . import answering, bodies
 from .drafting import draft, zoo
 from .pictures import flat, image, maps
 from .running import Live
@@ -260,6 +260,14 @@ def _add_scenes(app: FastAPI, workshop: Workshop) -> None:
     def cell(key: str, body: bodies.Cell) -> dict[str, Any]:
         return workshop.scene(key).cell(body.layer, body.channel, tuple(body.place), body.first)
 
+    def methods() -> list[dict[str, Any]]:
+        return answering.methods()
+
+    def why(name: str, body: bodies.Why) -> dict[str, Any]:
+        return answering.answer(workshop, name, body.model_dump())
+
+    app.add_api_route("/api/methods", methods)
+    app.add_api_route("/api/runs/{name}/why", why, methods=["POST"])
     app.add_api_route("/api/runs/{name}/layers", layers, methods=["POST"])
     app.add_api_route("/api/runs/{name}/confusion", confusion)
     app.add_api_route("/api/runs/{name}/predictions", predictions)

@@ -89,6 +89,16 @@ class Follow(Body):
     seed: Seed = 0
 
 
+class Why(Body):
+    """A question about a network: by which method, of which image, class and layer."""
+
+    method: Word
+    image: Source = Source()
+    target: int | None = Field(default=None, ge=0)
+    layer: Word | None = None
+    evidence: bool = True
+
+
 class Cell(Body):
     """One output value of a layer."""
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from studio_requests import Answer, ask
+from studio_requests import Answer, ask, reach
 
 from neocog.studio import Workshop, guarded
 from neocog.studio.security import Keys
@@ -56,10 +56,3 @@ def digits(workshop) -> Any:
     live.pause(True)
     live.ask(lambda: None).result()
     return live
-
-
-def reach(live: Any, step: int) -> None:
-    """Wait until a run has made so many steps."""
-    live.ready.wait()
-    while live.step < step and live.status not in ("failed", "diverged"):
-        live.ask(lambda: None).result()

@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from studio_requests import reach, rest
 
 from neocog import train
 from neocog.data import load_data
@@ -16,23 +17,6 @@ from neocog.studio import Workshop
 from neocog.studio.records import MOST_POINTS, Allowance, Curve, Share
 
 SMALL = "INPUT[28x28x1] -> POOL2 -> CONV3-4 -> RELU -> POOL2 -> FC10"
-
-
-def reach(live, step):
-    live.ready.wait()
-    while live.step < step and live.status not in ("failed", "diverged"):
-        live.ask(lambda: None).result()
-
-
-def rest(live, step):
-    """Let a run go on to a step and rest there."""
-    live.ready.wait()
-    live.ask(lambda: setattr(live, "until", step)).result()
-    live.paused = False
-    live.ask(lambda: None).result()
-    while not live.paused:
-        live.ask(lambda: None).result()
-    return live.ask(live.engine.state).result()
 
 
 def same(a, b):

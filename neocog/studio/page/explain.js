@@ -1,13 +1,18 @@
-// Asking a network about an image: what it says, and what in the image it says it for.
+// Asking a network about an image: what it says, what in the image it says it for, and what speaks for that.
 
 import { get, listen, post, runPath } from "./api.js";
-import { card, fill, h, number, say, select, t } from "./dom.js";
-import { imageCanvas, mapsCanvas } from "./drawing.js";
+import { card, field, fill, h, number, say, select, t } from "./dom.js";
+import { imageCanvas } from "./drawing.js";
 import { picker, topBars } from "./pick.js";
 
+const MOST_ANSWERS = 12;
+
 export function explainView() {
-  let runs = [], name = null, image = {}, what = "", told = null;
-  const choice = h("div.row.end"), answer = h("div"), evidence = h("div");
+  let runs = [], methods = [], name = null, image = { number: 0 }, what = "", told = null, target = "", layer = "", method = "grad-cam";
+  const choice = h("div.row.end"), answer = h("div"), how = h("div.row.end"), says = h("p.soft");
+  const answers = h("div.whys", { id: "whys", ariaLive: "polite" });
+  const withEvidence = h("input", { type: "checkbox", checked: true, id: "evidence" });
+  const go = h("button.main", { id: "why", onclick: why }, t("askWhy"));
   const choose = picker(() => name, (source, words) => {
     image = source;
     what = words;
@@ -18,32 +23,60 @@ export function explainView() {
     if (!name) return;
     try {
       told = await post("scenes", { run: name, image });
+      target = "";
       draw();
     } catch (error) {
-      say([error.message, error.error?.received].filter(Boolean).join(": "), true);
+      complain(error);
     }
   }
 
+  const complain = (error) => say([error.message, error.error?.received, error.error?.hint].filter(Boolean).join(" · "), true);
+
   function draw() {
     const label = told.label === null ? null : told.classes[told.label];
-    fill(answer, h("div.row", {}, imageCanvas(told.image, 5, t("asSeen")), h("div", {}, h("p.soft", {}, what), topBars(told.top || [], image.upload ? null : label))),
-      told.notes.length ? h("p.soft", {}, told.notes.join("; ")) : null);
-    const classes = select(told.classes.map((one, k) => [String(k), one]), String(told.label ?? 0), async (value) => {
-      told = await post("scenes", { run: name, image, label: Number(value) });
-      draw();
-    });
-    classes.setAttribute("aria-label", t("class"));
-    fill(evidence, h("div.row.end", {}, h("label", {}, t("class"), " ", classes)));
-    showGradient(told);
+    fill(answer, h("div.row", {}, imageCanvas(told.image, Math.max(1, Math.floor(140 / told.image.shape[0])), t("asSeen")),
+      h("div", {}, h("p.soft", {}, what), topBars(told.top || [], image.upload ? null : label))),
+    told.notes.length ? h("p.soft", {}, told.notes.join("; ")) : null,
+    h("p", {}, h("a.button", { href: `#step/${encodeURIComponent(name)}/` }, t("stepThrough"))));
+    drawHow();
   }
 
-  async function showGradient(scene) {
-    const maps = await get(`scenes/${scene.scene}/volume?layer=input&side=backward`);
-    const canvas = h("canvas.mapview", { role: "img", ariaLabel: t("imageGradient") });
-    mapsCanvas(canvas, maps, { signed: true, zoom: Math.max(1, Math.floor(160 / maps.shape[1])), width: 600 });
-    evidence.append(h("h3", {}, t("imageGradient")), canvas,
-      h("p.soft", {}, t("gradientEvidence", scene.classes[scene.label] ?? "", number(scene.loss, 4))),
-      h("p", {}, h("a.button", { href: `#step/${encodeURIComponent(name)}/` }, t("stepThrough"))));
+  function drawHow() {
+    const layers = told.layers.filter((one) => one.output.length > 1 && one.output.slice(0, -1).some((n) => n > 1) && one.name !== "input");
+    const methodField = h("select", { onchange: () => {
+      method = methodField.value;
+      drawSays();
+    } });
+    for (const [words, isMap] of [[t("mapsOf"), true], [t("viewsOf"), false]]) {
+      methodField.append(h("optgroup", { label: words }, methods.filter((one) => one.map === isMap).map((one) => h("option", { value: one.name, selected: one.name === method }, one.name))));
+    }
+    methodField.id = "method";
+    fill(how, field(t("method"), methodField),
+      field(t("layer"), select([["", t("itsOwn")], ...layers.map((one) => [one.name, `${one.name} · ${one.token}`])], layer, (value) => { layer = value; })),
+      field(t("class"), select([["", t("likeliest")], ...told.classes.map((one, k) => [String(k), one])], target, (value) => { target = value; })),
+      h("label", {}, withEvidence, ` ${t("evidence")}`), go);
+    drawSays();
+  }
+
+  function drawSays() {
+    const one = methods.find((found) => found.name === method);
+    says.textContent = one ? `${one.says} (${one.source})` : "";
+  }
+
+  async function why() {
+    go.disabled = true;
+    const waiting = h("p.soft", {}, t("working"));
+    answers.prepend(waiting);
+    try {
+      const found = await post(runPath(name, "/why"), { method, image, target: target === "" ? null : Number(target), layer: layer || null, evidence: withEvidence.checked });
+      answers.prepend(h("figure.why", {}, h("img", { src: `data:image/png;base64,${found.picture}`, alt: [found.title, ...found.lines].join(". ") }),
+        h("figcaption", {}, h("strong", {}, found.title), found.document.explanations.map((one) => one.evidence && evidenceOf(one)))));
+      while (answers.children.length > MOST_ANSWERS) answers.lastChild.remove();
+    } catch (error) {
+      complain(error);
+    }
+    waiting.remove();
+    go.disabled = false;
   }
 
   function drawChoice() {
@@ -55,6 +88,7 @@ export function explainView() {
     }
     const which = select(ready.map((run) => [run.name, run.name]), name, (value) => {
       name = value;
+      layer = "";
       choose.more();
       ask();
     });
@@ -63,20 +97,38 @@ export function explainView() {
     choose.more();
   }
 
+  const root = h("div.view", {}, h("header", {}, h("h1", {}, t("explainTitle")), h("p", {}, t("explainWords"))),
+    h("div.cards", {}, sized("half", card(t("ownImage"), choice, choose.root)), sized("half", card(t("answer"), answer)),
+      card(t("why"), how, says, answers)));
   let names = null;
   listen((news) => {
     runs = news.runs;
     const now = runs.map((run) => run.name + ["preparing", "failed"].includes(run.status)).join();
-    if (now !== names) drawChoice();
+    if (now !== names) {
+      drawChoice();
+      if (!told && root.isConnected) ask();
+    }
     names = now;
+  });
+  get("methods").then((found) => {
+    methods = found;
+    if (told) drawHow();
   });
 
   return {
-    root: h("div.view", {}, h("header", {}, h("h1", {}, t("explainTitle")), h("p", {}, t("explainWords"))),
-      h("div.cards", {}, sized("half", card(t("ownImage"), choice, choose.root)), sized("half", card(t("answer"), answer, evidence)))),
-    enter: () => runs.length && name && !told && (image = { number: 0 }, ask()),
+    root,
+    enter: () => { if (runs.length && name && !told) ask(); },
     recolour: () => told && draw(),
   };
+}
+
+/** What speaks for a map, as a table of numbers. */
+function evidenceOf(one) {
+  const { completeness_gap: gap, randomised_similarity: alike, deletion, insertion, random_deletion, random_insertion } = one.evidence;
+  const rows = [[t("completeness"), gap === null ? "–" : number(gap, 2), ""], [t("sanity"), number(alike, 2), ""],
+    [t("deletion"), number(deletion, 2), number(random_deletion, 2)], [t("insertion"), number(insertion, 2), number(random_insertion, 2)]];
+  return h("table", {}, h("thead", {}, h("tr", {}, [`${one.target}${one.layer ? ` · ${one.layer}` : ""}`, t("thisMap"), t("randomMaps")].map((word, k) => h(k ? "th.n" : "th", { scope: "col" }, word)))),
+    h("tbody", {}, rows.map((row) => h("tr", {}, row.map((cell, k) => h(k ? "td.n" : "td", {}, cell))))));
 }
 
 function sized(size, made) {

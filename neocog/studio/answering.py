@@ -1,0 +1,91 @@
+"""Questions about a run's network, answered by the methods of `neocog.explain`: a picture, its caption and evidence.
+
+A live run answers between two of its steps, in its own thread: torch's random numbers then stay those of the run.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Callable, Mapping
+from threading import Lock
+from typing import Any, TypeVar
+
+import numpy as np
+
+from ..errors import NeocogError
+from ..explain import METHODS, Attribution, Question, method_of, shown
+from ..predict.classify import Standard
+from .running import Live
+from .workshop import Run, Workshop, test_images
+
+T = TypeVar("T")
+
+MOST_DATA = 500
+"""Test images that methods which look at a data set get."""
+MOST_SECONDS = 600
+_ONE = Lock()
+
+
+def methods() -> list[dict[str, Any]]:
+    """What can be asked, as the page offers it: every method that needs no optional package."""
+    return [
+        {
+            "name": one.name,
+            "says": one.says,
+            "source": one.source,
+            "map": isinstance(one, Attribution),
+            "image": isinstance(one, Attribution) or "image" in one.needs,
+            "layer": one.layer if isinstance(one, Attribution) else "may",
+        }
+        for one in METHODS
+        if isinstance(one, Attribution) or one.extra is None
+    ]
+
+
+def answer(workshop: Workshop, name: str, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """A PNG and what it says in plain values. Raises NeocogErrors for what cannot be asked."""
+    run, method = workshop.run(name), method_of(str(asked["method"]))
+    needs = ("image",) if isinstance(method, Attribution) else method.needs
+    if not isinstance(method, Attribution) and method.extra is not None:
+        raise NeocogError("this method needs an optional package", received=method.name, hint="neocog explain")
+    images = []
+    if "image" in needs:
+        pixels, _, notes = workshop.picture(run, asked["image"])
+        images = [Standard("image", pixels, notes)]
+    data = None
+    if "data" in needs:
+        test = test_images(run)
+        data = test.subset(np.arange(min(MOST_DATA, len(test))))
+    model, target, layer = run.model(), asked.get("target"), asked.get("layer")
+
+    def answered() -> dict[str, Any]:
+        question = Question(
+            model,
+            images,
+            layers=(str(layer),) if layer else (),
+            target=None if target is None else str(target),
+            data=data,
+            evidence=bool(asked.get("evidence", True)),
+        )
+        found = shown(question, method)
+        lines = [line for strip in found.strips for line in strip.lines]
+        png = b64encode(found.picture()).decode("ascii")
+        return {"title": found.title, "lines": lines[:12], "picture": png, "document": _small(found.document)}
+
+    return between_steps(run, answered)
+
+
+def between_steps(run: Run, question: Callable[[], T]) -> T:
+    """Ask a live run in its own thread; one question at a time about others."""
+    if isinstance(run, Live):
+        return run.ask(question).result(timeout=MOST_SECONDS)
+    with _ONE:
+        return question()
+
+
+def _small(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The evidence of the maps, which the page shows as a table."""
+    found = document.get("explanations") or []
+    return {
+        "explanations": [{"target": one["target"], "layer": one["layer"], "evidence": one["evidence"]} for one in found]
+    }
