@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from ..dense import score
+from ..dense.heat import class_picture, kinds_picture
 from ..errors import NeocogError
 from ..explain import METHODS, Attribution, Question, method_of, shown
 from ..predict.classify import Standard
@@ -23,6 +25,8 @@ T = TypeVar("T")
 MOST_DATA = 500
 """Test images that methods which look at a data set get."""
 MOST_SECONDS = 600
+MOST_PIXELS = 4_000_000
+"""Of an image that a network is slid over while somebody waits."""
 _ONE = Lock()
 
 
@@ -71,6 +75,37 @@ def answer(workshop: Workshop, name: str, asked: Mapping[str, Any]) -> dict[str,
         lines = [line for strip in found.strips for line in strip.lines]
         png = b64encode(found.picture()).decode("ascii")
         return {"title": found.title, "lines": lines[:12], "picture": png, "document": _small(found.document)}
+
+    return between_steps(run, answered)
+
+
+def dense(workshop: Workshop, name: str, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """A network slid over an image that somebody brought: a PNG of one class's probability, or of the likeliest ones.
+
+    Raises NeocogErrors for an image that is not kept or too large, and for a network that cannot slide.
+    """
+    run, upload = workshop.run(name), workshop.upload(str(asked["upload"]))
+    pixels = upload.pixels.shape[0] * upload.pixels.shape[1]
+    if pixels > MOST_PIXELS:
+        hint = "neocog predict MODEL IMAGE --dense"
+        raise NeocogError(
+            f"the studio slides over images of up to {MOST_PIXELS:,} pixels", received=f"{pixels:,}", hint=hint
+        )
+    model, target, stride = run.model(), asked.get("target"), asked.get("stride")
+    if target is not None and target >= len(model.classes):
+        raise NeocogError(f"classes are numbers from 0 to {len(model.classes) - 1}", received=str(target))
+
+    def answered() -> dict[str, Any]:
+        found = score(model, upload.pixels, stride=stride)
+        png = kinds_picture(found) if target is None else class_picture(found, model.classes[target])
+        return {
+            "picture": b64encode(png).decode("ascii"),
+            "cells": list(found.cells),
+            "stride": list(found.route.stride),
+            "crops": found.crops,
+            "ratio": found.ratio,
+            "seconds": found.seconds,
+        }
 
     return between_steps(run, answered)
 

@@ -266,7 +266,11 @@ def _add_scenes(app: FastAPI, workshop: Workshop) -> None:
     def why(name: str, body: bodies.Why) -> dict[str, Any]:
         return answering.answer(workshop, name, body.model_dump())
 
+    def dense(name: str, body: bodies.Slide) -> dict[str, Any]:
+        return answering.dense(workshop, name, body.model_dump())
+
     app.add_api_route("/api/methods", methods)
+    app.add_api_route("/api/runs/{name}/dense", dense, methods=["POST"])
     app.add_api_route("/api/runs/{name}/why", why, methods=["POST"])
     app.add_api_route("/api/runs/{name}/layers", layers, methods=["POST"])
     app.add_api_route("/api/runs/{name}/confusion", confusion)

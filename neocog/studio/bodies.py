@@ -99,6 +99,14 @@ class Why(Body):
     evidence: bool = True
 
 
+class Slide(Body):
+    """A network slid over an image that was brought."""
+
+    upload: Word
+    target: int | None = Field(default=None, ge=0)
+    stride: int | None = Field(default=None, ge=1, le=1024)
+
+
 class Cell(Body):
     """One output value of a layer."""
 

@@ -65,12 +65,13 @@ def serve(workshop: Workshop, port: int, told: Callable[[Place, bool], None], *,
             opened.daemon = True
             opened.start()
         try:
-            uvicorn.Server(_config(app)).run(sockets=[place_on])
+            uvicorn.Server(settings(app)).run(sockets=[place_on])
         finally:
             workshop.close()
 
 
-def _config(app: Guard) -> uvicorn.Config:
+def settings(app: Guard) -> uvicorn.Config:
+    """How the server runs: no proxies are believed, no requests are logged, and what is logged holds no keys."""
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         logging.getLogger(name).addFilter(Redacted())
     return uvicorn.Config(

@@ -196,6 +196,13 @@ class Workshop:
                 self.images.popitem(last=False)
         return key
 
+    def upload(self, key: str) -> Upload:
+        """The image that was given this key. Raises Gone."""
+        found = self.images.get(key)
+        if found is None:
+            raise Gone("this image is not kept any more", hint="the file again")
+        return found
+
     def picture(self, run: Run, source: Mapping[str, Any]) -> tuple[NDArray[np.uint8], int | None, tuple[str, ...]]:
         """An image as the network's training set has them (h, w, C), its class if known, and what was done to it.
 
@@ -203,9 +210,7 @@ class Workshop:
         """
         model = run.model()
         if key := source.get("upload"):
-            upload = self.images.get(str(key))
-            if upload is None:
-                raise NeocogError("this image is not kept any more", hint="the file again")
+            upload = self.upload(str(key))
             standard, notes = model.preprocessing.standardise(upload.pixels)
             return standard, None, (*upload.notes, *notes)
         test = test_images(run)

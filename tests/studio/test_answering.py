@@ -44,7 +44,7 @@ def test_asking_does_not_change_what_a_run_draws():
         live = shop.begin(text, "mnist", {"seed": 5}, "torch")
         rest(live, 4)
         if ask_meanwhile:
-            answer(shop, live.name, {"method": "smoothgrad", "image": {"number": 1}, "evidence": False})
+            answer(shop, live.name, {"method": "gradient", "image": {"number": 1}, "evidence": False})
             shop.layers(live.name, {}, 0, 8)
             shop.scene_of(live.name, {"number": 2})
         ended.append(rest(live, 9))
@@ -60,3 +60,24 @@ def test_what_cannot_be_asked_is_refused(api, digits):
         {"method": "atlas"},
     ):
         assert api("POST", f"runs/{digits.name}/why", body).status == 400, body
+
+
+def test_a_network_slides_over_a_large_image(api, workshop, digits):
+    from io import BytesIO
+
+    from PIL import Image
+
+    from neocog.dense import score
+
+    rng = np.random.default_rng(0)
+    page = rng.integers(0, 256, (60, 90), np.uint8)
+    file = BytesIO()
+    Image.fromarray(page).save(file, "PNG")
+    key = api("POST", "images", file.getvalue()).json["upload"]
+    told = api("POST", f"runs/{digits.name}/dense", {"upload": key, "target": 3}).json
+    found = score(digits.model(), page)
+    assert b64decode(told["picture"]).startswith(b"\x89PNG")
+    assert (tuple(told["cells"]), told["crops"]) == (found.cells, found.crops)
+    assert api("POST", f"runs/{digits.name}/dense", {"upload": key}).status == 200
+    assert api("POST", f"runs/{digits.name}/dense", {"upload": key, "target": 10}).status == 400
+    assert api("POST", f"runs/{digits.name}/dense", {"upload": "none"}).status == 404

@@ -33,12 +33,12 @@ class Served:
 
         from neocog.studio import Workshop, guarded
         from neocog.studio.security import Keys
-        from neocog.studio.server import _config, listening
+        from neocog.studio.server import listening, settings
 
         self.workshop, self.keys = Workshop(), Keys()
         self.socket = listening(port)
         self.port = self.socket.getsockname()[1]
-        self.server = uvicorn.Server(_config(guarded(self.workshop, self.keys, self.port)))
+        self.server = uvicorn.Server(settings(guarded(self.workshop, self.keys, self.port)))
         self.thread = threading.Thread(target=self.server.run, args=([self.socket],), daemon=True)
         self.thread.start()
 
@@ -236,6 +236,10 @@ def test_the_page_says_why(page, served, learning):
     page.locator(".why img").wait_for()
     assert "grad-cam" in page.locator(".why img").get_attribute("alt")
     page.locator(".why td", has_text="deletion").wait_for()
+    page.get_by_label("Image file").set_input_files(ROOT / "docs/images/seven.jpg")
+    page.locator("li.open").first.wait_for()
+    page.locator("#slide").click()
+    page.locator(".why strong", has_text="crops").wait_for()
 
 
 def test_a_convolution_is_stepped_and_its_numbers_are_the_references(page, served):

@@ -272,4 +272,4 @@ def test_an_image_of_ones_own_is_answered(api, digits):
     assert "inverted" in " ".join(told["notes"])
     scene = api("POST", "scenes", {"run": digits.name, "image": {"upload": brought["upload"]}}).json
     assert scene["top"][0][1] > 0.1
-    assert api("POST", f"runs/{digits.name}/layers", {"image": {"upload": "none"}}).status == 400
+    assert api("POST", f"runs/{digits.name}/layers", {"image": {"upload": "none"}}).status == 404

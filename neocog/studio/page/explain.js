@@ -13,6 +13,8 @@ export function explainView() {
   const answers = h("div.whys", { id: "whys", ariaLive: "polite" });
   const withEvidence = h("input", { type: "checkbox", checked: true, id: "evidence" });
   const go = h("button.main", { id: "why", onclick: why }, t("askWhy"));
+  const stride = h("input.number", { type: "number", min: 1, placeholder: t("own"), id: "slide-stride" });
+  const slide = h("button", { id: "slide", onclick: slideOver }, t("slideOver"));
   const choose = picker(() => name, (source, words) => {
     image = source;
     what = words;
@@ -79,6 +81,24 @@ export function explainView() {
     go.disabled = false;
   }
 
+  async function slideOver() {
+    if (!image.upload) {
+      say(t("bringFirst"), true);
+      return;
+    }
+    slide.disabled = true;
+    try {
+      const body = { upload: image.upload, target: target === "" ? null : Number(target), stride: stride.value ? Number(stride.value) : null };
+      const found = await post(runPath(name, "/dense"), body);
+      const words = t("denseLine", found.cells.join("×"), found.stride[0], number(found.crops), number(found.ratio, 3));
+      answers.prepend(h("figure.why", {}, h("img", { src: `data:image/png;base64,${found.picture}`, alt: words }), h("figcaption", {}, h("strong", {}, words))));
+      while (answers.children.length > MOST_ANSWERS) answers.lastChild.remove();
+    } catch (error) {
+      complain(error);
+    }
+    slide.disabled = false;
+  }
+
   function drawChoice() {
     const ready = runs.filter((run) => !["preparing", "failed"].includes(run.status));
     if (!ready.some((run) => run.name === name)) name = ready.at(-1)?.name ?? null;
@@ -99,7 +119,7 @@ export function explainView() {
 
   const root = h("div.view", {}, h("header", {}, h("h1", {}, t("explainTitle")), h("p", {}, t("explainWords"))),
     h("div.cards", {}, sized("half", card(t("ownImage"), choice, choose.root)), sized("half", card(t("answer"), answer)),
-      card(t("why"), how, says, answers)));
+      card(t("why"), how, says, h("div.row.end", {}, field(t("stride"), stride), slide, h("span.soft", {}, t("slideWords"))), answers)));
   let names = null;
   listen((news) => {
     runs = news.runs;
