@@ -19,6 +19,7 @@ BENCH = Path(__file__).parents[1] / "bench"
 sys.path[:0] = [str(BENCH), str(BENCH / "peers")]
 
 import chart  # noqa: E402
+import inference  # noqa: E402
 import networks  # noqa: E402
 import page  # noqa: E402
 import speed  # noqa: E402
@@ -160,6 +161,19 @@ def test_the_table_shows_every_contender_that_ran():
     assert one[-1].startswith("| tiny | 500 | 1,000 |")
 
 
+def test_the_table_of_runtimes_sets_float32_beside_float32():
+    rates = {"neocog": [300.0], "neocog bfloat16": [800.0], "torch": [100.0], "OpenVINO": [400.0]}
+    _, _, line = inference.table([result(**rates)], ["native"], inference.ALL)
+    assert line == "| tiny | 8 | 300 | 800 | 100 | 400 | native | 3.00 | 2.00 | 0.1 |"
+
+
+def test_every_network_of_the_table_of_runtimes_is_run_with_its_batches():
+    made = [(job.name, job.batch, job.training) for job in inference.jobs(inference.NETS, [])]
+    assert ("resnet50", 16, False) in made
+    assert ("lenet5-relu", 1024, False) in made
+    assert all(job.takes(contender) for job in inference.jobs(["alexnet"], [2]) for contender in inference.ALL)
+
+
 def test_auto_is_one_of_ours():
     assert job().auto() in [c.name for c in CONTENDERS if c.ours]
 
@@ -173,7 +187,7 @@ def test_what_is_written_replaces_what_was_between_the_marks(tmp_path):
         assert path.read_text(encoding="utf-8") == f"before\n{begin}\nnew\n\n{end}after\n"
 
 
-@pytest.mark.parametrize("script", ["bench/speed.py", "bench/to_99.py"])
+@pytest.mark.parametrize("script", ["bench/speed.py", "bench/inference.py", "bench/to_99.py"])
 def test_the_page_has_the_marks(script):
     text = page.PAGE.read_text(encoding="utf-8")
     assert [text.count(mark) for mark in page.marks(script)] == [1, 1]

@@ -31,8 +31,9 @@ def add_runtime(parser: argparse.ArgumentParser, *further: str) -> None:
     )
 
 
-def computing(args: argparse.Namespace, model: Model, count: int) -> tuple[Model, str]:
-    """The model as --runtime and --dtype say, for so many images, and the runtime's name; the choice on stderr.
+def computing(args: argparse.Namespace, model: Model, count: int, *, batch: int | None = None) -> tuple[Model, str]:
+    """The model as --runtime and --dtype say, for so many images, `batch` at once if that is given, and the runtime's
+    name; the choice on stderr.
 
     An export computes by the runtime that it is for. Raises NeocogError where it was asked for another.
     """
@@ -46,7 +47,7 @@ def computing(args: argparse.Namespace, model: Model, count: int) -> tuple[Model
     def tell(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
-    choice = choose(model, count, args.runtime, args.dtype, tell)
+    choice = choose(model, count, args.runtime, args.dtype, tell, batch=batch)
     if choice.model is not model:
         tell(f"runtime {choice.runtime}, {choice.dtype}: {choice.reason}")
     return choice.model, choice.runtime

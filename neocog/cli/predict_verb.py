@@ -8,7 +8,7 @@ from os.path import isdir
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import DataError
+from ..errors import DataError, NeocogError
 from . import predict_dense
 from .arguments import whole_from
 from .computing import add_runtime, computing
@@ -51,8 +51,10 @@ def run(args: argparse.Namespace) -> int:
         predict_dense.refuse_without_dense(args)
     model = open_model(args.model, trust=args.trust)
     if args.dense:
+        if model.runtime is not None:
+            raise NeocogError("an export takes images of one size", where=args.model, hint="--dense with the model file")
         return predict_dense.run(args, model, files)
-    model, _ = computing(args, model, len(files))
+    model, _ = computing(args, model, len(files), batch=1)
     found: list[Prediction] = []
     failed: list[DataError] = []
     for file in files:

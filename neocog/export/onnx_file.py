@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -33,8 +34,9 @@ KEY = "neocog"
 LARGEST = 2**31 - 2**20
 """Bytes of one protobuf message, less what is no array."""
 DOCUMENT_BYTES = 64 * 2**20
-PER_OPERATOR, SPARE_FIELDS = 2**12, 64
-"""More bytes than an operator or the description of an array takes, and how many fields a file may have besides."""
+PER_OPERATOR, SPARE_FIELDS, SPARE_BYTES = 2**12, 64, 2**24
+"""More bytes than an operator or the description of an array takes; how many fields a file may have besides, and how
+many bytes what is made before it is parsed may take besides."""
 
 
 class OnnxExport(NamedTuple):
@@ -71,21 +73,21 @@ def onnx_bytes(model: Model, *, inside: bool) -> bytes:
     return content
 
 
-def graph_of(network: Network, weights: Weights, preprocessing: Preprocessing | None = None) -> Graph:
+def graph_of(
+    network: Network, weights: Weights, preprocessing: Preprocessing | None = None, *, hollow: bool = False
+) -> Graph:
     """The operators and arrays of a network, from images on where there is preprocessing.
 
     Raises NeocogError naming the layer that has no meaning in ONNX.
     """
-    graph = Graph()
+    graph = Graph(hollow=hollow)
     x = Value(X) if preprocessing is None else _preprocessed(graph, preprocessing)
     graph.finish(operators(network, weights, graph, x))
     return graph
 
 
-def proto_of(
-    graph: Graph, network: Network, preprocessing: Preprocessing | None = None, *, hollow: bool = False
-) -> Any:
-    """An `onnx.ModelProto`; a hollow one has no arrays."""
+def proto_of(graph: Graph, network: Network, preprocessing: Preprocessing | None = None) -> Any:
+    """An `onnx.ModelProto`; of a hollow graph it has no arrays."""
     from onnx import TensorProto, helper
 
     shape, output = network.input_shape, network.shapes[-1]
@@ -97,7 +99,7 @@ def proto_of(
     size = [] if output.positions == 1 else list(output.spatial)
     given = helper.make_tensor_value_info(SCORES, TensorProto.FLOAT, ["N", output.channels, *size])
     return helper.make_model(
-        graph.proto(taken, given, hollow=hollow),
+        graph.proto(taken, given),
         producer_name="neocog",
         ir_version=IR_VERSION,
         opset_imports=[helper.make_opsetid("", OPSET)],
@@ -161,21 +163,51 @@ def _read(path: Path) -> OnnxExport:
     if (size := os.stat(path).st_size) > LARGEST + DOCUMENT_BYTES:
         raise ModelFileError("one ONNX file holds less than 2 GB", received=f"{size / 1e9:.1f} GB")
     content = path.read_bytes()
-    document, told = _document(content)
+    document, told = _document(memoryview(content))
     inside = document.get("inside") is True
     model = described(document)
-    model = replace(model, golden=_golden(document.pop("golden", None), model))
+    graph = _expected(model, len(content), inside=inside)
+    _check_amount(memoryview(content), graph, told)
     preprocessing = model.preprocessing if inside else None
-    hollow = {name: np.broadcast_to(np.float32(0), one["shape"]) for name, one in weight_shapes(model.network).items()}
-    graph = graph_of(model.network, hollow, preprocessing)
-    _check_amount(content, graph, told)
-    _check_graph(content, proto_of(graph, model.network, preprocessing, hollow=True), graph, _sum(document, model))
+    model = replace(model, golden=_golden(document.pop("golden", None), model))
+    _check_graph(content, proto_of(graph, model.network, preprocessing), graph, _sum(document, model))
     return OnnxExport(model, content, inside)
 
 
-def _document(content: bytes) -> tuple[dict[str, Any], int]:
+def _expected(model: Model, size: int, *, inside: bool) -> Graph:
+    """The hollow graph that belongs to a network. What takes memory to make must all lie in the file of that size."""
+    preprocessing, stored = model.preprocessing if inside else None, weight_shapes(model.network)
+    numbers = sum(math.prod(one["shape"]) for one in stored.values()) + _constants(model.network, preprocessing)
+    if 4 * numbers > size + SPARE_BYTES:
+        raise ModelFileError("this file is smaller than the arrays of its network", received=f"{size:,} bytes")
+    hollow = {name: np.broadcast_to(np.float32(0), one["shape"]) for name, one in stored.items()}
+    return graph_of(model.network, hollow, preprocessing, hollow=True)
+
+
+def _constants(network: Network, preprocessing: Preprocessing | None) -> int:
+    """About how many numbers the graph's constants and its operators take: known before they are made."""
+    found = 0
+    for node, output in zip(network.nodes, network.shapes, strict=True):
+        layer: Any = node.layer
+        match layer.op:
+            case "LOCAL":
+                (x,) = network.input_shapes(node)
+                found += x.channels * math.prod(layer.window(x).kernel) ** 2
+            case "GROUPNORM":
+                found += 2 * layer.groups
+            case "AVGPOOL":
+                found += output.positions
+            case "SPP":
+                found += PER_OPERATOR // 64 * sum(layer.levels)
+    if preprocessing is not None and not preprocessing.fits:
+        sizes = zip(preprocessing.source, preprocessing.fitting.size, strict=True)
+        found += sum(old * new for old, new in sizes if new < old)
+    return found
+
+
+def _document(message: memoryview) -> tuple[dict[str, Any], int]:
     """What the metadata say, found without parsing anything else, and in how many bytes."""
-    found = [bytes(part) for number, part in _fields(memoryview(content), SPARE_FIELDS) if number == 14]
+    found = [bytes(part) for number, part in _fields(message, SPARE_FIELDS) if number == 14]
     entries = [dict(_fields(memoryview(entry), 2)) for entry in found]
     texts = [bytes(entry.get(2, b"")) for entry in entries if bytes(entry.get(1, b"")) == KEY.encode()]
     if len(texts) != 1:
@@ -232,13 +264,13 @@ def _varint(message: memoryview, at: int) -> tuple[int, int]:
     raise ModelFileError("this file is cut off, or no ONNX file")
 
 
-def _check_amount(content: bytes, graph: Graph, told: int) -> None:
+def _check_amount(message: memoryview, graph: Graph, told: int) -> None:
     """Whether there are no more parts and bytes in the file than its network needs: before it is parsed."""
     parts = len(graph.operators) + len(graph.arrays)
     arrays = sum(array.nbytes for array in graph.arrays.values())
-    if len(content) > arrays + told + PER_OPERATOR * parts:
-        raise ModelFileError("there is more in this file than its network needs", received=f"{len(content):,} bytes")
-    for number, part in _fields(memoryview(content), SPARE_FIELDS):
+    if len(message) > arrays + told + PER_OPERATOR * parts:
+        raise ModelFileError("there is more in this file than its network needs", received=f"{len(message):,} bytes")
+    for number, part in _fields(message, SPARE_FIELDS):
         if number == 7:  # the graph
             for _ in _fields(part, parts + SPARE_FIELDS):
                 pass

@@ -7,7 +7,7 @@ compared with one in a file.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,9 +37,13 @@ class Operator(NamedTuple):
 
 
 class Graph:
-    """Operators and arrays. `weights` are arrays that were learned or are made of such; `constants` are all others."""
+    """Operators and arrays. `weights` are arrays that were learned or are made of such; `constants` are all others.
 
-    def __init__(self) -> None:
+    In a `hollow` graph weights are zeros that take no memory.
+    """
+
+    def __init__(self, *, hollow: bool = False) -> None:
+        self.hollow = hollow
         self.operators: list[Operator] = []
         self.weights: dict[str, NDArray[Any]] = {}
         self.constants: dict[str, NDArray[Any]] = {}
@@ -66,9 +70,10 @@ class Graph:
         self.constants[name] = made
         return name
 
-    def weight(self, name: str, array: NDArray[Any]) -> str:
-        """An array of the model, `<node>.<parameter>`."""
-        self.weights[name] = array
+    def weight(self, name: str, shape: Sequence[int], make: Callable[[], NDArray[Any]]) -> str:
+        """An array of the model, `<node>.<parameter>`, or what is made of it."""
+        zero = np.float32(0)
+        self.weights[name] = np.broadcast_to(zero, shape) if self.hollow else make().astype(np.float32, copy=False)
         return name
 
     def call(self, value: Value, name: str) -> Value:
@@ -86,14 +91,14 @@ class Graph:
         else:
             self.operators.append(Operator("Identity", SCORES, (value.name,), SCORES, {}))
 
-    def proto(self, inputs: Any, output: Any, *, hollow: bool = False) -> Any:
-        """The whole as an `onnx.GraphProto`; a hollow one has no arrays."""
+    def proto(self, inputs: Any, output: Any) -> Any:
+        """The whole as an `onnx.GraphProto`; of a hollow one it has no arrays."""
         from onnx import helper, numpy_helper
 
         nodes = [
             helper.make_node(op.type, list(op.inputs), [op.output], name=op.name, **op.attributes)
             for op in self.operators
         ]
-        arrays = {} if hollow else self.arrays
+        arrays = {} if self.hollow else self.arrays
         stored = [numpy_helper.from_array(np.ascontiguousarray(array), name) for name, array in arrays.items()]
         return helper.make_graph(nodes, "neocog", [inputs], [output], initializer=stored)

@@ -7,7 +7,7 @@ the edge (`fit=ceil`) are padding at the end here, so that no runtime's own rule
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,10 +62,13 @@ class Place:
         """Whole numbers, as operators take shapes and axes."""
         return self.constant(what, numbers, np.int64)
 
-    def weight(self, what: str, array: NDArray[Any] | None = None) -> str:
-        """One of the layer's own arrays, or what was made of it."""
-        made = self.arrays[what] if array is None else array
-        return self.graph.weight(f"{self.node.name}.{what}", made.astype(np.float32, copy=False))
+    def weight(self, what: str) -> str:
+        """One of the layer's own arrays."""
+        return self.made(what, self.arrays[what].shape, lambda: self.arrays[what])
+
+    def made(self, what: str, shape: Sequence[int], make: Callable[[], NDArray[Any]]) -> str:
+        """An array of that shape, made of the layer's own."""
+        return self.graph.weight(f"{self.node.name}.{what}", shape, make)
 
     def weights(self, *names: str) -> list[str]:
         """Those of the layer's arrays that it has."""
@@ -73,7 +76,8 @@ class Place:
 
     def each(self, what: str) -> str:
         """An array (C,) so that it meets the channels of a volume."""
-        return self.weight(what, self.arrays[what].reshape(-1, *(1,) * self.shape.rank))
+        shape = (self.shape.channels, *(1,) * self.shape.rank)
+        return self.made(what, shape, lambda: self.arrays[what].reshape(shape))
 
     def volume(self, k: int = 0) -> str:
         """What is read as (N, C, *size)."""
@@ -146,7 +150,9 @@ def _window(p: Place, window: Window, **more: Any) -> dict[str, Any]:
 
 def _conv(p: Place) -> Value:
     window = p.layer.window(p.shape)
-    weight = p.weight("weight", p.layer.dense(p.arrays["weight"], p.shape.channels))
+    channels = p.shape.channels
+    shape = (p.layer.out_channels, channels // p.layer.groups, *window.kernel)
+    weight = p.made("weight", shape, lambda: p.layer.dense(p.arrays["weight"], channels))
     told = _window(p, window, dilations=list(window.dilation), group=p.layer.groups)
     return Value(p.op("Conv", p.volume(), weight, *p.weights("bias"), **told))
 
@@ -170,16 +176,20 @@ def _local(p: Place) -> Value:
     unfolded = p.op("Conv", p.volume(), p.constant("windows", ones), **_window(p, window, group=channels))
     rows = p.op("Reshape", unfolded, p.whole("rows", 0, channels * taps, outputs.positions))
     by_position = p.op("Transpose", rows, perm=[2, 0, 1])
-    kernels = p.arrays["weight"].reshape(outputs.channels, channels, outputs.positions, taps)
-    weight = kernels.transpose(2, 1, 3, 0).reshape(outputs.positions, channels * taps, outputs.channels)
-    products = p.op("Transpose", p.op("MatMul", by_position, p.weight("weight", weight)), perm=[1, 2, 0])
+    shape = (outputs.positions, channels * taps, outputs.channels)
+
+    def weight() -> NDArray[Any]:
+        kernels = p.arrays["weight"].reshape(outputs.channels, channels, outputs.positions, taps)
+        return kernels.transpose(2, 1, 3, 0).reshape(shape)
+
+    products = p.op("Transpose", p.op("MatMul", by_position, p.made("weight", shape, weight)), perm=[1, 2, 0])
     y = p.op("Reshape", products, p.whole("size", 0, outputs.channels, *outputs.spatial))
     return Value(p.op("Add", y, p.weight("bias")) if "bias" in p.arrays else y)
 
 
 def _filter(p: Place) -> Value:
     channels = p.shape.channels
-    kernel = p.weight("kernel", np.tile(p.arrays["kernel"], (channels, 1, 1, 1)))
+    kernel = p.made("kernel", (channels, 1, 3, 3), lambda: np.tile(p.arrays["kernel"], (channels, 1, 1, 1)))
     return Value(p.op("Conv", p.volume(), kernel, **_window(p, p.layer.window(p.shape), group=channels)))
 
 
@@ -370,8 +380,8 @@ def _lcn(p: Place) -> Value:
     x, rank, channels = p.volume(), p.shape.rank, p.shape.channels
     kernel = p.arrays["kernel"]
     around = {"kernel_shape": list(kernel.shape), "pads": [n // 2 for n in kernel.shape] * 2}
-    weight, maps = p.weight("kernel", kernel[None, None]), p.whole("maps", 1)
-    whole = p.weight("weights", _covered(kernel, p.shape.spatial) * channels)
+    weight, maps = p.made("kernel", (1, 1, *kernel.shape), lambda: kernel[None, None]), p.whole("maps", 1)
+    whole = p.made("weights", (1, 1, *p.shape.spatial), lambda: _covered(kernel, p.shape.spatial) * channels)
 
     def local(values: str) -> str:
         sums = p.op("Conv", p.op("ReduceSum", values, maps, keepdims=1), weight, **around)

@@ -51,6 +51,7 @@ NETS = {
     "filtered": "INPUT[28x28x1] -> FILTER(sobel-x) -> CONV5-4(S=2, D=2, fit=floor) -> LRELU(0.1) -> SIGMOID -> "
     "CONCAT[GAP | CONV1-2 -> GAP] -> FC10(BIAS=no)",
 }
+MORE = [str(zoo("lenet5")), *(NETS[name] for name in ("table", "groups", "filtered"))]
 
 
 def written(model: Model, folder: Path, **options: bool) -> Path:
@@ -105,9 +106,11 @@ def test_lenet_5_in_c_answers_as_the_model_does(lenet5, count):
 
 
 @needs_compiler
-@pytest.mark.parametrize("text", [zoo("lenet5"), *NETS.values()], ids=["lenet5", *NETS])
+@pytest.mark.parametrize(
+    "text", [NETS["residual"], NETS["rare"], *(pytest.param(text, marks=pytest.mark.slow) for text in MORE)]
+)
 def test_no_byte_beyond_its_memory_is_touched(text, tmp_path):
-    model = made_model(str(text))
+    model = made_model(text)
     write_c(model, tmp_path / "lenet5.c", tmp_path / "lenet5.h")
     (tmp_path / "main.c").write_text(MAIN)
     program = compile_it(tmp_path, "lenet5.c", "main.c", flags=("-std=c11", *SANITIZED))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from neocog.runtimes import RUNTIMES, choice, choose
 from neocog.runtimes.base import Runtime
 from neocog.runtimes.choice import Rates, agreement, compared
 
-HERE = [pytest.param(name, id=name) for name in ("torch", "native", "onnxruntime")]
+HERE = ["torch", "native", "onnxruntime", *(["openvino"] if find_spec("openvino") else [])]
 
 
 def fake(name: str, rate: float, *, wrong: bool = False, lack: str = "") -> type[Runtime]:

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,7 +18,8 @@ from PIL import Image
 from neocog import ModelFileError, NeocogError, RunError
 from neocog.cli import main
 from neocog.predict import export, exporting
-from neocog.runtimes import open_model
+from neocog.predict.beside import in_int8
+from neocog.runtimes import open_model, quantised
 
 FORMATS = {"onnx": "model.onnx", "torch": "model.pt2"}
 if shutil.which("cc"):
@@ -29,6 +31,14 @@ def call(*arguments: object) -> tuple[int, str, str]:
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = main([str(argument) for argument in arguments])
     return code, out.getvalue(), err.getvalue()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _hasty():
+    """Latencies are measured, and nobody relies on them here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exporting, "TIMED", 0.0)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -215,3 +225,46 @@ def test_what_is_missing_says_how_to_get_it(files, monkeypatch):
 def test_formats_of_preprocessing_are_two(residual, tmp_path):
     with pytest.raises(NeocogError, match="inside or beside"):
         export(residual, "onnx", tmp_path / "a.onnx", preprocessing="outside")
+
+
+# -- int8 ----------------------------------------------------------------------------------------------------------
+
+
+def test_int8_is_calibrated_on_the_users_images_and_says_what_it_costs(files, data):
+    code, out, err = call("eval", files[0] / "model.safetensors", data, "--dtype", "int8", "--drop", 50, "--json")
+    assert code == 0
+    assert "runtime onnxruntime, int8: top-1" in err
+    assert "in float32" in err
+    assert json.loads(out)["images"] == 100
+
+
+def test_int8_that_costs_more_than_allowed_is_refused(residual, monkeypatch):
+    labels = residual.answers(digits(60).images).argmax(1)
+    right = replace(digits(60), labels=labels)
+    monkeypatch.setattr(quantised, "quantised", lambda model, images: Upside())
+    with pytest.raises(RunError, match="int8 may cost"):
+        in_int8(residual, right, 0.01)
+    exact, rough = in_int8(residual, right, 1.0)
+    assert exact.result.top1 == 1.0
+    assert rough.result.top1 < 1.0
+
+
+class Upside:
+    """Scores upside down."""
+
+    name, reads_bytes = "onnxruntime", False
+
+    def scores(self, x):
+        return np.linspace(0, 1, 10, dtype=np.float32)[None].repeat(len(x), axis=0)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--runtime", "native"), "int8 is computed by onnxruntime"),
+        (("--drop", "a tenth"), "a number from 0 to 100"),
+    ],
+)
+def test_int8_has_one_runtime_and_a_limit(files, data, options, says):
+    code, _, err = call("eval", files[0] / "model.safetensors", data, "--dtype", "int8", *options)
+    assert (code, says in err) == (2, True)

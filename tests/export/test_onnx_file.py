@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -11,9 +13,10 @@ import onnxruntime
 import pytest
 from exports import digits
 
-from neocog import ModelFileError, NeocogError
+from neocog import ModelFileError, NeocogError, Network
 from neocog.export import onnx_file
 from neocog.export.onnx_file import onnx_bytes, read_onnx, write_onnx
+from neocog.files import canonical
 from neocog.predict import evaluate, predict
 from neocog.runtimes import open_model
 
@@ -231,3 +234,30 @@ def test_stored_examples_that_do_not_fit_are_refused(residual, tmp_path, monkeyp
     write_onnx(replace(residual, golden=(images[:2], outputs)), path)
     with pytest.raises(ModelFileError, match="stored examples are damaged"):
         read_onnx(path)
+
+
+BOMBS = {
+    "many bins": "INPUT[9x9x1] -> SPP(5000000) -> FC1(BIAS=no)",
+    "a large window": "INPUT[9001x9001x1] -> LCN9 -> GAP",
+    "windows of a local layer": "INPUT[301x301x1] -> LOCAL301-1(P=0, BIAS=no)",
+}
+
+
+@pytest.mark.parametrize("text", BOMBS.values(), ids=BOMBS)
+def test_a_small_file_of_a_large_network_is_refused_before_memory_is_taken(file, text):
+    network = Network.parse(text)
+    proto = onnx.ModelProto.FromString(file.read_bytes())
+    document = json.loads(proto.metadata_props[0].value)
+    size = network.input_shape.spatial
+    document["preprocessing"] |= {"size": size, "source": size, "mean": [0.5] * network.input_shape.channels}
+    document |= {"network": str(network), "classes": ["a"] * network.shapes[-1].channels}
+    document.pop("golden")
+    proto.metadata_props[0].value = canonical(document)
+    file.write_bytes(proto.SerializeToString())
+    tracemalloc.start()
+    try:
+        with pytest.raises(ModelFileError):
+            read_onnx(file)
+        assert tracemalloc.get_traced_memory()[1] < 64 * 2**20
+    finally:
+        tracemalloc.stop()
