@@ -21,7 +21,8 @@ from ..runtimes.compiled import compiled_c
 from .evaluate import at_once
 
 INSIDE, BESIDE = "inside", "beside"
-IMAGES = 64
+IMAGES, FEWEST, CHECKED_MACS = 64, 4, 10_000_000_000
+"""Random images that are compared: fewer of networks that take longer, in all about so many multiplications."""
 TIMED, REPEATS = 0.3, 200
 """Seconds and calls that one latency is the best of, whichever is over first."""
 SUFFIXES = {"onnx": ".onnx", "torch": ".pt2", "c": ".c"}
@@ -145,7 +146,8 @@ def _takes(model: Model, *, inside: bool) -> str:
 
 def check(model: Model, export: Model) -> Checked:
     """An export beside the model: outputs and times."""
-    batch = min(IMAGES, at_once(model.network))
+    macs = max(1, model.network.plan().totals["macs"])
+    batch = min(IMAGES, at_once(model.network), max(FEWEST, CHECKED_MACS // macs))
     shape = (batch, *model.preprocessing.source, model.preprocessing.channels)
     images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     golden = None
