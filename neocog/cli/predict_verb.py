@@ -52,7 +52,9 @@ def run(args: argparse.Namespace) -> int:
     model = open_model(args.model, trust=args.trust)
     if args.dense:
         if model.runtime is not None:
-            raise NeocogError("an export takes images of one size", where=args.model, hint="--dense with the model file")
+            raise NeocogError(
+                "an export takes images of one size", where=args.model, hint="--dense with the model file"
+            )
         return predict_dense.run(args, model, files)
     model, _ = computing(args, model, len(files), batch=1)
     found: list[Prediction] = []
