@@ -19,6 +19,7 @@ BENCH = Path(__file__).parents[1] / "bench"
 sys.path[:0] = [str(BENCH), str(BENCH / "peers")]
 
 import chart  # noqa: E402
+import dense  # noqa: E402
 import inference  # noqa: E402
 import networks  # noqa: E402
 import page  # noqa: E402
@@ -278,3 +279,27 @@ def test_a_learner_that_fails_ends_the_run_with_its_words(tmp_path):
     script.write_text("raise RuntimeError('no digits')", encoding="utf-8")
     with pytest.raises(SystemExit, match="RuntimeError: no digits"):
         to_99.learn(to_99.Learner("fake", script, Path(sys.executable)), tmp_path / "digits", seed=0)
+
+
+def test_a_pass_takes_turns_with_its_crops_and_the_plan_stands_beside(tmp_path):
+    network = Network.parse("INPUT[16x16x1] -> [CONV3-4 -> RELU -> POOL2]*2 -> FC5")
+    found = dense.measured(network, 32, rounds=1)
+    assert [(one.name, one.cells) for one in found] == [
+        ("one pass, stride 4", 25),
+        ("crops in batches of 12, stride 4", 25),
+        ("crops one by one, stride 4", 25),
+        ("dilated, stride 2", 81),
+        ("4 shifted passes, stride 2", 81),
+        ("crops in batches of 12, stride 2", 81),
+    ]
+    assert found[2].macs == 25 * network.plan().totals["macs"] > found[0].macs
+    assert found[3].macs < found[4].macs < found[5].macs
+    table = dense.lines(found, "a small net on 32x32")
+    assert table[4].startswith("| one pass, stride 4 | 25 | ")
+    assert table[4].endswith("| 1.00 | 1.00 |")
+    begin, end = page.marks("bench/dense.py")
+    assert begin + "\n" in dense.PAGE.read_text(encoding="utf-8")
+    target = tmp_path / "dense.md"
+    target.write_text(f"before\n{begin}\n{end}after\n", encoding="utf-8")
+    page.write("bench/dense.py", table, target)
+    assert table[4] in target.read_text(encoding="utf-8")

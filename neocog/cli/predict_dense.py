@@ -348,8 +348,13 @@ def proof_lines(proof: Proof) -> list[str]:
             f"  {inside.said:,} cells see no padding and have the scores of their crop with its surroundings: "
             f"{inside.crops:,} compared, largest difference {inside.difference:.1e}"
         )
+    if proof.edge.said:
+        lines.append(
+            f"  {proof.edge.said:,} cells see padding and have those of their crop with its surroundings as far as the "
+            f"image goes: {proof.edge.crops:,} compared, largest difference {proof.edge.difference:.1e}"
+        )
     for name, cells, first in proof.seen_by:
-        lines.append(f"  {cells:,} cells see the padding of {name}, {first:,} of them none before it")
+        lines.append(f"    {cells:,} see the padding of {name}, {first:,} of them none before it")
     if not proof.padded:
         lines.append(
             f"  no crop sees padding, so every cell has the scores of its crop cut out: {equal.crops:,} compared, "

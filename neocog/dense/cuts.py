@@ -117,6 +117,23 @@ def pieces(network: Network, cuts: Cuts) -> list[Piece]:
     return found
 
 
+def most_alive(network: Network, cuts: Cuts) -> int:
+    """The most values of volumes that a pass with these cuts holds at once: those that something still reads, the
+    layer's output, and its input once more where it is cut.
+    """
+    sizes = [piece.parts * piece.shape.elements for piece in pieces(network, cuts)]
+    alive: dict[int, int] = {}
+    most = 0
+    for k, dropped in schedule(network, training=False):
+        cut = cuts.at.get(k)
+        copied = math.prod(cut.parts) * sum(sizes[i] for i in network.nodes[k].inputs) if cut else 0
+        most = max(most, sum(alive.values()) + copied + sizes[k])
+        alive[k] = sizes[k]
+        for i in dropped:
+            del alive[i]
+    return most
+
+
 def macs(network: Network, cuts: Cuts) -> int:
     """The multiply-adds of a pass with these cuts."""
     found, total = pieces(network, cuts), 0

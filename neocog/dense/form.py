@@ -17,7 +17,7 @@ from ..network import Network
 from ..rewrite.fc_to_conv import fc_to_conv
 from ..rewrite.parts import Fork, Part, Piece, Weights, at_size, mapped, put_together, take_apart
 from ..spelling import Dims
-from .cuts import NONE, Cuts, cuts_for, hangs, macs, pieces
+from .cuts import NONE, Cuts, cuts_for, hangs, macs, most_alive
 from .reach import Reach, reach
 from .sight import Sight
 
@@ -87,9 +87,7 @@ class Form:
         network = self.sized(cells)
         if not self.cuts.at:
             return network.plan().memory["inference_bytes"]
-        sizes = [4 * piece.parts * piece.shape.elements for piece in pieces(network, self.cuts)]
-        alive = [sizes[k] + sum(2 * sizes[i] for i in node.inputs) for k, node in enumerate(network.nodes)]
-        return max(alive) + 4 * sum(array.size for array in self.weights.values())
+        return 4 * (most_alive(network, self.cuts) + sum(array.size for array in self.weights.values()))
 
     def reach(self, cells: Dims, axis: int) -> list[tuple[slice, Reach]]:
         """For each part of a map of so many cells: which of the axis' cells it has, and which of them see padding."""

@@ -5,7 +5,8 @@ Three statements, each with the cells that it is about:
 1. A cell that sees no padding has the scores of its crop *with its surroundings*: of a part of the image large enough
    for all that the cell sees, scored by itself. So nothing else in the image, and no tile, shift or dilation, matters.
 2. A cell at the border sees the zeros that layers pad with. Which cells those are, and whose padding they see, follows
-   from the plan.
+   from the plan. It has the scores of its crop with its surroundings as far as the image goes, scored by themselves
+   with the image's edge as theirs.
 3. A crop *cut out*, scored by the network as it was trained, has the layers' padding at its own four edges, where the
    map has the image's next pixels. Where a crop of the trained size sees no padding (all P=0), its scores are the
    cell's, at every cell. Where it does, they differ, in nearly all networks everywhere; by how much is measured.
@@ -23,11 +24,14 @@ from numpy.typing import NDArray
 from .cuts import NONE
 from .reach import Marks, reach
 from .scoremap import ScoreMap
+from .tiles import Tiling
 
 TOLERANCE, SHARE = 1e-4, 1e-6
 """The largest difference that counts as rounding; or that share of the largest score, where it is more."""
 MOST = 1024
 """Crops that are compared, evenly over the map; all where there are fewer."""
+EDGES = 64
+"""Groups of cells at the border that are compared, evenly."""
 BATCH = 16
 
 Cells = NDArray[np.int64]
@@ -50,7 +54,9 @@ class Proof:
 
     cells: int
     inside: Compared
-    border: int
+    """Cells that see no padding, against their crops with their surroundings."""
+    edge: Compared
+    """Cells that see padding, against theirs as far as the image goes."""
     seen_by: tuple[tuple[str, int, int], ...]
     """Each layer whose padding cells see: its name, its cells, and how many of them see nobody else's before it."""
     padded: tuple[str, ...]
@@ -68,7 +74,7 @@ class Proof:
     @property
     def holds(self) -> bool:
         """Whether all that must be equal is."""
-        return max(self.inside.difference, self.equal.difference) <= self.tolerance
+        return max(one.difference for one in (self.inside, self.edge, self.equal)) <= self.tolerance
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -77,7 +83,7 @@ class Proof:
             "tolerance": self.tolerance,
             "cells": self.cells,
             "inside": vars(self.inside),
-            "border": self.border,
+            "edge": vars(self.edge),
             "padding_seen": [{"layer": name, "cells": n, "first": first} for name, n, first in self.seen_by],
             "crop_sees_padding_of": list(self.padded),
             "equal_cut_out": vars(self.equal),
@@ -105,7 +111,7 @@ def prove(found: ScoreMap) -> Proof:
     return Proof(
         found.crops,
         Compared(int((~border).sum()), len(inside), float(max([0.0, *map(np.max, near)]))),
-        int(border.sum()),
+        _at_the_edge(found, border),
         tuple(_by_layer(found)),
         _crop_padding(found),
         Compared(int(equal.sum()), int(must.sum()), float(apart[must].max(initial=0.0))),
@@ -116,12 +122,12 @@ def prove(found: ScoreMap) -> Proof:
     )
 
 
-def _chosen(cells: Marks) -> Cells:
-    """At most `MOST` of the cells that are marked, as (row, column), evenly."""
+def _chosen(cells: Marks, most: int = MOST) -> Cells:
+    """At most so many of the cells that are marked, as (row, column), evenly."""
     places = np.argwhere(cells)
-    if len(places) <= MOST:
+    if len(places) <= most:
         return places
-    return places[np.linspace(0, len(places) - 1, MOST).round().astype(np.int64)]
+    return places[np.linspace(0, len(places) - 1, most).round().astype(np.int64)]
 
 
 def _batches(cells: Cells) -> Iterator[Cells]:
@@ -146,6 +152,22 @@ def _with_surroundings(found: ScoreMap, cells: Cells) -> Numbers:
         corner = [int(k) * n - b * j for k, n, b, j in zip(cell, route.stride, before, base.sight.jump, strict=True)]
         parts.append(found.plane.read(tuple(slice(c, c + n) for c, n in zip(corner, size, strict=True))))
     return base.scores(np.stack(parts))[:, :, before[0], before[1]].astype(np.float64)
+
+
+def _at_the_edge(found: ScoreMap, border: Marks) -> Compared:
+    """Cells that see padding against the part of the image that they see, group by group of one network stride."""
+    groups = Tiling(found.route, found.cells, (1, 1), 0)
+    crops, largest = 0, 0.0
+    for place in np.unique(_chosen(border, EDGES) // found.route.group, axis=0):
+        block = tuple(
+            slice(int(k) * g, min((int(k) + 1) * g, n))
+            for k, g, n in zip(place, found.route.group, found.cells, strict=True)
+        )
+        marked = border[block]
+        apart = np.abs(groups.scores(block, found.plane.read) - found.scores[(slice(None), *block)]).max(axis=0)
+        crops += int(marked.sum())
+        largest = max(largest, float(apart[marked].max(initial=0.0)))
+    return Compared(int(border.sum()), crops, largest)
 
 
 def _cut_out(found: ScoreMap, cells: Cells) -> Numbers:

@@ -59,7 +59,7 @@ def test_the_proof_of_a_network_that_pads_says_whose_padding_is_seen(place, caps
     document = json.loads(out)
     proof = document["images"][0]["maps"][0]["proof"]
     assert document["proved"] is True
-    assert proof["border"] == sum(one["first"] for one in proof["padding_seen"]) > 0
+    assert proof["edge"]["said"] == sum(one["first"] for one in proof["padding_seen"]) > 0
     assert proof["inside"]["difference"] < 1e-5
     assert proof["crop_sees_padding_of"] == ["conv1", "conv2", "conv3", "conv4"]
     assert proof["cut_out"]["difference"] > 1e-3

@@ -74,9 +74,11 @@ def test_with_padding_cells_that_see_none_are_their_crops_with_their_surrounding
         assert proof.inside.said == (~found.border).sum() > 0
         assert proof.inside.crops == proof.inside.said
         assert proof.inside.difference < 1e-5
+        assert proof.edge.crops > 0
+        assert proof.edge.difference < 1e-5
         assert proof.padded
-        assert proof.border + proof.inside.said == found.crops
-        assert sum(first for _, _, first in proof.seen_by) == proof.border
+        assert proof.edge.said + proof.inside.said == found.crops
+        assert sum(first for _, _, first in proof.seen_by) == proof.edge.said
         assert proof.alone.difference > 1e-3  # crops cut out see other edges: it is said, and measured
     own, shifted, dilated = maps
     inside = ~(shifted.border | dilated.border)
