@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..errors import RewriteError
 from ..layer import Shape
@@ -95,7 +95,8 @@ def _cut(factor: Dims, cuts: Sequence[Cut], stride: Dims) -> Cut | None:
 
 def hangs(node: Node) -> bool:
     """Whether a node's torch module is for one size only: it pads for the last window, which hangs over the edge."""
-    return node.layer.op in ("CONV", "FILTER", "LOCAL") and getattr(node.layer, "fit", "") == "ceil"
+    layer: Any = node.layer
+    return layer.op in ("CONV", "FILTER", "LOCAL") and layer.fit == "ceil" and max(layer.stride) > 1
 
 
 class Piece(NamedTuple):

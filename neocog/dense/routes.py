@@ -95,11 +95,11 @@ class Route:
         return Reach(before, behind, cells[axis])
 
 
-def route(form: Form, stride: int | None = None, method: str = AUTO, cells: Dims | None = None) -> Route:
+def route(form: Form, stride: int | None = None, method: str = AUTO, size: Dims | None = None) -> Route:
     """The way to a map of that stride; None is the network's own. `auto` takes the one of fewer operations.
 
-    Which is cheaper depends little on the size; it is decided for a map of so many `cells`, 8 x 8 unless given.
-    Raises NeocogError for a stride that does not divide the network's, RewriteError where dilation cannot be done.
+    That is decided for a plane of the `size` given, else for one of 8 x 8 strides. Raises NeocogError for a stride that
+    does not divide the network's, RewriteError where dilation cannot be done, DataError for a plane that is too small.
     """
     if method not in METHODS:
         raise NeocogError(f"the method is one of {', '.join(METHODS)}", received=f"{method[:40]!r}")
@@ -118,8 +118,8 @@ def route(form: Form, stride: int | None = None, method: str = AUTO, cells: Dims
         if method == DILATE:
             raise
         return shifted
-    size = cells or (8,) * len(jump)
-    return dilated if method == DILATE or dilated.macs(size) <= shifted.macs(size) else shifted
+    cells = shifted.cells(size or form.sight.pixels((8,) * len(jump)))
+    return dilated if method == DILATE or dilated.macs(cells) <= shifted.macs(cells) else shifted
 
 
 def _not_a_divisor(stride: int, jump: Dims) -> NeocogError:

@@ -143,8 +143,11 @@ def score(
     begun = perf_counter()
     form = form_of(model)
     seen = plane(Picture.of(source, pixels), model.preprocessing, scale)
-    way = route(form, stride, method)
-    cells = _checked(way, seen)
+    try:
+        way = route(form, stride, method, seen.size)
+        cells = way.cells(seen.size)
+    except DataError as error:
+        raise error.at(seen.picture.name) from None
     tiling = Tiling.of(way, cells, memory)
     blocks = list(tiling.blocks())
     shape = (model.network.shapes[-1].channels, *cells)
@@ -165,13 +168,6 @@ def score(
     finally:
         store.close()
     return ScoreMap(model, seen, tiling, written, perf_counter() - begun)
-
-
-def _checked(way: Route, seen: Plane) -> tuple[int, ...]:
-    try:
-        return way.cells(seen.size)
-    except DataError as error:
-        raise error.at(seen.picture.name) from None
 
 
 def _work(model: Model, seen: Plane, tiling: Tiling) -> dict[str, Any]:

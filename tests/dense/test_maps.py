@@ -180,6 +180,7 @@ def test_the_cheaper_way_by_the_plan_is_taken():
     shifted, dilated = route(form, 2, SHIFT), route(form, 2, DILATE)
     assert dilated.macs(cells) < shifted.macs(cells)
     assert route(form, 2).method == DILATE
+    assert route(form, 2, size=(16, 16)).method == SHIFT  # of one cell dilation would make two
     early = form_of(
         model_of(
             "INPUT[13x13x1] -> POOL3(S=2) -> CONV2-3(P=0) -> POOL3(S=2, fit=floor) -> POOL2(S=3, fit=floor) -> FC2"
