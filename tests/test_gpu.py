@@ -53,7 +53,7 @@ def test_prediction_between_steps_gives_the_same_scores(dtype):
     for _ in range(4):
         trainer.step(x, labels, 0.05)
         cpu = TorchTrainer(network, trainer.weights(), loss="cross-entropy", device="cpu", dtype=dtype)
-        off = 1e-3 if dtype == "float32" else 0.1  # products of float32 may be of shorter numbers on a GPU
+        off = 5e-3 if dtype == "float32" else 0.1  # products of float32 may be of shorter numbers on a GPU
         np.testing.assert_allclose(trainer.scores(x), cpu.scores(x), rtol=off, atol=off)
 
 
@@ -73,7 +73,8 @@ FROZEN = {f"bn1.{kind}": 0.0 for kind in ("weight", "bias", "running_mean", "run
     ids=lambda settings: ", ".join(settings),
 )
 def test_steps_that_are_recorded_learn_what_steps_on_the_cpu_do(settings, class_weights):
-    network = Network.parse("INPUT[6x6x2] -> CONV3-8 -> BN -> TANH -> CONV3-8 -> TANH -> POOL2 -> FC4")
+    # no bias before BN: its gradient is rounding alone, which AdamW makes as large as any other
+    network = Network.parse("INPUT[6x6x2] -> CONV3-8(BIAS=no) -> BN -> TANH -> CONV3-8 -> TANH -> POOL2 -> FC4")
     rng = np.random.default_rng(5)
     pixels = Pixels(
         rng.integers(0, 256, (64, 6, 6, 2), np.uint8), np.full(2, 0.01, np.float32), np.full(2, -1, np.float32)

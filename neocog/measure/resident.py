@@ -18,7 +18,7 @@ import gc
 import json
 import resource
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,13 +60,23 @@ def main() -> None:
 
 
 def _work(
-    network: Network, training: bool, batch: int, dtype: str, optimizer: str, engine: str = "torch"
+    network: Network,
+    training: bool,
+    batch: int,
+    dtype: str,
+    optimizer: str,
+    engine: str = "torch",
+    cuts: Sequence[int] = (),
 ) -> tuple[Callable[[], Any], Callable[[], int]]:
     """What to run over and over, and how many bytes of arrays outlast it, where torch runs it."""
     weights = initialise(network)
     loss = default_loss(network).name
-    kind: type[TorchTrainer | NativeTrainer] = NativeTrainer if engine == "native" else TorchTrainer
-    trainer = kind(network, weights, loss=loss, optimizer=known(optimizer), batch_size=batch, device="cpu", dtype=dtype)
+    given = {"loss": loss, "optimizer": known(optimizer), "batch_size": batch, "device": "cpu", "dtype": dtype}
+    trainer: TorchTrainer | NativeTrainer = (
+        NativeTrainer(network, weights, **given)
+        if engine == "native"
+        else TorchTrainer(network, weights, cuts=cuts, **given)
+    )
     rng, source = np.random.default_rng(0), network.input_shape
     x = rng.standard_normal((batch, source.channels, *source.spatial), np.float32)
     labels = rng.integers(0, network.shapes[-1].channels, batch)

@@ -13,17 +13,21 @@ Memory is a set of blocks, each alive as long as somebody holds it. In training,
 The optimizer's state exists from the first update on, so these are the steps of the second batch. Predicting is the
 forward pass alone, with nothing kept: some weights are there twice, as they are and as they are multiplied with, and
 normalizations and RELU that run in another layer's pass (`network.fused`) take no memory.
+
+A step may also go through the network in pieces (`recomputing.py`): of all pieces but the last only the volume that
+they begin with is kept, and the backward pass computes the rest of a piece again when it comes to it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 from ..layer import MASTER, Footprint, Pass, Shape
 from ..layers.batchnorm import BatchNorm
-from ..network import Network, fused, schedule
+from ..network import Network, Turn, fused, schedule
 
 TRAINED, PREDICTED = 18 << 10, 10 << 10
 """Bytes that Python and torch keep about a layer besides its arrays: modules, records for autograd, descriptors.
@@ -33,7 +37,7 @@ Measured on networks of 12 to 438 layers; on the deepest it is 6 % of what predi
 
 
 class Moment(NamedTuple):
-    """The bytes alive while a layer is at work; `phase` is forward, backward or update."""
+    """The bytes alive while a layer is at work; `phase` is forward, again (recomputing), backward or update."""
 
     phase: str
     layer: str
@@ -53,9 +57,14 @@ class Timeline:
         return max(self.moments, key=lambda moment: moment.bytes)
 
 
-def training(network: Network, shapes: Sequence[Shape], run: Pass, optimizer_copies: int) -> Timeline:
-    """A training step: forward, backward and update. `optimizer_copies` is the optimizer's state for a parameter."""
-    simulation = _Simulation(network, shapes, run, copies=1 + optimizer_copies)
+def training(
+    network: Network, shapes: Sequence[Shape], run: Pass, optimizer_copies: int, cuts: Sequence[int] = ()
+) -> Timeline:
+    """A training step: forward, backward and update. `optimizer_copies` is the optimizer's state for a parameter.
+
+    `cuts` are the turns that a new piece begins with, where the step goes through the network in pieces.
+    """
+    simulation = _Simulation(network, shapes, run, copies=1 + optimizer_copies, cuts=cuts)
     simulation.forward()
     simulation.backward()
     return simulation.tape.timeline([node.name for node in network.nodes])
@@ -122,11 +131,14 @@ class _Tape:
 class _Simulation:
     """A network's step, played with blocks instead of arrays."""
 
-    def __init__(self, network: Network, shapes: Sequence[Shape], run: Pass, copies: int) -> None:
+    def __init__(
+        self, network: Network, shapes: Sequence[Shape], run: Pass, copies: int, cuts: Sequence[int] = ()
+    ) -> None:
         self.nodes, self.shapes, self.run = network.nodes, shapes, run
         self.known: dict[tuple[int, tuple[Shape, ...]], Footprint] = {}
         self.counted: dict[tuple[int, tuple[Shape, ...]], tuple[int, int]] = {}
         self.turns = schedule(network, training=run.training)
+        self.pieces = [self.turns[a:b] for a, b in pairwise((0, *cuts, len(self.turns)))]
         self.fused = {} if run.training else fused(network)
         self.footprints = {k: self._footprint(k) for k, _ in self.turns}
         self.trained, owned = self._owned(copies)
@@ -134,6 +146,7 @@ class _Simulation:
         self.volumes: dict[int, _Block] = {}
         self.gradients: dict[int, _Block] = {}
         self.kept: dict[int, list[_Block]] = {}
+        self.begun: list[_Block] = []  # what each piece that is computed again begins with
         self.channels_first: set[int] = set()  # nodes whose gradient arrives stored so
         self.learns: dict[int, bool] = {}  # whether anything up to this node is trained, so that gradients reach it
 
@@ -192,19 +205,29 @@ class _Simulation:
 
     def forward(self) -> None:
         """Each node in its turn. The caller holds the images until the end."""
-        images = self.tape.take(0, self._images_anew())
-        for k, dropped in self.turns:
-            footprint, inputs = self.footprints[k], self.nodes[k].inputs
-            self.volumes[k] = self._output(k, images)
-            self.learns[k] = self.trained[k] > 0 or any(self.learns[i] for i in inputs)
+        self.images = begins = self.tape.take(0, self._images_anew())
+        for k, _ in self.turns:
+            self.learns[k] = self.trained[k] > 0 or any(self.learns[i] for i in self.nodes[k].inputs)
+        *recomputed, last = self.pieces
+        for piece in recomputed:
+            self.begun.append(self.tape.hold(begins))
+            self._through("forward", piece, keeping=False)
+            begins = self.volumes[piece[-1].position]
+        self._through("forward", last, keeping=self.run.training)
+        self.tape.drop(self.images)
+
+    def _through(self, phase: str, piece: Sequence[Turn], *, keeping: bool) -> None:
+        """The forward pass of a piece, where `keeping` for the backward pass."""
+        for k, dropped in piece:
+            footprint = self.footprints[k]
+            self.volumes[k] = self._output(k, self.images)
             extra = footprint.extra
-            if self.run.training and self.learns[k]:
+            if keeping and self.learns[k]:
                 self._keep(k)
                 extra = 0
-            self.tape.mark("forward", k, extra + footprint.forward)
+            self.tape.mark(phase, k, extra + footprint.forward)
             for i in dropped:
                 self.tape.drop(self.volumes[i])
-        self.tape.drop(images)
 
     def _images_anew(self) -> int:
         """Images come channels first and are copied to channels last, unless that is the same."""
@@ -235,10 +258,27 @@ class _Simulation:
         for k, _ in self.turns:
             if k not in read:
                 self.gradients[k] = self.tape.take(k, self.run.volume(self.shapes[k]))
-        for k, _ in reversed(self.turns):
+        *recomputed, last = self.pieces
+        self._back(last)
+        for piece in reversed(recomputed):
+            begins = self.begun.pop()
+            self._again(piece, begins)
+            self._back(piece)
+            self.tape.drop(begins)
+        self.tape.mark("update", len(self.nodes) - 1)
+
+    def _again(self, piece: Sequence[Turn], begins: _Block) -> None:
+        """Compute a piece once more from the volume that it begins with; nobody reads its end."""
+        for i in self.nodes[piece[0].position].inputs:
+            self.volumes[i] = self.tape.hold(begins)
+        self._through("again", piece, keeping=True)
+        self.tape.drop(self.volumes[piece[-1].position])
+
+    def _back(self, piece: Sequence[Turn]) -> None:
+        """The backward pass of a piece, for which all that it reads has been kept."""
+        for k, _ in reversed(piece):
             if k in self.gradients and self.learns[k]:
                 self._back_through(k)
-        self.tape.mark("update", len(self.nodes) - 1)
 
     def _back_through(self, k: int) -> None:
         footprint, dy = self.footprints[k], self.gradients.pop(k)

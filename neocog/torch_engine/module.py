@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from ..initialise import initialise
 from ..network import Network, Turn, schedule
@@ -18,7 +21,8 @@ class NetworkModule(nn.Module):
     """A network as a torch module. Parameters are named `<node>.<parameter>`: `conv1.weight`.
 
     `x` is (N, C, H, W) or (N, C, L) of any floating type; images need not have the planned size where every
-    layer allows another (no FC).
+    layer allows another (no FC). `cuts` are those of `plan.recomputing`: pieces of the network whose forward pass
+    training makes again instead of keeping what it comes to.
     """
 
     def __init__(self, network: Network) -> None:
@@ -27,6 +31,7 @@ class NetworkModule(nn.Module):
         for node in network.nodes:
             self.add_module(node.name, node.layer.module(*network.input_shapes(node)))
         self.frozen: tuple[str, ...] = ()
+        self.cuts: tuple[int, ...] = ()
         self._for_scores = schedule(network, training=False)
         self._for_outputs = schedule(network, training=True)
 
@@ -51,18 +56,51 @@ class NetworkModule(nn.Module):
 
     def outputs(self, x: Tensor) -> dict[str, Tensor]:
         """What training learns from, by node name: the last node's scores and those of side branches (AUX)."""
-        return self._run(x, self._for_outputs)
+        if not self.cuts:
+            return self._run(x, self._for_outputs)
+        found: dict[str, Tensor] = {}
+        turns = self._for_outputs
+        for start, end in pairwise((0, *self.cuts, len(turns))):
+            piece = turns[start:end]
+            if end < len(turns):
+                volumes = checkpoint(self._volumes, x, piece, use_reentrant=False, context_fn=self._twice)
+                x = volumes.pop(piece[-1].position)
+            else:
+                volumes = self._volumes(x, piece)
+            found |= {self.network.nodes[k].name: as_scores(y) for k, y in volumes.items()}
+        return found
+
+    def _twice(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+        """What the two forward passes of a piece run in."""
+        return nullcontext(), self._statistics_kept()
+
+    @contextmanager
+    def _statistics_kept(self) -> Iterator[None]:
+        """Have running statistics stay as they are: those of a batch are taken in once."""
+        norms = [m for m in self.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
+        before = [norm.momentum for norm in norms]
+        for norm in norms:
+            norm.momentum = 0.0
+        try:
+            yield
+        finally:
+            for norm, momentum in zip(norms, before, strict=True):
+                norm.momentum = momentum
 
     def _run(self, x: Tensor, turns: Sequence[Turn]) -> dict[str, Tensor]:
         """The volumes that are left after these turns, as scores."""
-        volumes: dict[int, Tensor] = {}
+        return {self.network.nodes[k].name: as_scores(y) for k, y in self._volumes(x, turns).items()}
+
+    def _volumes(self, x: Tensor, turns: Sequence[Turn]) -> dict[int, Tensor]:
+        """The volumes that are left after these turns, of which x is what the first reads."""
+        volumes = dict.fromkeys(self.network.nodes[turns[0].position].inputs, x)
         for k, dropped in turns:
             node = self.network.nodes[k]
             inputs = [volumes[i] for i in node.inputs] or [x]
             volumes[k] = self.get_submodule(node.name)(*inputs)
             for i in dropped:
                 del volumes[i]  # so that inference holds only what is still needed
-        return {self.network.nodes[k].name: as_scores(y) for k, y in volumes.items()}
+        return volumes
 
 
 def as_scores(y: Tensor) -> Tensor:

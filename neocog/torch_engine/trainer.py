@@ -47,7 +47,7 @@ class TorchTrainer:
     `label_smoothing` is for the loss cross-entropy; `factors` are on the learning rates of arrays by name; `clip` is
     the largest norm that the gradient of all parameters may have, 0 for any. With `accumulate` a mini-batch goes
     through the network in so many parts, whose gradients are added up: the step is the same, unless a layer mixes the
-    batch.
+    batch. `cuts` divide the network into pieces that are computed twice, for less memory (`plan/recomputing.py`).
     """
 
     name = "torch"
@@ -70,6 +70,7 @@ class TorchTrainer:
         factors: Mapping[str, float] | None = None,
         clip: float = 0.0,
         accumulate: int = 1,
+        cuts: Sequence[int] = (),
         threads: int | None = None,
     ) -> None:
         check_dtype(dtype)
@@ -86,6 +87,7 @@ class TorchTrainer:
         self._format = torch.channels_last if network.input_shape.rank == 2 else torch.contiguous_format
         self.module.to(memory_format=self._format)  # type: ignore[call-overload]  # torch's stubs lack this form
         freeze(self.module, factors or {})
+        self.module.cuts = tuple(cuts)
         self.optimizer = make_optimizer(self.module, optimizer, momentum, weight_decay, factors or {})
         self.clip, self.accumulate = clip, accumulate
         self.failed = torch.zeros((), device=self.device)

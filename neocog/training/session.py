@@ -26,7 +26,7 @@ from ..losses import default_loss
 from ..model import Model
 from ..network import Network
 from ..report import write_report
-from ..torch_engine.trainer import TorchTrainer
+from ..torch_engine.trainer import TorchTrainer, pick_device
 from ..views import Views
 from .augment import NONE, Augment
 from .balance import class_weights as weights_of_classes
@@ -40,6 +40,7 @@ from .loop import Left, Loop
 from .metrics import Epoch, measure
 from .progress import Progress, choose_progress
 from .rates import rate_factors
+from .room import room_for, said_where_short
 from .run import INTERRUPTED, MODEL, REPORT, RunFolder, read_metrics
 from .settings import LEARNING_RATES, Settings, enough_epochs
 from .start import start_from
@@ -184,10 +185,12 @@ class Session:
             *(engine, network, device, settings.loss, settings.optimizer, settings.batch_size, settings.dtype),
             beyond=native_lacks(settings, network, factors),
         )
-        torchs: dict[str, Any] = (
-            {"clip": settings.clip, "accumulate": settings.accumulate} if choice.make is TorchTrainer else {}
-        )
         self.reason, self.settings = choice.reason, replace(settings, dtype=choice.dtype)
+        torchs: dict[str, Any] = {}
+        if choice.make is TorchTrainer:
+            room = room_for(network, self.settings, str(pick_device(device)))
+            self.reason += room.said
+            torchs = {"clip": settings.clip, "accumulate": settings.accumulate, "cuts": room.cuts}
         self.engine: Engine = choice.make(
             network,
             self._start(),
@@ -243,7 +246,8 @@ class Session:
         headline = "\n".join([self._headline(), *notes])
         watcher.started(headline, settings.epochs, settings.epochs * len(self.batches) - made)
         try:
-            epochs, last = loop.run()
+            with said_where_short(self.network, settings, self.engine, loop.keeper):
+                epochs, last = loop.run()
         except Left:
             saved = self._model(folder, {"interrupted": True}).save(folder.path / INTERRUPTED)
             raise KeyboardInterrupt(

@@ -9,6 +9,7 @@ from neocog import NeocogError, Network, zoo
 from neocog.layers._window import ONEDNN_KERNELS
 from neocog.measure import memory, resident
 from neocog.measure.memory import Measured, measure
+from neocog.plan.recomputing import recomputing
 from neocog.plan.timeline import PREDICTED, TRAINED
 
 GIB = 2**30
@@ -86,6 +87,19 @@ def test_torch_allocates_what_the_timeline_says(network, batch, training):
     plan = network.plan(batch=batch)
     beside = kernels(plan, training) + len(network.nodes) * (TRAINED if training else PREDICTED)
     predicted = plan.memory["training_bytes" if training else "inference_bytes"] - beside
+    assert -0.05 < predicted / (owned() + resident._most_allocated(step)) - 1 < 0.10
+
+
+@pytest.mark.parametrize("text", ["resnet20", "INPUT[32x32x3] -> [CONV3-16 -> RELU]*12 -> GAP -> FC10"])
+def test_torch_allocates_what_the_timeline_says_where_volumes_are_computed_twice(text):
+    network = zoo(text) if "[" not in text else Network.parse(text)
+    found = recomputing(network, 8, "float32", "momentum")
+    step, owned = resident._work(network, True, 8, "float32", "momentum", cuts=found.cuts)
+    step()
+    plan = network.plan(batch=8)
+    beside = kernels(plan, True) + len(network.nodes) * TRAINED
+    predicted = found.training.peak.bytes - beside
+    assert predicted < 0.8 * (plan.memory["training_bytes"] - beside)
     assert -0.05 < predicted / (owned() + resident._most_allocated(step)) - 1 < 0.10
 
 
