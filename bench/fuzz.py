@@ -45,7 +45,8 @@ from neocog.training.run import read_config
 NETWORK = Network.parse("INPUT[4x4x1] -> CONV3-2 -> BN -> RELU -> FC3")
 TEXTS = [
     b"INPUT[28x28x1] -> [CONV5-20 -> RELU -> POOL2]*2 -> FC500 -> RELU -> FC10",
-    b"def b(k) = ADD[ CONV3-k -> BN -> RELU | ID ] -> RELU\nINPUT[8x8x4] -> b(4) -> CONCAT[ CONV1-2 | POOL3(S=1, P=1) ] -> GAP # x",
+    b"def b(k) = ADD[ CONV3-k -> BN -> RELU | ID ] -> RELU\nINPUT[8x8x4] -> b(4) "
+    b" -> CONCAT[ CONV1-2 | POOL3(S=1, P=1) ] -> GAP # x",
     b"INPUT[128x4] -> CONV5-8(S=2, P=0, D=1, G=4) -> LRN -> AUX(0.3)[ FC3 ] -> DROPOUT(0.5) -> FC3",
 ]
 ODD = [
@@ -177,7 +178,7 @@ def readers(folder: Path) -> list[Reader]:
             for k in range(3):
                 pixels = rng.integers(0, 256, (9, 11, 3), np.uint8)
                 Image.fromarray(pixels).save(folder / "images" / split / name / f"{k}.png")
-    pack(str(folder / "images"), folder / "packed.neocog", NETWORK.input_shape)
+    pack(str(folder / "images"), folder / "packed.safetensors", NETWORK.input_shape)
     table = b"path,label,split\na.png,cat,train\n'b.png',dog,test\n"
     recipe = b'network = "INPUT[4x4x1] -> FC3"\ndata = "mnist"\nepochs = 2\nlr = 0.1\nwhiten = true\n'
     reads_checkpoint = partial(read_checkpoint, network=NETWORK)
@@ -190,7 +191,7 @@ def readers(folder: Path) -> list[Reader]:
         Reader("config", read_config, [(run / "config.yaml").read_bytes()], ".yaml"),
         Reader("recipe", read_recipe, [recipe], ".toml"),
         Reader("list", read_list, [table, table.replace(b",", b"\t")], ".csv"),
-        Reader("packed", read_packed, [(folder / "packed.neocog").read_bytes()], ".neocog"),
+        Reader("packed", read_packed, [(folder / "packed.safetensors").read_bytes()], ".safetensors"),
         Reader("image", decode, list(images(rng)), ".img"),
     ]
 

@@ -3,9 +3,9 @@
     .venv/bin/python bench/whole_runs.py [--rounds 3] [--write]
 
 Each trains the same network for the same epochs with Nesterov momentum at the same rate in float32, in a process of its
-own, one at a time by turns. The clock runs from the images as bytes in memory, libraries loaded, until the trained model
-has read the test images: making the model, compiling, preparing and feeding images, and neocog's checkpoints and report
-included. `--write` puts the table into docs/performance.md; three rounds take some 15 minutes on two cores.
+own, one at a time by turns. The clock runs from the images as bytes in memory, libraries loaded, until the trained
+model has read the test images: making the model, compiling, preparing and feeding images, and neocog's checkpoints and
+report included. `--write` puts the table into docs/performance.md; three rounds take some 15 minutes on two cores.
 """
 
 from __future__ import annotations

@@ -23,7 +23,18 @@ def readers(tmp_path_factory):
     return {reader.name: reader for reader in fuzz.readers(tmp_path_factory.mktemp("examples"))}
 
 
-NAMES = "notation model sealed-model checkpoint sealed-checkpoint config recipe list packed image".split()
+NAMES = [
+    "notation",
+    "model",
+    "sealed-model",
+    "checkpoint",
+    "sealed-checkpoint",
+    "config",
+    "recipe",
+    "list",
+    "packed",
+    "image",
+]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -71,11 +71,11 @@ def _work(
     """What to run over and over, and how many bytes of arrays outlast it, where torch runs it."""
     weights = initialise(network)
     loss = default_loss(network).name
-    given = {"loss": loss, "optimizer": known(optimizer), "batch_size": batch, "device": "cpu", "dtype": dtype}
+    given: dict[str, Any] = {"loss": loss, "optimizer": known(optimizer), "batch_size": batch, "device": "cpu"}
     trainer: TorchTrainer | NativeTrainer = (
-        NativeTrainer(network, weights, **given)
+        NativeTrainer(network, weights, dtype=dtype, **given)
         if engine == "native"
-        else TorchTrainer(network, weights, cuts=cuts, **given)
+        else TorchTrainer(network, weights, dtype=dtype, cuts=cuts, **given)
     )
     rng, source = np.random.default_rng(0), network.input_shape
     x = rng.standard_normal((batch, source.channels, *source.spatial), np.float32)

@@ -6,8 +6,9 @@ For a weight W (outputs first, its other axes as one) with gradient G, momentum 
 
 `orthogonal` brings the singular values of X near 1: three turns of X <- a X + (b A + c A A) X with A = X X^T, from
 X / |X|, in bfloat16 (Newton-Schulz; a, b, c = 3.4445, -4.775, 2.0315 lead to between 0.7 and 1.2; small ones need more
-turns, up to five, which made no difference to accuracy on CIFAR-10). |.| is the Frobenius norm. So r is about the angle of a step, whatever the gradient's size, and a weight keeps the norm it started
-with: that takes the place of its decay.
+turns, up to five, which made no difference to accuracy on CIFAR-10). |.| is the Frobenius norm. So r is about the
+angle of a step, whatever the gradient's size, and a weight keeps the norm it started with: that takes the place of its
+decay.
 
 Muon is for the weights of hidden layers. Biases, normalisations and the last layer go by AdamW at `OTHERS` of the
 learning rate, and decay as there.

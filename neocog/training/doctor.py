@@ -51,8 +51,8 @@ GAP = 0.1
 """Accuracy that may be lost from training mode to prediction."""
 MOST_IMAGES, LEAST_IMAGES, BUDGET = 256, 16, 5_000_000_000
 """How many images are looked at: as many as take so many multiplications, within limits."""
-BY_HEART = 200
-"""Steps in which one mini-batch should be learned by heart."""
+BY_HEART, FEW = 200, 32
+"""Steps in which one mini-batch should be learned by heart, and how many images of it at most."""
 
 Weights = Mapping[str, NDArray[np.float32]]
 
@@ -255,18 +255,22 @@ def has_learned(epoch: Epoch, dataset: Dataset) -> bool:
 
 
 def learn_by_heart(engine: Engine, batches: Batches, lr: float) -> list[float]:
-    """Losses of an engine that is given the first mini-batch again and again, as it is, until it knows it."""
+    """Losses of an engine that is given the first mini-batch again and again, as it is, until it knows it.
+
+    Of a large one it is the first `FEW` images, so that this takes less time than an epoch.
+    """
     one = batches.epoch(1).course(0, [lr])
+    few = min(FEW, int(one.sizes[0]))
     losses: list[float] = []
     while len(losses) < BY_HEART and (not losses or losses[-1] > losses[0] / 10):
         again = BY_HEART // 10
         taken = engine.learn(
             Course(
                 one.pixels,
-                np.tile(one.rows, again),
-                np.tile(one.labels, again),
+                np.tile(one.rows[:few], again),
+                np.tile(one.labels[:few], again),
                 None,
-                np.repeat(one.sizes, again),
+                np.full(again, few),
                 np.repeat(one.rates, again),
             )
         )

@@ -1,4 +1,4 @@
-"""Whether a training step fits into the memory that is free: as it is, in pieces, or not at all; and when it did not."""
+"""Whether a training step fits into the memory that is free: as it is, in pieces or not at all; what to say if not."""
 
 from __future__ import annotations
 

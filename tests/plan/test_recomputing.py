@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from neocog import Network, NeocogError, zoo
+from neocog import NeocogError, Network, zoo
 from neocog.network import schedule
+from neocog.plan.memory import run_of
 from neocog.plan.recomputing import recomputing
 from neocog.plan.timeline import training
-from neocog.plan.memory import run_of
 
 CHAIN = Network.parse("INPUT[6x6x2] -> CONV1-2(BIAS=no) -> [TANH]*6 -> FC3")
 VOLUME = 4 * 72

@@ -11,9 +11,11 @@ from neocog.plan.recomputing import recomputing
 from neocog.torch_engine.trainer import TorchTrainer
 
 NETWORKS = {
-    "norms and shortcuts": "INPUT[8x8x2] -> CONV3-4 -> [ADD[ CONV3-4 -> BN -> RELU -> CONV3-4 -> BN | ID ] -> RELU]*3 -> FC3",
+    "norms and shortcuts": "INPUT[8x8x2] -> CONV3-4 -> [ADD[ CONV3-4 -> BN -> RELU -> CONV3-4 | ID ] -> BN]*3 -> FC3",
     "dropout": "INPUT[8x8x2] -> [CONV3-4 -> TANH -> DROPOUT(0.3)]*4 -> FC3",
-    "side outputs": "INPUT[8x8x2] -> CONV3-4 -> AUX(0.3)[ GAP -> FC3 ] -> [CONV3-4 -> TANH]*3 -> AUX(0.2)[ FC3 ] -> CONV3-4 -> FC3",
+    "side outputs": (
+        "INPUT[8x8x2] -> CONV3-4 -> AUX(0.3)[ GAP -> FC3 ] -> [CONV3-4 -> TANH]*3 -> AUX(0.2)[ FC3 ] -> CONV3-4 -> FC3"
+    ),
 }
 
 
