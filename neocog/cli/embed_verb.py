@@ -6,12 +6,14 @@ import argparse
 import io
 import json
 import os
+import sys
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
 
 from ..errors import RunError
 from .output import command, console, print_json, print_wrapped, printable
+from .reading import add_threads, counted, reading_how
 
 if TYPE_CHECKING:
     from ..retrieval import Index
@@ -56,6 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="OUT",
         help="an index (.safetensors), or a plain array (.npy) with a .json beside it",
     )
+    add_threads(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -70,12 +73,15 @@ def run(args: argparse.Namespace) -> int:
     model = load(args.model)
     layer = args.layer or default_layer(model.network)
     width = width_of(model.network, layer, args.pool)
-    source = source_of(model, args.sources, args.split)
-    features = np.empty(_checked((len(source.names), width)), np.float32)
-    done = 0
-    for rows in embed(model, source.batches(model, batch_size(model.network)), layer, args.pool):
-        features[done : done + len(rows)] = rows
-        done += len(rows)
+    with counted() as told:
+        source = source_of(model, args.sources, args.split, told, reading_how(args))
+        features, done = np.empty(_checked((source.count, width)), np.float32), 0
+        for rows in embed(model, source.batches(batch_size(model.network)), layer, args.pool):
+            features[done : done + len(rows)] = rows
+            done += len(rows)
+    for name, reason in source.skipped:
+        print(printable(f"skipped: {name} ({reason})"), file=sys.stderr)
+    features = features[:done]
     where = os.path.relpath(args.model, args.out.parent)
     index = Index(features, source.names, source.labels, source.classes, fingerprint(model), layer, args.pool, where)
     _write(index, args.out)
@@ -84,7 +90,8 @@ def run(args: argparse.Namespace) -> int:
         "features": width,
         "layer": layer,
         "pool": args.pool,
-        "labelled": index.labels is not None,
+        "labelled": source.labelled,
+        "skipped": [{"file": name, "error": reason} for name, reason in source.skipped],
         "model": index.model,
     }
     if args.json:

@@ -67,14 +67,15 @@ def _search(index: Index, args: argparse.Namespace) -> tuple[tuple[str, ...], li
     import numpy as np
 
     from ..model import load
-    from ..retrieval import embed, files_of, nearest
+    from ..retrieval import embed, nearest, queries_of
     from ..retrieval.features import batch_size
 
     model = load(args.model or Path(args.index).parent / index.path)
     index.check_model(model)
-    source = files_of(args.images)
-    rows = embed(model, source.batches(model, batch_size(model.network)), index.layer, index.pool)
-    return source.names, nearest(index, np.concatenate([*rows]), args.top)
+    names, images = queries_of(model, args.images)
+    size = batch_size(model.network)
+    batches = (images[k : k + size] for k in range(0, len(images), size))
+    return names, nearest(index, np.concatenate([*embed(model, batches, index.layer, index.pool)]), args.top)
 
 
 def _print_recall(found: Recall, args: argparse.Namespace) -> None:

@@ -11,7 +11,7 @@ from .recall import recall as recall
 from .search import Neighbour as Neighbour
 from .search import nearest as nearest
 from .sources import Source as Source
-from .sources import files_of as files_of
+from .sources import queries_of as queries_of
 from .sources import source_of as source_of
 
 __all__ = [
@@ -21,9 +21,9 @@ __all__ = [
     "Source",
     "default_layer",
     "embed",
-    "files_of",
     "load_index",
     "nearest",
+    "queries_of",
     "recall",
     "source_of",
 ]

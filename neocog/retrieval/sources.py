@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data import Splits
-from ..data.decode import decode_noted, quiet
+from ..data import Dataset, Splits
+from ..data.decode import decode_noted
 from ..data.files import ImageFiles, list_files
 from ..data.folders import SUFFIXES, images_below
+from ..data.reading import HOW, How, Told, Usable, silence
 from ..data.sources import found
 from ..errors import DataError, escaped
 from ..model import Model
@@ -21,52 +21,94 @@ from ..model import Model
 Images = NDArray[np.uint8]
 
 
-@dataclass(frozen=True)
 class Source:
-    """Images with their names and, where these are known, labels (N,) as numbers of `classes`."""
+    """Images with their names and, where these are known, labels (N,) as numbers of `classes`.
 
-    names: tuple[str, ...]
-    labels: NDArray[np.int64] | None
-    classes: tuple[str, ...]
-    pixels: Any
-    """Bytes (N, h, w, C) of a data set; or for each image the path of its file, or a listing and its number there."""
+    Files that cannot be used are left out, so names and labels are complete when all batches have been read.
+    """
 
-    def batches(self, model: Model, size: int) -> Iterator[Images]:
-        """All images in order, so many at a time. Raises DataError naming one that cannot be used."""
-        for start in range(0, len(self.names), size):
-            some = self.pixels[start : start + size]
-            yield some if isinstance(some, np.ndarray) else np.stack([_fitted(model, path) for path in some])
+    def __init__(self, images: Dataset | Usable, *, labelled: bool) -> None:
+        self._images = images
+        self.labelled = labelled
+        self.classes = (images.classes if isinstance(images, Dataset) else images.files.classes) if labelled else ()
+
+    @property
+    def count(self) -> int:
+        """How many images there are at most."""
+        return len(self._images) if isinstance(self._images, Dataset) else len(self._images.files)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """A file's path, or the data set, split and number of the image."""
+        if isinstance(self._images, Dataset):
+            return tuple(f"{self._images.name}/{self._images.split}/{k}" for k in range(len(self._images)))
+        return tuple(self._images.files.name(k) for k in self._images.kept)
+
+    @property
+    def labels(self) -> NDArray[np.int64] | None:
+        """A class number for each image."""
+        return self._images.labels if self.labelled else None
+
+    @property
+    def skipped(self) -> list[tuple[str, str]]:
+        """Names of files that could not be used, each with the reason."""
+        return [] if isinstance(self._images, Dataset) else self._images.skipped
+
+    def batches(self, size: int) -> Iterator[Images]:
+        """All images in order, so many at a time (n, h, w, C). Raises DataError where too many cannot be used."""
+        if isinstance(self._images, Dataset):
+            for start in range(0, len(self._images), size):
+                yield self._images.images[start : start + size]
+            return
+        batch: list[Images] = []
+        for image in self._images:
+            batch.append(image)
+            if len(batch) == size:
+                yield np.stack(batch)
+                batch = []
+        if batch:
+            yield np.stack(batch)
+        if not self._images.kept:
+            name, reason = self.skipped[0]
+            raise DataError("no image can be used", where=name, received=reason)
 
 
-def source_of(model: Model, given: Sequence[str], split: str = "test") -> Source:
+def source_of(model: Model, given: Sequence[str], split: str = "test", told: Told = silence, how: How = HOW) -> Source:
     """What is named: a built-in data set, a folder with a folder for each class, a list; or image files and folders.
 
-    Raises DataError where there is nothing, or images are of another size than a data set's must be.
+    Raises DataError where there is nothing, or a data set's images are not of the size that the model was made for.
     """
-    if len(given) == 1 and not _is_image(given[0]):
+    if len(given) == 1 and Path(given[0]).suffix.lower() not in SUFFIXES:
         data = found(given[0])
         if isinstance(data, Splits):
-            return _of_splits(model, data, split, given[0])
+            return Source(_split_of(model, data, split, given[0]), labelled=True)
         if not data.is_dir() or any(entry.is_dir() for entry in data.iterdir()):
-            return _of_files(list_files(data), split, data)
-    return files_of(given)
+            files = _files_of(list_files(data), split, data)
+            return Source(Usable(files, model.preprocessing, told, how.threads), labelled=True)
+    paths = tuple(_paths(given))
+    files = ImageFiles(Path(), "given", paths, np.zeros(len(paths), np.int64), ("",))
+    return Source(Usable(files, model.preprocessing, told, how.threads), labelled=False)
 
 
-def files_of(given: Sequence[str]) -> Source:
-    """Image files, and those in folders, without labels. Raises DataError where there is none."""
+def queries_of(model: Model, given: Sequence[str]) -> tuple[tuple[str, ...], Images]:
+    """The names of image files, and of those in folders, and their images (n, h, w, C) of the training set's size.
+
+    Raises DataError naming the first that cannot be used.
+    """
+    paths = _paths(given)
+    return tuple(map(escaped, paths)), np.stack([_fitted(model, path) for path in paths])
+
+
+def _paths(given: Sequence[str]) -> list[Path]:
     paths = [path for name in given for path in (images_below(Path(name)) if Path(name).is_dir() else [Path(name)])]
     if not paths:
         raise DataError("there are no images", where=given[0][:80])
-    return Source(tuple(map(escaped, paths)), None, (), paths)
+    return paths
 
 
-def _is_image(name: str) -> bool:
-    return Path(name).suffix.lower() in SUFFIXES
-
-
-def _of_splits(model: Model, data: Splits, split: str, name: str) -> Source:
+def _split_of(model: Model, data: Splits, split: str, name: str) -> Dataset:
     dataset = getattr(data, split, None)
-    if dataset is None:
+    if not isinstance(dataset, Dataset):
         raise DataError(f"there is no {split} split", where=name[:80], hint="--split test or --split train")
     wanted = (*model.preprocessing.source, model.preprocessing.channels)
     if dataset.images.shape[1:] != wanted:
@@ -75,31 +117,22 @@ def _of_splits(model: Model, data: Splits, split: str, name: str) -> Source:
             where=dataset.name,
             received=f"images of {'x'.join(map(str, dataset.images.shape[1:]))}",
         )
-    names = tuple(f"{dataset.name}/{dataset.split}/{k}" for k in range(len(dataset)))
-    return Source(names, dataset.labels, dataset.classes, dataset.images)
+    return dataset
 
 
-def _of_files(splits: dict[str, ImageFiles], split: str, source: Path) -> Source:
+def _files_of(splits: dict[str, ImageFiles], split: str, source: Path) -> ImageFiles:
     chosen = [*splits.values()] if split == "all" else [splits[name] for name in (split,) if name in splits]
     if not chosen:
         raise DataError(
             f"there is no {split} split", where=escaped(source), received=", ".join(splits), hint="--split all"
         )
-    files = [(one, k) for one in chosen for k in range(len(one))]
-    labels = np.concatenate([one.labels for one in chosen])
-    return Source(tuple(one.name(k) for one, k in files), labels, chosen[0].classes, files)
+    paths = sum((one.paths for one in chosen), ())
+    return replace(chosen[0], split=split, paths=paths, labels=np.concatenate([one.labels for one in chosen]))
 
 
-def _fitted(model: Model, source: Any) -> Images:
+def _fitted(model: Model, path: Path) -> Images:
     """The image in a file as one of the training set's."""
-    if isinstance(source, Path):
-        name, image = escaped(source), decode_noted(source)
-    else:
-        files, k = source
-        name = files.name(k)
-        with quiet():
-            image = files.read(k)
     try:
-        return model.preprocessing.standardise(image.pixels)[0]
+        return model.preprocessing.standardise(decode_noted(path).pixels)[0]
     except DataError as error:
-        raise error.at(name) from None
+        raise error if error.where else error.at(escaped(path)) from None

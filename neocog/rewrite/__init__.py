@@ -27,7 +27,7 @@ from .pool_to_stride import pool_to_stride as pool_to_stride
 from .pool_to_stride import way
 from .prune_channels import prune_channels as prune_channels
 from .prune_channels import pruned_together, share_of
-from .set_weights import kernel_name, means
+from .set_weights import kernel_name, means, number_of
 from .set_weights import set_weights as set_weights
 from .swap_layer import kept_arrays
 from .swap_layer import swap_layer as swap_layer
@@ -115,7 +115,7 @@ REWRITES: tuple[Rewrite, ...] = (
         None,
         options=(
             _ONE,
-            Option("filter", int, "which filter, from 0; without it all"),
+            Option("filter", number_of, "which filter, from 0; without it all"),
             Option("to", kernel_name, "gaussian, sobel-x, sobel-y, edge, sharpen, mean, or bilinear for a DECONV"),
             Option("scale", float, "what the weights are multiplied by"),
             Option("bias", float, "what is added to the biases"),

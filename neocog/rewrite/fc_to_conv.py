@@ -16,7 +16,8 @@ What else must slide:
     fit      `exact` becomes `floor` where a stride could leave rows over, so that every larger size can be used
 
 The scores of a map are those of the windows to rounding, except where a window's own border matters: layers with zero
-padding see zeros beyond the border of a window cut out, and the image's next pixels in the map (fact N5).
+padding see zeros beyond the border of a window cut out, and the image's next pixels in the map (fact N5). Windows that
+hang over the border (`fit=ceil`) see it too.
 
 Layers that see the whole volume in another way cannot slide and are refused: SPP, GROUPNORM, RBF, LOCAL, LCN
 without c, and windows over more than one position behind a layer that was changed.

@@ -71,7 +71,10 @@ def pruned_together(network: Network, weights: Weights, layer: str = "", share: 
 def strongest(strengths: Sequence[NDArray[np.float64]], share: float) -> Kept:
     """The channels that stay: the strongest by the sum over all layers that are pruned together."""
     total = np.sum([s / max(float(s.mean()), 1e-30) for s in strengths], axis=0)
-    count = len(total) - min(len(total) - 1, round(share * len(total)))
+    gone = min(len(total) - 1, round(share * len(total)))
+    if not gone:
+        raise RewriteError("so small a share is none of the filters", received=f"{share:g} of {len(total)}")
+    count = len(total) - gone
     return np.sort(np.argsort(-total, kind="stable")[:count])
 
 

@@ -16,6 +16,7 @@ Sources: Caffe's notebook "Net surgery" (the filters and the bias); Long, Shelha
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -42,6 +43,13 @@ def kernel_name(text: str) -> str:
     return text
 
 
+def number_of(text: str) -> int:
+    """A whole number from 0. Raises ValueError."""
+    if not re.fullmatch("[0-9]{1,9}", text):
+        raise ValueError("a whole number from 0")
+    return int(text)
+
+
 def set_weights(
     network: Network,
     weights: Weights,
@@ -60,17 +68,20 @@ def set_weights(
             "a layer with weights, and --to, --scale or --bias are needed", where=f"{node.name}, {node.layer}"
         )
     which = _which(node, own, filter)
+    made: Any = node.layer
     if to is not None:
         own["weight"][which] = _kernel(node, own["weight"][which], to)
-    if scale is not None:
-        own["weight"][which] *= np.float32(scale)
-    made: Any = node.layer
-    if bias is not None:
-        if not hasattr(made, "bias"):
-            raise RewriteError("this layer has no bias", where=f"{node.name}, {node.layer}")
-        own.setdefault("bias", np.zeros(_biases(network, k), np.float32))
-        own["bias"][which if filter is not None else slice(None)] += np.float32(bias)
-        made = replace(made, bias=True)
+    with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is looked at
+        if scale is not None:
+            own["weight"][which] *= scale
+        if bias is not None:
+            if "bias" not in own:
+                if not hasattr(made, "bias"):
+                    raise RewriteError("this layer has no bias", where=f"{node.name}, {node.layer}")
+                own["bias"], made = np.zeros(_biases(network, k), np.float32), replace(made, bias=True)
+            own["bias"][which] += bias
+    if not all(np.isfinite(array).all() for array in own.values()):
+        raise RewriteError("the layer would hold values that are not finite", where=f"{node.name}, {node.layer}")
     return substituted(network, weights, {node.name: (Part(made, own),)})
 
 

@@ -19,10 +19,10 @@ from .parts import Rewritten, Weights
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-RANDOM = 16
-"""How many random images are compared, besides the golden ones."""
-CHUNK = 4
-"""Images in one pass; float64 doubles what they take."""
+FEWEST, MOST, WORK = 2, 256, 4e9
+"""How many random images are compared, besides the golden ones: as many as take so many MACs together."""
+CHUNK_VALUES = 2**22
+"""About how many values the volumes of the images have that are computed together; of one image they may have more."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,9 @@ def _compared(
         )
     largest = float(np.abs(before).max())
     error = float(np.abs(after - before).max()) / (largest or 1.0)
-    if not np.isfinite(error) or (rewrite.tolerance is not None and error > rewrite.tolerance):
+    if not np.isfinite(error):
+        raise RewriteError(f"{rewrite.name} would give outputs that are not finite, so there is no new model")
+    if rewrite.tolerance is not None and error > rewrite.tolerance:
         raise RewriteError(
             f"{rewrite.name} would change what the network computes, so there is no new model",
             received=f"a largest difference of {error:.1e} of the largest output, for {rewrite.tolerance} allowed",
@@ -179,8 +181,9 @@ def _golden_error(model: Model, changed: Rewritten, rewrite: Rewrite, settings: 
 
 def samples(model: Model) -> NDArray[np.float32]:
     """What outputs are compared on: the golden images as the network reads them, and standard normal values."""
-    shape = model.network.input_shape
-    drawn = np.random.default_rng(0).standard_normal((RANDOM, shape.channels, *shape.spatial), np.float32)
+    shape, macs = model.network.input_shape, model.network.plan().totals["macs"]
+    count = max(FEWEST, min(MOST, int(WORK / max(1, macs))))
+    drawn = np.random.default_rng(0).standard_normal((count, shape.channels, *shape.spatial), np.float32)
     return drawn if model.golden is None else np.concatenate([model.preprocessing(model.golden[0]), drawn])
 
 
@@ -196,7 +199,8 @@ def outputs(
     means: list[float] = []
     if watched is not None:
         module.get_submodule(watched).register_forward_hook(lambda layer, inputs, y: means.append(float(y.mean())))
-    chunks = np.array_split(x, -(-len(x) // CHUNK))
+    size = max(1, CHUNK_VALUES // sum(shape.elements for shape in network.shapes))
+    chunks = np.array_split(x, -(-len(x) // size))
     with torch.inference_mode():
         parts = [module(torch.from_numpy(chunk).double()).numpy() for chunk in chunks]
     sizes = [len(chunk) for chunk in chunks]

@@ -76,6 +76,19 @@ def test_a_folder_of_classes_has_labels(neocog, model, photos, tmp_path):
     assert all(found.label(k) == name.split("/")[0] for k, name in enumerate(found.names))
 
 
+def test_a_file_that_is_no_image_is_left_out_and_named(neocog, model, photos, tmp_path):
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no image")
+    files = sorted(photos.rglob("*.png"))
+    answer = neocog("embed", model, *files[:4], broken, *files[4:], "-o", tmp_path / "i.safetensors", "--json")
+    assert answer.code == 0
+    found = json.loads(answer.out)
+    assert (found["images"], [one["file"] for one in found["skipped"]]) == (8, [str(broken)])
+    assert "skipped: " in answer.err
+    assert load_index(tmp_path / "i.safetensors").names == tuple(map(str, files))
+    assert neocog("embed", model, broken, broken, "-o", tmp_path / "none.safetensors").code == 2
+
+
 def test_another_models_index_is_refused(neocog, index, model, photos, tmp_path):
     other = load(model)
     path = tmp_path / "other.safetensors"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from made import difference, images_for, model_of, scores, weights_of
 
-from neocog import Model, Network, RewriteError, load
+from neocog import Model, NeocogError, Network, RewriteError, load
 from neocog.reference import forward
 from neocog.rewrite import REWRITES, Rewrite, apply, pool_to_stride, prune_channels, set_weights, swap_layer, transplant
 from neocog.rewrite.transaction import transacted
@@ -175,6 +175,7 @@ def test_a_bilinear_deconvolution_interpolates():
         ({"layer": "conv1"}, "--to, --scale or --bias"),
         ({"layer": "fc1", "to": "mean"}, "goes into a CONV"),
         ({"layer": "conv1", "to": "bilinear"}, "is a DECONV's"),
+        ({"layer": "pool1", "bias": 1.0}, "a layer with weights"),
     ],
 )
 def test_numbers_that_have_no_place_are_refused(small, options, says):
@@ -196,6 +197,24 @@ def test_weights_are_transplanted_by_name_with_a_report(small):
     np.testing.assert_array_equal(coerced.weights["conv3.weight"], dense.weights["conv3.weight"])
     with pytest.raises(RewriteError, match="none of the other"):
         transplant(small.network, small.weights, model_of("INPUT[8x8x1] -> CONV1-2 -> CONV1-3"))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "says"),
+    [
+        ("set-weights", {"layer": "fc1", "scale": "nan"}, "not finite"),
+        ("set-weights", {"layer": "fc1", "bias": "1e39"}, "not finite"),
+        ("set-weights", {"layer": "fc1", "filter": "-1", "scale": 2}, "a whole number from 0"),
+        ("prune-channels", {"layer": "conv1", "share": 0.01}, "none of the filters"),
+        ("prune-channels", {"layer": "conv1", "share": "nan"}, "a share between 0 and 1"),
+        ("swap-layer", {"layer": "fc1", "by": "FC999999999"}, "of another shape"),
+        ("grow-head", {"add": ""}, "names of classes"),
+        ("pool-to-stride", {"by": "magic"}, "one of conv, stride"),
+    ],
+)
+def test_odd_options_are_refused_before_there_is_a_model(small, name, options, says):
+    with pytest.raises(NeocogError, match=says):
+        apply(small, name, **options)
 
 
 def test_a_rewrite_that_breaks_its_promise_gives_no_model(small):
