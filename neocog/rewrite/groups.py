@@ -1,10 +1,12 @@
 r"""split-groups and merge-groups: a grouped convolution is several side by side, and one with blocks of zeros.
 
-    split-groups    CONV F-K(G=g)  ->  CONCAT[ CONV F-(K/g)(TABLE of its own C/g input maps) | ... ]
+    split-groups    CONV F-K(G=g)  ->  CONCAT[ CONV F-(K/g)(TABLE of its own C/g input maps) | ... ]; where that table
+                    is longer than a text may hold, CONV1-(C/g)(TABLE) -> CONV F-(K/g), the first handing its maps on
     merge-groups    the inverse: such a CONCAT, or one of convolutions over the same maps, becomes one CONV
     --dense         merge-groups of CONV F-K(G=g) with G=1: its weight is the blocks on the diagonal, zeros elsewhere
 
-Weights are moved, not changed; parameters and MACs stay the same, but for the zeros of --dense.
+Weights are moved, not changed; parameters and MACs stay the same, but for the zeros of --dense
+and the C ones that hand maps on.
 
 Source: Krizhevsky, Sutskever and Hinton, 2012, section 3.5 (two towers, facts C12).
 """
@@ -25,6 +27,7 @@ from ..notation.limits import QUOTED
 from .parts import (
     Fork,
     Part,
+    Parts,
     Piece,
     Rewritten,
     Weights,
@@ -43,7 +46,7 @@ def split_groups(network: Network, weights: Weights, layer: str | None = None) -
     for k in _grouped(network, layer):
         node = network.nodes[k]
         (volume,) = network.input_shapes(node)
-        instead[node.name] = (_branches(node.layer, own_arrays(weights, node.name), volume.channels, node.name),)
+        instead[node.name] = (_branches(node.layer, own_arrays(weights, node.name), volume.channels),)
     return substituted(network, weights, instead)
 
 
@@ -59,26 +62,29 @@ def _grouped(network: Network, layer: str | None) -> list[int]:
     return grouped
 
 
-def _branches(layer: object, own: Weights, channels: int, name: str) -> Fork:
-    """A CONV for each group, which reads its own maps by a table."""
+def _branches(layer: object, own: Weights, channels: int) -> Fork:
+    """For each group a CONV that reads its own maps by a table, or behind one that hands them on."""
     if not isinstance(layer, Conv):
         raise RewriteError("only CONV has groups", received=str(layer))
     per, maps = layer.out_channels // layer.groups, channels // layer.groups
-    arms = []
+    arms: list[Parts] = []
     for g in range(layer.groups):
-        table = (tuple(range(g * maps, (g + 1) * maps)),) * per
+        part, read = slice(g * per, (g + 1) * per), range(g * maps, (g + 1) * maps)
+        arrays = {name: array[part] for name, array in own.items()}
+        table = (tuple(read),) * per
         if len(TABLE.write(table)) > QUOTED:
-            raise RewriteError(
-                f"the table of one group would be longer than a text may hold, {QUOTED:,} characters",
-                where=f"{name}, {layer}",
-                received=f"{per:,} rows of {maps:,} maps",
-            )
-        part = slice(g * per, (g + 1) * per)
-        arrays = {"weight": own["weight"][part].reshape(per * maps, *own["weight"].shape[2:])}
-        if layer.bias:
-            arrays["bias"] = own["bias"][part]
-        arms.append((Part(replace(layer, out_channels=per, groups=1, table=table), arrays),))
+            alone = replace(layer, out_channels=per, groups=1)
+            arms.append((_handing_on(read, own["weight"].ndim - 2), Part(alone, arrays)))
+        else:
+            arrays["weight"] = arrays["weight"].reshape(per * maps, *own["weight"].shape[2:])
+            arms.append((Part(replace(layer, out_channels=per, groups=1, table=table), arrays),))
     return Fork(Part(Concat()), tuple(arms))
+
+
+def _handing_on(read: Sequence[int], rank: int) -> Part:
+    """A CONV1 that gives these maps as they are."""
+    conv = Conv((1,), len(read), bias=False, table=tuple((k,) for k in read))
+    return Part(conv, {"weight": np.ones((len(read), *(1,) * rank), np.float32)})
 
 
 def merge_groups(network: Network, weights: Weights, layer: str | None = None, dense: bool = False) -> Rewritten:
@@ -122,7 +128,7 @@ def _block_diagonal(layer: object, own: Weights, channels: int) -> Part:
 
 def _merged(fork: Fork, channels: dict[str, int]) -> Part | None:
     """The one CONV that branches of a CONCAT are; None where they are not."""
-    singles = [arm[0] for arm in fork.arms if len(arm) == 1 and isinstance(arm[0], Part)]
+    singles = [one for arm in fork.arms if (one := _single(arm)) is not None]
     layers = [part.layer for part in singles if isinstance(part.layer, Conv)]
     if not isinstance(fork.join.layer, Concat) or not len(layers) == len(singles) == len(fork.arms):
         return None
@@ -133,7 +139,7 @@ def _merged(fork: Fork, channels: dict[str, int]) -> Part | None:
         return None
     total = sum(one.out_channels for one in layers)
     arrays = {name: np.concatenate([part.arrays[name] for part in singles]) for name in singles[0].arrays}
-    inputs = channels[singles[0].name]
+    inputs = channels[fork.arms[0][0].name]
     if all(one.table is None and one.groups == 1 for one in layers):
         return Part(replace(layers[0], out_channels=total), arrays)
     if any(one.table is None for one in layers):
@@ -145,3 +151,22 @@ def _merged(fork: Fork, channels: dict[str, int]) -> Part | None:
         weight = arrays["weight"].reshape(total, maps, *arrays["weight"].shape[1:])
         return Part(replace(layers[0], out_channels=total, groups=groups, table=None), {**arrays, "weight": weight})
     return Part(replace(layers[0], out_channels=total, table=tuple(rows)), arrays)
+
+
+def _single(arm: Parts) -> Part | None:
+    """The one CONV that a branch is, its table naming the maps that one before it hands on; None for another branch."""
+    parts = [part for part in arm if isinstance(part, Part)]
+    if len(parts) == len(arm) == 1:
+        return parts[0]
+    if len(parts) != len(arm) or len(arm) != 2:
+        return None
+    first, last = parts[0].layer, parts[1].layer
+    if not isinstance(first, Conv) or not isinstance(last, Conv) or first.table is None or last.table is not None:
+        return None
+    read = [row[0] for row in first.table]
+    rank = parts[1].arrays["weight"].ndim - 2
+    if first != _handing_on(read, rank).layer or last.groups > 1 or not (parts[0].arrays["weight"] == 1).all():
+        return None
+    weight = parts[1].arrays["weight"]
+    table = (tuple(read),) * last.out_channels
+    return Part(replace(last, table=table), {**parts[1].arrays, "weight": weight.reshape(-1, *weight.shape[2:])})

@@ -138,6 +138,15 @@ def test_groups_are_convolutions_side_by_side_and_come_back(bias):
         np.testing.assert_array_equal(merged.weights[name], array)
 
 
+def test_where_a_table_would_be_too_long_maps_are_handed_on(monkeypatch):
+    monkeypatch.setattr("neocog.rewrite.groups.QUOTED", 8)
+    network, split = changed(split_groups, "INPUT[5x5x4] -> CONV3-6(S=2, G=2) -> FC3", 1e-12)
+    arms = [f'CONV1-2(BIAS=no, TABLE="{table}") -> CONV3-3(S=2)' for table in ("0; 1", "2; 3")]
+    assert str(split.network) == f"INPUT[5x5x4] -> CONCAT[{arms[0]} | {arms[1]}] -> FC3"
+    assert split.network.plan().totals["parameters"] == network.plan().totals["parameters"] + 4
+    assert merge_groups(*split).network == network
+
+
 def test_groups_are_blocks_of_a_convolution_without():
     network, dense = changed(merge_groups, "INPUT[5x5x4] -> CONV3-6(G=2) -> FC3", 1e-12, dense=True)
     assert str(dense.network) == "INPUT[5x5x4] -> CONV3-6 -> FC3"
