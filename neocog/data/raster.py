@@ -11,10 +11,11 @@ import os
 import re
 import struct
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -195,19 +196,22 @@ def _tiff(path: Path, file: BinaryIO, start: bytes) -> Filed | None:
     with quiet(2**62):
         try:
             with Image.open(file, formats=("TIFF",)) as image:
-                tags = dict(image.tag_v2) if isinstance(image, TiffImageFile) else {}
                 turned = image.getexif().get(0x0112, 1) != 1
+                tags = dict(image.tag_v2) if isinstance(image, TiffImageFile) and not turned else {}
+            return _strips(path, tags)
         except Exception:  # whatever is wrong with it, the decoder says so
             return None
-    samples, bits = tags.get(SAMPLES, 1), tags.get(BITS, (1,))
-    offsets, counts = tags.get(OFFSETS, ()), tags.get(COUNTS, ())
-    plain = tags.get(COMPRESSION) == UNCOMPRESSED and tags.get(PLANES, 1) == 1 and not turned
-    kinds = {(0, 1), (1, 1), (2, 3)}
-    if not plain or set(bits) != {8} or (tags.get(PHOTOMETRIC), samples) not in kinds or not 0 < len(offsets) < STRIPS:
+
+
+def _strips(path: Path, tags: Mapping[int, Any]) -> Filed | None:
+    """The rows that a TIFF's tags describe; None where they are not as `_tiff` says."""
+    samples, bits, offsets, counts = tags.get(SAMPLES, 1), tags[BITS], tags[OFFSETS], tags[COUNTS]
+    plain = tags[COMPRESSION] == UNCOMPRESSED and tags.get(PLANES, 1) == 1 and set(bits) == {8}
+    if not plain or (tags[PHOTOMETRIC], samples) not in {(0, 1), (1, 1), (2, 3)} or not 0 < len(offsets) < STRIPS:
         return None
     width, height = tags[WIDTH], tags[HEIGHT]
-    after = [offset + count for offset, count in zip(offsets, counts, strict=False)]
-    per_strip = tags.get(PER_STRIP, height) * width * samples
-    if list(offsets[1:]) != after[:-1] or any(count != per_strip for count in counts[:-1]):
+    full = tags.get(PER_STRIP, height) * width * samples
+    after = [offset + count for offset, count in zip(offsets, counts, strict=True)]
+    if list(offsets[1:]) != after[:-1] or any(count != full for count in counts[:-1]) or min(width, height) < 1:
         return None
     return Filed(path, (height, width, samples), offsets[0], width * samples, inverted=tags[PHOTOMETRIC] == 0)

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import RunError
+from ..training.lock import held
 from .tiles import Block
 
 Volume = NDArray[np.float32]
@@ -48,27 +49,31 @@ class Store:
         self.done: set[int] = set()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._claimed = self._claims()
             self._file = os.open(self.part, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o644)
-            if not self._claimed:
+            if not held(self._file):
+                self.close()
+                raise RunError("another process is writing this file", where=str(path), hint="another name, or wait")
+            claims = self._claims()
+            if claims is None:
                 self._begin()
+            self._claimed = claims or []
         except OSError as error:
             raise self._failed(error) from None
 
-    def _claims(self) -> list[tuple[int, int]]:
-        """The tiles with their checksums that a journal of the same work says are there."""
+    def _claims(self) -> list[tuple[int, int]] | None:
+        """The tiles with their checksums that the journal says are there; None if it is of other work, or of none."""
         try:
             first, *lines = self.journal.read_text(encoding="utf-8").splitlines()
         except (OSError, ValueError):
-            return []
-        if first != self._key or not self.part.is_file() or self.part.stat().st_size != self._length:
-            return []
+            return None
+        if first != self._key or self.part.stat().st_size != self._length:
+            return None
         found = []
         for line in lines:
             with suppress(ValueError, TypeError):  # the last may have been cut off
                 tile, checksum = json.loads(line)
                 found.append((int(tile), int(checksum)))
-        return found or [(-1, 0)]
+        return found
 
     @property
     def _length(self) -> int:

@@ -46,7 +46,7 @@ def _locked(path: Path) -> int:
     while True:
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            if not _lock(handle):
+            if not held(handle):
                 raise RunError(
                     "another process is training in this folder",
                     where=str(path.parent),
@@ -74,7 +74,7 @@ def _holder(content: bytes) -> str:
 if sys.platform == "win32":
     import msvcrt
 
-    def _lock(handle: int) -> bool:
+    def held(handle: int) -> bool:
         """Whether the file is now locked by this handle."""
         os.lseek(handle, LONGEST, os.SEEK_SET)  # behind what others read: Windows locks bytes against reading
         try:
@@ -88,7 +88,7 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-    def _lock(handle: int) -> bool:
+    def held(handle: int) -> bool:
         """Whether the file is now locked by this handle."""
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

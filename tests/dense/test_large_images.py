@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from dense_models import PADDED, model_of, picture
+from image_bombs import REFUSED
 from PIL import Image
 
 from neocog import DataError, RunError
@@ -120,6 +121,37 @@ def test_files_that_lie_are_refused(tmp_path, content, says):
         open_raster(path)
     assert says in caught.value.rule
     assert str(path) == caught.value.where
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_bombs_are_refused_here_too(tmp_path, kind):
+    content, rule = REFUSED[kind]
+    path = tmp_path / "image"
+    path.write_bytes(content)
+    with pytest.raises(DataError) as caught:
+        open_raster(path)
+    assert caught.value.rule == rule
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.bmp", "a.ppm", "a.npy"])
+def test_a_file_with_any_changed_bytes_is_read_or_refused(tmp_path, name):
+    content = written(tmp_path, name, picture(9, 11, 3)).read_bytes()
+    generator = np.random.default_rng(0)
+    path = tmp_path / "changed"
+    read = 0
+    for _ in range(150):
+        changed = bytearray(content)
+        for place in generator.integers(0, min(len(content), 400), 3):
+            changed[place] = generator.integers(0, 256)
+        path.write_bytes(bytes(changed))
+        try:
+            raster, _ = open_raster(path, 10**6)
+            height, width, channels = raster.shape
+            assert raster.read(slice(0, height), slice(0, width)).shape == (height, width, channels)
+            read += 1
+        except DataError:
+            pass
+    assert read > 0
 
 
 def test_more_pixels_are_read_where_they_are_allowed(tmp_path, monkeypatch):
@@ -250,6 +282,14 @@ def test_a_process_killed_at_any_moment_leaves_no_half_map_and_its_work_is_not_l
     assert last[1:] == ["0", "True", "0"]
     assert np.load(path) == pytest.approx(score(model_of(TILED), picture(40, 40)).scores, abs=1e-6)
     assert os.listdir(path.parent) == ["map.npy"]
+
+
+def test_one_process_at_a_time_writes_a_map(tmp_path):
+    first = Store(tmp_path / "map.npy", (1, 2, 2), {})
+    with pytest.raises(RunError, match="another process is writing this file"):
+        Store(tmp_path / "map.npy", (1, 2, 2), {})
+    first.close()
+    Store(tmp_path / "map.npy", (1, 2, 2), {}).close()
 
 
 def test_a_file_that_cannot_be_written_is_said(tmp_path):

@@ -637,7 +637,7 @@ def test_the_lock_of_a_killed_process_is_free(dying, digits_folder, tmp_path):
 
 def test_a_lock_that_was_removed_while_it_was_waited_for_is_no_lock(tmp_path, monkeypatch):
     """Between opening the file and locking it, its holder ended and removed it, and a third made a new one."""
-    locked, third = lock._lock, []
+    locked, third = lock.held, []
 
     def late(handle):
         if not third:
@@ -647,7 +647,7 @@ def test_a_lock_that_was_removed_while_it_was_waited_for_is_no_lock(tmp_path, mo
         return locked(handle)
 
     (tmp_path / lock.NAME).touch()
-    monkeypatch.setattr(lock, "_lock", late)
+    monkeypatch.setattr(lock, "held", late)
     with pytest.raises(RunError, match="another process is training in this folder"):
         Lock(tmp_path)
     third[0].free()
