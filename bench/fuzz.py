@@ -38,6 +38,7 @@ from neocog.data.lists import read_list
 from neocog.data.pack import pack
 from neocog.data.packed import read_packed
 from neocog.files import seal
+from neocog.retrieval import Index, load_index
 from neocog.training.checkpoint import read_checkpoint
 from neocog.training.recipe import read_recipe
 from neocog.training.run import read_config
@@ -181,11 +182,16 @@ def readers(folder: Path) -> list[Reader]:
     pack(str(folder / "images"), folder / "packed.safetensors", NETWORK.input_shape)
     table = b"path,label,split\na.png,cat,train\n'b.png',dog,test\n"
     recipe = b'network = "INPUT[4x4x1] -> FC3"\ndata = "mnist"\nepochs = 2\nlr = 0.1\nwhiten = true\n'
+    features, names = rng.standard_normal((3, 4)).astype(np.float32), ("a.png", "b.png", "c.png")
+    made = Index(features, names, np.arange(3), ("a", "b", "c"), "0" * 64, "relu1", "mean", "model.safetensors")
+    index = made.save(folder / "index.safetensors").read_bytes()
     reads_checkpoint = partial(read_checkpoint, network=NETWORK)
     return [
         Reader("notation", planned, list(TEXTS), ".net"),
         Reader("model", load, [model], ".safetensors"),
         Reader("sealed-model", of_sealed(load), [model], ".safetensors"),
+        Reader("index", load_index, [index], ".safetensors"),
+        Reader("sealed-index", of_sealed(load_index), [index], ".safetensors"),
         Reader("checkpoint", reads_checkpoint, [checkpoint], ".safetensors"),
         Reader("sealed-checkpoint", of_sealed(reads_checkpoint), [checkpoint], ".safetensors"),
         Reader("config", read_config, [(run / "config.yaml").read_bytes()], ".yaml"),

@@ -27,6 +27,8 @@ NAMES = [
     "notation",
     "model",
     "sealed-model",
+    "index",
+    "sealed-index",
     "checkpoint",
     "sealed-checkpoint",
     "config",

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from made import difference, images_for, model_of, scores, weights_of
+from made import difference, drawn, images_for, model_of, scores, weights_of
 
 from neocog import Model, NeocogError, Network, RewriteError, load
+from neocog.model import weight_shapes
 from neocog.reference import forward
 from neocog.rewrite import REWRITES, Rewrite, apply, pool_to_stride, prune_channels, set_weights, swap_layer, transplant
 from neocog.rewrite.transaction import transacted
@@ -112,6 +113,22 @@ def test_branches_that_are_added_lose_the_same_channels():
         == made.network.plan().totals["parameters"] - model.network.plan().totals["parameters"]
         < 0
     )
+
+
+def test_networks_drawn_at_random_are_pruned_or_refused():
+    done = 0
+    for seed, network, weights in drawn(30):
+        first = next((node.name for node in network.nodes if node.layer.op == "CONV"), "fc1")
+        try:
+            found = prune_channels(network, weights, first, 0.5)
+        except RewriteError:
+            continue
+        shapes = {name: tuple(one["shape"]) for name, one in weight_shapes(found.network).items()}
+        assert shapes == {name: array.shape for name, array in found.weights.items()}, f"{seed}: {network}"
+        assert found.network.plan().totals["parameters"] < network.plan().totals["parameters"]
+        assert np.isfinite(scores(*found, images_for(found.network, 2))).all()
+        done += 1
+    assert done > 3
 
 
 @pytest.mark.parametrize(
