@@ -273,6 +273,7 @@ def _described(one: ScoreMap) -> dict[str, Any]:
         "scale": one.plane.scale,
         "plane": list(one.plane.size),
         "size": list(one.cells),
+        "unread": list(one.unread),
         "stride": list(route.stride),
         "network_stride": list(route.form.sight.jump),
         "method": route.method,
@@ -317,13 +318,16 @@ def _lines(one: dict[str, Any], found: ScoreMap) -> list[str]:
     stride, own, window = (_times(one[name]) for name in ("stride", "network_stride", "window"))
     how = {"own": "the network's own", "shift": f"of {own} by shifted passes", "dilate": f"of {own} by dilation"}
     box = ", ".join(f"{x:.4g}" for x in one["first_cell"]["box"])
-    (top, bottom), (left, right) = one["first_cell"]["sees"]
+    (top, bottom), (first, last) = one["first_cell"]["sees"]
     padding = one["cells_that_see_padding"]
+    below, right = one["unread"]
+    left_over = f"; {below} rows below and {right} columns at the right are left over" if below or right else ""
     passes = sum(1 for _ in found.route.passes(found.cells))
     return [
         f"scale {one['scale']:.4g}: a map of {rows} x {columns} cells, windows of {window} pixels, "
         f"stride {stride}, {how[one['method']]}",
-        f"the first cell stands for ({box}) of the image and sees rows {top} to {bottom}, columns {left} to {right}",
+        f"the first cell stands for ({box}) of the image and sees rows {top} to {bottom}, columns {first} to {last}"
+        f"{left_over}",
         f"{padding:,} of {one['crops']:,} cells see the padding of layers at the image's edge"
         if padding
         else "no cell sees padding",

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 EXAMPLES = """examples:
   neocog predict runs/mnist-1/model.safetensors photo-of-a-seven.jpg
   neocog predict runs/mnist-1/model.safetensors scans/*.png --top 3 --json
-  neocog predict runs/digits/model.safetensors page.png --dense --stride 2 --boxes 0.9 -o found.png
-  neocog predict runs/digits/model.safetensors page.png --dense --prove"""
+  neocog predict digits.safetensors page.png --dense --boxes 0.9 -o found.png
+  neocog predict digits.safetensors page.png --dense --stride 2 --prove"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -36,7 +36,7 @@ def class_picture(one: ScoreMap, name: str) -> bytes:
     at = np.clip(shares, 0, 1) * (len(HEAT) - 1)
     colours = np.stack([np.interp(at, np.arange(len(HEAT)), HEAT[:, c]) for c in range(3)], axis=-1)
     sheet, pen, top = _sheet(one, f"{name}: probability at each window's middle", 1)
-    _over(sheet, one, colours, 0.35 + 0.4 * shares)
+    _over(sheet, one, colours, 0.15 + 0.6 * shares)
     bar = Image.fromarray(np.rint(_ramp(200)).astype(np.uint8)[None]).resize((200, SWATCH))
     sheet.paste(bar, (MARGIN + 24, top + 4))
     pen.text((MARGIN, top), "0", SOFT, _font(FONT))

@@ -85,6 +85,12 @@ class ScoreMap:
         return np.asarray(down[:, None] | across)
 
     @property
+    def unread(self) -> tuple[int, int]:
+        """How many rows below and columns at the right of the plane are left over behind the last whole stride."""
+        below, right = (n - m for n, m in zip(self.plane.size, self.route.sight.pixels(self.cells), strict=True))
+        return below, right
+
+    @property
     def is_padded(self) -> bool:
         """Whether cells see more than their windows: then crops cut out differ, see `prove.py`."""
         return any(any(side) for side in self.route.form.sight.overlap())

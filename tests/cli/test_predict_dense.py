@@ -37,6 +37,7 @@ def test_a_map_as_json(place, capsys):
     assert (image["image"], one["size"], one["stride"], one["network_stride"]) == ([25, 30], [4, 5], [4, 4], [4, 4])
     assert (one["window"], one["receptive_field"], one["method"]) == ([12, 12], [12, 12], "own")
     assert one["first_cell"] == {"box": [0, 0, 12, 12], "sees": [[0, 11], [0, 11]]}
+    assert one["unread"] == [1, 2]
     assert (one["cells_that_see_padding"], one["crops"], one["tiles"]) == (0, 20, 1)
     assert one["operations_ratio"] > 2
     assert sum(each["probability"] for each in image["averaged"]) == pytest.approx(1)
