@@ -32,11 +32,15 @@ from page import DOCS, row, write
 
 from neocog import Network
 from neocog.losses import default_loss
+from neocog.measure.calibration import calibration_question
 from neocog.measure.clock import BUSY, watched
 from neocog.measure.kept import machine_name
-from neocog.measure.pace import peak
+from neocog.measure.pace import pace_question, peak
 from neocog.native.jit import machine
 from neocog.native.trainer import cores
+from neocog.native.trainer import pick_threads as native_threads
+from neocog.torch_engine.trainer import DTYPES
+from neocog.torch_engine.trainer import pick_threads as torch_threads
 from neocog.training.engine import choose_engine
 
 ROUNDS = 3
@@ -63,6 +67,13 @@ class Job:
 
     def takes(self, contender: Contender) -> bool:
         return (contender.trains or not self.training) and (self.slow or not contender.slow)
+
+    def calibrate(self) -> None:
+        """Have what `auto` goes by at hand, so that it chooses as on a machine that was calibrated."""
+        for dtype in DTYPES:
+            torchs, natives = torch_threads(self.network, self.batch), native_threads(self.network, self.batch)
+            calibration_question(dtype, torchs, "cpu").answer(report=tell)
+            pace_question(dtype, natives).answer(report=tell)
 
     def auto(self) -> str:
         """The contender that neocog itself would choose to train."""
@@ -301,6 +312,8 @@ def main() -> None:
         every.extend(results)
         return results
 
+    for job in jobs(networks, batches, training=True):
+        job.calibrate()
     with Arena(contenders) as arena:
         trained = section("Training, images a second", arena, training=True)
         section("Predicting, images a second", arena, training=False)

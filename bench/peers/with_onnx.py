@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import warnings
 
 import onnxruntime
@@ -22,7 +23,9 @@ def make(nodes: Nodes, batch: int, training: bool, runtime: str, precision: str 
         torch.onnx.export(net, (torch.from_numpy(x),), exported, input_names=["x"], dynamo=False)
     parameters = sum(p.numel() for p in net.parameters())
     if runtime == "onnxruntime":
-        session = onnxruntime.InferenceSession(exported.getvalue(), providers=["CPUExecutionProvider"])
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = len(os.sched_getaffinity(0))  # it does not look by itself where it may run
+        session = onnxruntime.InferenceSession(exported.getvalue(), options, providers=["CPUExecutionProvider"])
         return Work(parameters, lambda: session.run(None, {"x": x}))
     hint = {"INFERENCE_PRECISION_HINT": precision} if precision else {}
     core = openvino.Core()
