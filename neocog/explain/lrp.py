@@ -9,13 +9,15 @@ Each output j of a layer hands its relevance R_j to its inputs i in proportion t
 | CONV, LOCAL, DECONV, SUBSAMPLE     | the positive part of x_i w_ij, and of the bias (alpha 1, beta 0)         |
 | FC                                 | x_i w_ij and the bias, the sum moved from 0 by epsilon                   |
 | POOL, SPP                          | all to the largest value                                                 |
-| AVGPOOL, GAP, L2POOL, others alike | x_i times its derivative, epsilon as for FC                              |
-| ADD                                | the magnitude of each branch's value                                     |
+| L2POOL, others that are linear     | x_i times its derivative, epsilon as for FC                              |
+| RBF                                | (x_i - c_ij)^2, the terms of the distance                                |
+| ADD, AVGPOOL, GAP                  | the magnitude of each value                                              |
 | CONCAT                             | its own channels                                                         |
-| activations, LRN, LCN, GN, other BN | passed on as it is                                                      |
+| activations, LRN, LCN, GN, any BN  | passed on as it is (BN: where it is multiplied into no weights)          |
 
-BN behind a convolution or FC is multiplied into its weights first. What biases receive is counted, so that conservation
-can be checked: inputs + biases = score. With a layer, the relevance of its maps is shown in place of the input's.
+BN behind a convolution or FC is multiplied into its weights first. What biases receive, and what no input argued for,
+is counted, so that conservation can be checked: inputs + biases = score. With a layer, the relevance of its maps is
+shown in place of the input's.
 
 Sources: Bach et al., PLoS ONE 10 (7), 2015; Montavon et al., "Layer-wise relevance propagation: an overview", 2019
 (which rule where).
@@ -33,11 +35,13 @@ from torch.func import functional_call
 
 from ..errors import NeocogError
 from ..layers.add import Add
+from ..layers.avgpool import AvgPool
 from ..layers.batchnorm import BatchNorm
 from ..layers.concat import Concat
 from ..layers.conv import Conv
 from ..layers.deconv import Deconv
 from ..layers.fc import FullyConnected
+from ..layers.gap import GlobalAvgPool
 from ..layers.groupnorm import GroupNorm
 from ..layers.lcn import LocalContrastNorm
 from ..layers.local import LocallyConnected
@@ -123,8 +127,7 @@ def _hand(subject: Subject, k: int, norm: int | None, inputs: tuple[Tensor, ...]
     node = subject.network.nodes[k]
     layer, module = node.layer, subject.module.get_submodule(node.name)
     if isinstance(layer, RBF):
-        rule = "relevance has no rule for RBF, whose outputs are squared distances"
-        raise NeocogError(rule, where=node.name, hint="integrated-gradients")
+        return Handed((_by_distance(module, inputs[0], relevance),))
     if isinstance(layer, Add):
         total = torch.stack([x.abs() for x in inputs]).sum(0)
         share = relevance / torch.where(total == 0, 1.0, total)
@@ -139,8 +142,10 @@ def _hand(subject: Subject, k: int, norm: int | None, inputs: tuple[Tensor, ...]
         arrays = _arrays(module, behind)
         step = _positive if isinstance(layer, WEIGHTED) else _epsilon
         return step(module, arrays, x, relevance)
-    (share,) = _shares(module, x, relevance)
-    return Handed((share,))
+    means = isinstance(
+        layer, AvgPool | GlobalAvgPool
+    )  # of values that may cancel, so their magnitudes count, as in a sum
+    return Handed((_shares(module, x.abs() if means else x, relevance),))
 
 
 def _arrays(module: nn.Module, norm: Any) -> tuple[Tensor, Tensor | None]:
@@ -202,13 +207,21 @@ def _positive(module: nn.Module, arrays: tuple[Tensor, Tensor | None], x: Tensor
     return Handed((handed,), _sum(s * above) + lost)
 
 
-def _shares(module: nn.Module, x: Tensor, relevance: Tensor) -> tuple[Tensor]:
+def _by_distance(module: Any, x: Tensor, relevance: Tensor) -> Tensor:
+    """A squared distance is a sum over the inputs, so each has its own term of it."""
+    terms = (x.flatten(1)[:, None] - module.codes).square()  # (n, K, D)
+    shares = terms / terms.sum(2, keepdim=True).clamp(min=EPSILON)
+    handed: Tensor = (relevance.flatten(1)[:, :, None] * shares).sum(1).reshape(x.shape)
+    return handed
+
+
+def _shares(module: nn.Module, x: Tensor, relevance: Tensor) -> Tensor:
     """For what is linear or picks a value: x times its derivative is its share of the output."""
     with torch.enable_grad():
         x = x.detach().requires_grad_()
         y = module(x)
     (dx,) = torch.autograd.grad(y, x, relevance / _off_zero(y.detach()))
-    return (x.detach() * dx,)
+    return x.detach() * dx
 
 
 def _off_zero(z: Tensor) -> Tensor:

@@ -29,9 +29,7 @@ def noise(x: Tensor, image: int, copies: int, sigma: float, seed: int) -> Tensor
     return torch.from_numpy(drawn).to(x) * (sigma * float(x.max() - x.min()))
 
 
-def smooth(
-    subject: Subject, x: Tensor, asked: Asked, rule: Rule | None = None, copies: int = COPIES, sigma: float = SIGMA
-) -> Tensor:
+def smooth(subject: Subject, x: Tensor, asked: Asked, rule: Rule | None, copies: int, sigma: float) -> Tensor:
     """The mean of the gradients of so many noisy copies of each image."""
     total = torch.zeros_like(x)
     for image in range(len(x)):
@@ -45,7 +43,7 @@ def smooth(
 def attribute(subject: Subject, x: Tensor, asked: Asked, rule: Rule | None = None) -> Attributed:
     """The smoothed gradient."""
     notes = (f"{COPIES} copies, noise {SIGMA:.0%} of the range",) * len(x)
-    return Attributed(smooth(subject, x, asked, rule), notes=notes)
+    return Attributed(smooth(subject, x, asked, rule, COPIES, SIGMA), notes=notes)
 
 
 METHOD = Attribution(

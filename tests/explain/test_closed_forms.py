@@ -243,4 +243,9 @@ def test_a_penalty_and_a_single_output_are_turned_to_scores():
     x = noise(subject)
     penalties = subject.module(x)
     torch.testing.assert_close(subject.scores(x, subject.classes([0, 2])), -penalties[[0, 1], [0, 2]])
+    place, asked = subject.position("tanh2"), Asked(subject.classes([0, 2]))
+    relevance, biases, score = lrp.propagate(subject, x, asked, slice(0, 2), place)
+    torch.testing.assert_close(relevance.flatten(1).double().sum(1), score, rtol=1e-4, atol=1e-4)
+    assert not biases.any(), "a distance is handed on whole"
+    assert attribute("lrp", subject, x, [0, 2]).gap.max() < 1e-3
     assert subject.probabilities(x).argmax(1).tolist() == penalties.argmin(1).tolist()

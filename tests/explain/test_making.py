@@ -29,7 +29,7 @@ def few_steps(monkeypatch):
 
 @pytest.mark.parametrize("net", NETS)
 def test_units_are_more_active_at_the_end_as_saved(net):
-    shown = picture(model_of(NETS[net]), "maximise", count=4)
+    shown = picture(model_of(NETS[net]), "maximise", count=3)
     assert len(shown.document["units"]) >= 3
     for row in shown.document["units"]:
         assert row["value"] >= row["start"]

@@ -7,7 +7,7 @@ import pytest
 
 from neocog import load_data, train, zoo
 from neocog.data import Splits
-from neocog.explain import BY_NAME, METHODS, Attribution, ask, picture
+from neocog.explain import BY_NAME, METHODS, Attribution, ask, integrated_gradients, picture
 from neocog.explain.evidence import faithfulness, likeness
 from neocog.explain.explaining import randomised_maps
 from neocog.explain.features import features, probe, standardised
@@ -28,9 +28,16 @@ def model(digits, tmp_path_factory):
     return train(zoo("lenet5-relu"), digits, epochs=3, out=out, progress="none", device="cpu")
 
 
+@pytest.fixture(autouse=True, scope="module")
+def fewer_steps():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(integrated_gradients, "MOST_STEPS", 64)
+        yield
+
+
 @pytest.fixture(scope="module")
 def question(model, digits):
-    return ask(model, np.asarray(digits.test.images[:24]))
+    return ask(model, np.asarray(digits.test.images[:12]))
 
 
 @pytest.fixture(scope="module")
