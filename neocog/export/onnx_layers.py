@@ -1,123 +1,51 @@
 """Every layer as operators of ONNX, in one table.
 
-A function here gets a `Place`, which is a layer with what it reads, and returns what it gives. Windows that hang over
-the edge (`fit=ceil`) are padding at the end here, so that no runtime's own rule for rounding up is relied on.
+A function gets a `Place`, which is a layer with what it reads, and returns what it gives. Those that slide a window are
+in `onnx_windows.py`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from ..errors import NeocogError
-from ..layer import Shape, Window
-from ..layers import _window as rule
 from ..layers.lcn import FLAT
 from ..layers.scaledtanh import AMPLITUDE, SLOPE
 from ..network import Network, Node, schedule
 from ..reference import Weights
 from ..spelling import Dims
+from . import onnx_windows as windows
 from .onnx_graph import Graph, Value
+from .onnx_place import Place, Translation
 
-
-@dataclass(frozen=True, eq=False)
-class Place:
-    """A layer in a network, and the graph that it is added to."""
-
-    graph: Graph
-    node: Node
-    inputs: tuple[Value, ...]
-    shapes: tuple[Shape, ...]
-    arrays: Mapping[str, NDArray[Any]]
-
-    @property
-    def layer(self) -> Any:
-        """The layer; each function knows which it is."""
-        return self.node.layer
-
-    @property
-    def shape(self) -> Shape:
-        """The volume read, where it is one."""
-        return self.shapes[0]
-
-    @property
-    def output(self) -> Shape:
-        """The volume given."""
-        return self.node.layer.output_shape(*self.shapes)
-
-    def op(self, type_: str, *inputs: str, **attributes: Any) -> str:
-        """Append an operator."""
-        return self.graph.add(type_, self.node.name, inputs, attributes)
-
-    def constant(self, what: str, array: ArrayLike, dtype: type = np.float32) -> str:
-        """An array that the text decides."""
-        return self.graph.constant(self.node.name, what, array, dtype)
-
-    def whole(self, what: str, *numbers: int) -> str:
-        """Whole numbers, as operators take shapes and axes."""
-        return self.constant(what, numbers, np.int64)
-
-    def weight(self, what: str) -> str:
-        """One of the layer's own arrays."""
-        return self.made(what, self.arrays[what].shape, lambda: self.arrays[what])
-
-    def made(self, what: str, shape: Sequence[int], make: Callable[[], NDArray[Any]]) -> str:
-        """An array of that shape, made of the layer's own."""
-        return self.graph.weight(f"{self.node.name}.{what}", shape, make)
-
-    def weights(self, *names: str) -> list[str]:
-        """Those of the layer's arrays that it has."""
-        return [self.weight(name) for name in names if name in self.arrays]
-
-    def each(self, what: str) -> str:
-        """An array (C,) so that it meets the channels of a volume."""
-        shape = (self.shape.channels, *(1,) * self.shape.rank)
-        return self.made(what, shape, lambda: self.arrays[what].reshape(shape))
-
-    def volume(self, k: int = 0) -> str:
-        """What is read as (N, C, *size)."""
-        value, rank = self.inputs[k], self.shapes[k].rank
-        return self.op("Unsqueeze", value.name, self.whole("axes", *range(2, 2 + rank))) if value.flat else value.name
-
-    def flat(self) -> str:
-        """What is read as (N, C * positions), in the order channels, rows, columns."""
-        (value,) = self.inputs
-        return value.name if value.flat else self.op("Flatten", value.name, axis=1)
-
-    @property
-    def positions(self) -> list[int]:
-        """The axes of positions."""
-        return list(range(2, 2 + self.shape.rank))
-
-
-Translation = Callable[[Place], Value]
+OUTPUT = "output"
 
 
 def operators(network: Network, weights: Weights, graph: Graph, x: Value) -> Value:
     """Append a network's operators for its input x; what it gives, as scores (N, K) where it is a vector."""
     values: dict[int, Value] = {}
+    arrays: defaultdict[str, dict[str, NDArray[Any]]] = defaultdict(dict)
+    for name, array in weights.items():
+        owner, _, parameter = name.partition(".")
+        arrays[owner][parameter] = array
     for k, _ in schedule(network, training=False):
         node = network.nodes[k]
-        prefix = f"{node.name}."
-        own = {name[len(prefix) :]: array for name, array in weights.items() if name.startswith(prefix)}
         inputs = tuple(values[i] for i in node.inputs) or (x,)
         shapes = network.input_shapes(node) or (network.input_shape,)
-        place = Place(graph, node, inputs, shapes, own)
+        place = Place(graph, node, inputs, shapes, arrays[node.name])
         before = len(graph.operators)
         made = translation(node)(place)
         values[k] = graph.call(made, node.name) if len(graph.operators) > before else made
     last = values[len(network.nodes) - 1]
     if network.shapes[-1].positions == 1 and not last.flat:
-        last = Value(graph.add("Flatten", SCORES_SCOPE, [last.name], {"axis": 1}), flat=True)
+        last = Value(graph.add("Flatten", OUTPUT, [last.name], {"axis": 1}), flat=True)
     return last
-
-
-SCORES_SCOPE = "output"
 
 
 def translation(node: Node) -> Translation:
@@ -128,156 +56,6 @@ def translation(node: Node) -> Translation:
         raise NeocogError(
             f"{node.layer.op} has no translation into ONNX", where=node.name, received=str(node.layer)
         ) from None
-
-
-# -- windows -----------------------------------------------------------------------------------------------------
-
-
-def _hang(p: Place, window: Window) -> Dims:
-    return rule.overhang(p.shape, window, p.output.spatial)
-
-
-def _window(p: Place, window: Window, **more: Any) -> dict[str, Any]:
-    """A window's attributes, the overhang behind the padding at the end."""
-    ends = [pad + hang for pad, hang in zip(window.padding, _hang(p, window), strict=True)]
-    return {
-        "kernel_shape": list(window.kernel),
-        "strides": list(window.stride),
-        "pads": [*window.padding, *ends],
-        **more,
-    }
-
-
-def _conv(p: Place) -> Value:
-    window = p.layer.window(p.shape)
-    channels = p.shape.channels
-    shape = (p.layer.out_channels, channels // p.layer.groups, *window.kernel)
-    weight = p.made("weight", shape, lambda: p.layer.dense(p.arrays["weight"], channels))
-    told = _window(p, window, dilations=list(window.dilation), group=p.layer.groups)
-    return Value(p.op("Conv", p.volume(), weight, *p.weights("bias"), **told))
-
-
-def _deconv(p: Place) -> Value:
-    kernel = p.layer.kernel(p.shape.rank)
-    told = {
-        "kernel_shape": list(kernel.kernel),
-        "strides": list(kernel.stride),
-        "pads": [*kernel.padding, *kernel.padding],
-        "dilations": list(kernel.dilation),
-    }
-    return Value(p.op("ConvTranspose", p.volume(), *p.weights("weight", "bias"), **told))
-
-
-def _local(p: Place) -> Value:
-    """The values of each window as channels, by a convolution with kernels of a single 1; then a product a position."""
-    window, outputs, channels = p.layer.window(p.shape), p.output, p.shape.channels
-    taps = math.prod(window.kernel)
-    ones = np.tile(np.eye(taps).reshape(taps, 1, *window.kernel), (channels, *(1,) * (1 + p.shape.rank)))
-    unfolded = p.op("Conv", p.volume(), p.constant("windows", ones), **_window(p, window, group=channels))
-    rows = p.op("Reshape", unfolded, p.whole("rows", 0, channels * taps, outputs.positions))
-    by_position = p.op("Transpose", rows, perm=[2, 0, 1])
-    shape = (outputs.positions, channels * taps, outputs.channels)
-
-    def weight() -> NDArray[Any]:
-        kernels = p.arrays["weight"].reshape(outputs.channels, channels, outputs.positions, taps)
-        return kernels.transpose(2, 1, 3, 0).reshape(shape)
-
-    products = p.op("Transpose", p.op("MatMul", by_position, p.made("weight", shape, weight)), perm=[1, 2, 0])
-    y = p.op("Reshape", products, p.whole("size", 0, outputs.channels, *outputs.spatial))
-    return Value(p.op("Add", y, p.weight("bias")) if "bias" in p.arrays else y)
-
-
-def _filter(p: Place) -> Value:
-    channels = p.shape.channels
-    kernel = p.made("kernel", (channels, 1, 3, 3), lambda: np.tile(p.arrays["kernel"], (channels, 1, 1, 1)))
-    return Value(p.op("Conv", p.volume(), kernel, **_window(p, p.layer.window(p.shape), group=channels)))
-
-
-def _pool(p: Place) -> Value:
-    return Value(p.op("MaxPool", p.volume(), **_window(p, p.layer.window(p.shape))))
-
-
-def _means(p: Place, x: str) -> str:
-    """The mean of each window, zeros of padding and overhang counted."""
-    return p.op("AveragePool", x, **_window(p, p.layer.window(p.shape), count_include_pad=1))
-
-
-def _sums(p: Place, x: str) -> str:
-    taps = float(p.layer.taps(p.shape))
-    return p.op("Mul", _means(p, x), p.constant("taps", taps))
-
-
-def _avgpool(p: Place) -> Value:
-    window = p.layer.window(p.shape)
-    if not p.layer.zeros:
-        return Value(p.op("AveragePool", p.volume(), **_window(p, window, count_include_pad=0)))
-    y = _means(p, p.volume())
-    if any(_hang(p, window)):  # what hangs beyond the padding is never counted
-        y = p.op("Mul", y, p.constant("counted", _taps_per_counted(p, window)))
-    return Value(y)
-
-
-def _taps_per_counted(p: Place, window: Window) -> NDArray[np.float64]:
-    """F*F over how many of a window's positions lie on the padded input: (1, 1, *size')."""
-    factor = np.ones((1, 1, *p.output.spatial))
-    for axis, outputs in enumerate(p.output.spatial):
-        start = np.arange(outputs) * window.stride[axis]
-        inside = np.minimum(start + window.kernel[axis], p.shape.spatial[axis] + 2 * window.padding[axis]) - start
-        along = [1] * factor.ndim
-        along[2 + axis] = outputs
-        factor = factor * (window.kernel[axis] / inside).reshape(along)
-    return factor
-
-
-def _l2pool(p: Place) -> Value:
-    x = p.volume()
-    return Value(p.op("Sqrt", _sums(p, p.op("Mul", x, x))))
-
-
-def _stopool(p: Place) -> Value:
-    """The sum of squares over the sum; 0 where nothing is above 0."""
-    a = p.op("Relu", p.volume())
-    total, squares = _means(p, a), _means(p, p.op("Mul", a, a))
-    zero, one = p.constant("zero", 0.0), p.constant("one", 1.0)
-    return Value(p.op("Div", squares, p.op("Where", p.op("Greater", total, zero), total, one)))
-
-
-def _subsample(p: Place) -> Value:
-    scaled = p.op("Mul", _sums(p, p.volume()), p.each("weight"))
-    return Value(p.op("Add", scaled, p.each("bias")))
-
-
-def _gap(p: Place) -> Value:
-    return Value(p.op("GlobalAveragePool", p.volume()))
-
-
-def _spp(p: Place) -> Value:
-    levels = [p.op("Flatten", _bins(p, p.volume(), level), axis=1) for level in p.layer.levels]
-    return Value(p.op("Concat", *levels, axis=1) if len(levels) > 1 else levels[0], flat=True)
-
-
-def _bins(p: Place, x: str, bins: int) -> str:
-    """The largest value of each bin: pooling where all have one size, else axis by axis, from slices."""
-    if all(size % bins == 0 for size in p.shape.spatial):
-        sizes = [size // bins for size in p.shape.spatial]
-        return p.op("MaxPool", x, kernel_shape=sizes, strides=sizes)
-    for axis, size in enumerate(p.shape.spatial, start=2):
-        parts = []
-        for k in range(bins):
-            edges = (p.whole("edge", k * size // bins), p.whole("edge", -(-(k + 1) * size // bins)))
-            part = p.op("Slice", x, *edges, p.whole("axis", axis))
-            parts.append(p.op("ReduceMax", part, axes=[axis], keepdims=1))
-        x = p.op("Concat", *parts, axis=axis) if bins > 1 else parts[0]
-    return x
-
-
-def _upsample(p: Place) -> Value:
-    factors = [n // m for n, m in zip(p.output.spatial, p.shape.spatial, strict=True)]
-    scales = p.constant("scales", [1.0, 1.0, *factors])
-    how = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
-    if p.layer.mode == "bilinear":
-        how = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
-    return Value(p.op("Resize", p.volume(), "", scales, **how))
 
 
 # -- vectors -----------------------------------------------------------------------------------------------------
@@ -370,7 +148,7 @@ def _lrn(p: Place) -> Value:
 def _lrn_within(p: Place) -> str:
     layer, x = p.layer, p.volume()
     window = layer.window(p.shape)
-    mean = p.op("AveragePool", p.op("Mul", x, x), **_window(p, window, count_include_pad=1))
+    mean = p.op("AveragePool", p.op("Mul", x, x), **windows.attributes(p, window, count_include_pad=1))
     energy = p.op("Mul", mean, p.constant("alpha", layer.alpha * math.prod(window.kernel)))
     power = p.op("Pow", p.op("Add", energy, p.constant("k", layer.k)), p.constant("beta", layer.beta))
     return p.op("Div", x, power)
@@ -435,18 +213,18 @@ def _shortcut(p: Place) -> Value:
 
 TRANSLATIONS: dict[str, Translation] = {
     "INPUT": _same,
-    "CONV": _conv,
-    "LOCAL": _local,
-    "POOL": _pool,
-    "AVGPOOL": _avgpool,
-    "L2POOL": _l2pool,
-    "STOPOOL": _stopool,
-    "GAP": _gap,
-    "SUBSAMPLE": _subsample,
-    "SPP": _spp,
-    "FILTER": _filter,
-    "DECONV": _deconv,
-    "UPSAMPLE": _upsample,
+    "CONV": windows.conv,
+    "LOCAL": windows.local,
+    "POOL": windows.pool,
+    "AVGPOOL": windows.avgpool,
+    "L2POOL": windows.l2pool,
+    "STOPOOL": windows.stopool,
+    "GAP": windows.gap,
+    "SUBSAMPLE": windows.subsample,
+    "SPP": windows.spp,
+    "FILTER": windows.filter,
+    "DECONV": windows.deconv,
+    "UPSAMPLE": windows.upsample,
     "FC": _fc,
     "RBF": _rbf,
     "FLATTEN": _flatten,
