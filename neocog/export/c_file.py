@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from textwrap import wrap
 from typing import Any, NamedTuple
@@ -218,12 +219,10 @@ def _constants(
         if any(region.start <= at < region.start + region.size for at in used["weights"]):
             own = f"{region.name.replace('.', '_')}{f'_group{region.group + 1}' if region.group else ''}"
             yield Constant(own, "weights", region.start, memory["weights"][region.start : region.start + region.size])
-    starts = sorted(call.buffers["packed"].at.constant for call in program.packs)
-    for pack in program.packs:
-        start = pack.buffers["packed"].at.constant
+    packs = {pack.buffers["packed"].at.constant: pack for pack in program.packs}  # of empty ones the one behind them
+    for start, end in pairwise([*sorted(packs), program.packed]):
         if start in used["packed"]:
-            end = min((one for one in starts if one > start), default=program.packed)
-            own = places.name(pack.buffers["w"]).split(" ")[0].replace(".", "_")
+            own = places.name(packs[start].buffers["w"]).split(" ")[0].replace(".", "_")
             yield Constant(f"{own}_packed{start}", "packed", start, memory["packed"][start:end])
     if used["coefficients"]:
         yield Constant("coefficients", "coefficients", 0, memory["coefficients"][: program.coefficients])

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from random import Random
 
 import numpy as np
-from native.random_networks import network_of
+from random_networks import network_of
 
 from neocog import Model, Network
 from neocog.data import Dataset, Preprocessing
