@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from ..model import Model
     from ..rewrite import Option, Report, Rewrite
 
+FIGURES = ("mean", "std", "smallest", "largest")
+SHOWN = 8
+"""How many notes are printed; --json has them all."""
+
 EXAMPLES = """examples:
   neocog rewrite --list
   neocog rewrite runs/mnist-1/model.safetensors
@@ -86,8 +90,10 @@ def _print(report: Report, args: argparse.Namespace) -> None:
     out = console()
     print_difference(report.difference, (args.model, str(args.out)))
     out.print()
-    for note in report.notes:
+    for note in report.notes[:SHOWN]:
         print_wrapped(out, printable(f"note        {note}"))
+    if len(report.notes) > SHOWN:
+        print_wrapped(out, f"note        and {len(report.notes) - SHOWN:,} more (--json)")
     if report.layer_means is not None:
         before, after = report.layer_means
         print_wrapped(out, f"mean        of {args.layer}'s output: {before:.4g} -> {after:.4g}")
@@ -134,17 +140,16 @@ def _arrays(model: Model, *, as_json: bool) -> int:
         }
         for name, array in model.weights.items()
     ]
-    shapes = {node.name: shape for node, shape in zip(model.network.nodes, model.network.shapes, strict=True)}
+    volumes = [*zip(model.network.nodes, model.network.shapes, strict=True)]
     if as_json:
-        layers = [{"name": name, "output": shape.as_list()} for name, shape in shapes.items()]
+        layers = [{"name": node.name, "token": node.layer.token, "output": shape.as_list()} for node, shape in volumes]
         print_json({"network": str(model.network), "layers": layers, "arrays": found})
         return 0
     out = console()
     print_wrapped(out, str(model.network))
     out.print()
-    tokens = {node.name: node.layer.token for node in model.network.nodes}
-    layers_rows = [(name, tokens[name], str(shape)) for name, shape in shapes.items()]
-    print_table(out, ("layer", "written", "output"), layers_rows, text=("layer", "written", "output"))
+    header = ("layer", "written", "output")
+    print_table(out, header, [(n.name, n.layer.token, str(shape)) for n, shape in volumes], text=header)
     out.print()
     rows = [
         (str(a["name"]), "x".join(map(str, model.weights[str(a["name"])].shape)), *(f"{a[k]:.4g}" for k in FIGURES))
@@ -152,6 +157,3 @@ def _arrays(model: Model, *, as_json: bool) -> int:
     ]
     print_table(out, ("array", "shape", *FIGURES), rows, text=("array", "shape"))
     return 0
-
-
-FIGURES = ("mean", "std", "smallest", "largest")
