@@ -7,6 +7,8 @@ import json
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
+RUNNER = asyncio.Runner()
+"""One event loop for all requests: a new one for each would take longer than they do. `conftest.py` closes it."""
 HOST = "127.0.0.1:8765"
 ORIGIN = f"http://{HOST}"
 
@@ -61,7 +63,7 @@ def ask(
         "client": ("127.0.0.1", 50000),
         "server": ("127.0.0.1", 8765),
     }
-    return asyncio.run(_asked(app, scope, chunks if chunks is not None else [content]))
+    return RUNNER.run(_asked(app, scope, chunks if chunks is not None else [content]))
 
 
 async def _asked(app: Any, scope: dict[str, Any], chunks: list[bytes]) -> Answer:
@@ -97,7 +99,7 @@ def knock(app: Any, path: str, headers: tuple[tuple[str, str], ...], *, tellings
         "subprotocols": [],
         "extensions": {},
     }
-    return asyncio.run(_knocked(app, scope, tellings))
+    return RUNNER.run(_knocked(app, scope, tellings))
 
 
 async def _knocked(app: Any, scope: dict[str, Any], tellings: int) -> list[dict[str, Any]]:

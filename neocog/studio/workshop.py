@@ -25,12 +25,14 @@ from ..initialise import initialise
 from ..losses import default_loss
 from ..model import Model, load
 from ..network import Network
+from ..plan.tables import size
+from ..torch_engine.allocator import available_memory
 from ..training.batches import held_out
 from ..training.checkpoint import FORMAT, KEY, read_checkpoint
 from ..training.fits import check_batches, check_fits
 from ..training.settings import LEARNING_RATES, Settings
 from .attached import Attached
-from .running import Live
+from .running import EDITABLE, MOST_EDITS, Live
 from .scenes import Scene, dead_units, demo, untrained
 
 MOST_RUNS, MOST_IMAGES, MOST_SCENES = 12, 32, 8
@@ -127,7 +129,7 @@ class Workshop:
         network = Network.parse(text if isinstance(text, str) else "")
         checkpoint = read_checkpoint(path, network)
         kept = checkpoint.config.get("studio")
-        if not isinstance(kept, dict) or not isinstance(kept.get("events"), list):
+        if kept is None or not _is_ours(kept):
             raise ModelFileError("this is no snapshot of the studio", hint="neocog train --resume FOLDER")
         data, settings = checkpoint.config["data"], checkpoint.config["settings"]
         more = {"start": checkpoint, "engine": str(kept.get("engine")), "paused": True}
@@ -141,6 +143,7 @@ class Workshop:
         splits = load_data(data, network.input_shape)
         chosen = chosen_settings(network, settings, held=len(splits.train) // HELD_OUT)
         check_fits(network, splits.train, chosen.loss)
+        check_memory(network, chosen)
         check_batches(network, len(held_out(len(splits.train), chosen.validation)[0]), chosen.batch_size)
         for run in self.runs.values():
             if isinstance(run, Live):
@@ -282,6 +285,35 @@ def _scene(
     return Scene(model.network, model.weights, x, model.loss, label, pixels, model.classes, notes)
 
 
+def _is_ours(kept: Any) -> bool:
+    """Whether this is what the studio writes beside a run's settings: its edits, each with its step."""
+    if not isinstance(kept, dict) or not isinstance(kept.get("seen"), int):
+        return False
+    events = kept.get("events")
+    return isinstance(events, list) and len(events) <= MOST_EDITS and all(map(_is_edit, events))
+
+
+def _is_edit(event: Any) -> bool:
+    if not isinstance(event, dict) or event.keys() != {"step", "changes"} or not isinstance(event["step"], int):
+        return False
+    changes = event["changes"]
+    return isinstance(changes, dict) and all(
+        key in EDITABLE and isinstance(value, int | float) for key, value in changes.items()
+    )
+
+
+def check_memory(network: Network, settings: Settings) -> None:
+    """Raise NeocogError where training takes more memory by the plan than this machine has left."""
+    made = network.plan(batch=settings.batch_size, optimizer=settings.optimizer)
+    needed, free = made.memory["training_bytes"], available_memory()
+    if free is not None and needed > free:
+        raise NeocogError(
+            "training this network takes more memory than there is",
+            received=f"{size(needed)} by the plan, {size(free)} available",
+            hint="a smaller batch, or fewer weights",
+        )
+
+
 def test_images(run: Run) -> Dataset:
     """Images that a run's network has not learned from."""
     return run.data.test if isinstance(run, Live) else run.test
@@ -300,6 +332,15 @@ def _data_for(model: Model) -> str:
 
 def chosen_settings(network: Network, asked: Mapping[str, Any], held: int) -> Settings:
     """Settings of a run, where only those that the page offers were asked for. Raises NeocogError."""
+    try:
+        return _settings(network, asked, held)
+    except NeocogError:
+        raise
+    except (TypeError, ValueError, OverflowError) as error:
+        raise NeocogError("a setting is no number", received=str(error)[:80]) from None
+
+
+def _settings(network: Network, asked: Mapping[str, Any], held: int) -> Settings:
     optimizer = str(asked.get("optimizer", "nesterov"))
     loss = asked.get("loss") or default_loss(network).name
     lr = asked.get("lr")

@@ -3,10 +3,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import pytest
-from studio_requests import Answer, ask, reach
+from studio_requests import RUNNER, Answer, ask, reach
 
-from neocog.studio import Workshop, guarded
+from neocog.data import Splits, load_data
+from neocog.studio import Workshop, guarded, workshop
 from neocog.studio.security import Keys
 
 PORT = 8765
@@ -14,8 +16,24 @@ SMALL = "INPUT[28x28x1] -> POOL2 -> CONV3-4 -> RELU -> POOL2 -> FC10"
 """Learns digits, and a step takes no time."""
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _one_loop() -> Iterator[None]:
+    yield
+    RUNNER.close()
+
+
 @pytest.fixture(scope="module")
-def workshop() -> Iterator[Workshop]:
+def few_digits() -> Iterator[None]:
+    """Runs get a tenth of the digits, so that they begin at once."""
+    whole = load_data("mnist")
+    some = Splits(whole.train.subset(np.arange(6000)), whole.test.subset(np.arange(1000)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(workshop, "load_data", lambda name, shape: some if name == "mnist" else load_data(name, shape))
+        yield
+
+
+@pytest.fixture(scope="module")
+def shop(few_digits) -> Iterator[Workshop]:
     made = Workshop()
     yield made
     made.close()
@@ -27,8 +45,8 @@ def keys() -> Keys:
 
 
 @pytest.fixture(scope="module")
-def app(workshop, keys) -> Any:
-    return guarded(workshop, keys, PORT)
+def app(shop, keys) -> Any:
+    return guarded(shop, keys, PORT)
 
 
 @pytest.fixture(scope="module")
@@ -49,9 +67,9 @@ def api(app, session) -> Callable[..., Answer]:
 
 
 @pytest.fixture(scope="module")
-def digits(workshop) -> Any:
+def digits(shop) -> Any:
     """A run that has learned digits for a little while, and rests."""
-    live = workshop.begin(SMALL, "mnist", {"seed": 1})
+    live = shop.begin(SMALL, "mnist", {"seed": 1})
     reach(live, 60)
     live.pause(True)
     live.ask(lambda: None).result()

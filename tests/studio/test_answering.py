@@ -26,8 +26,8 @@ def test_answers_are_pictures_with_words(api, digits, method):
     assert told["title"]
 
 
-def test_maps_come_with_evidence_and_are_those_of_explain(workshop, digits):
-    told = answer(workshop, digits.name, {"method": "grad-cam", "image": {"number": 3}, "target": 7, "layer": "conv1"})
+def test_maps_come_with_evidence_and_are_those_of_explain(shop, digits):
+    told = answer(shop, digits.name, {"method": "grad-cam", "image": {"number": 3}, "target": 7, "layer": "conv1"})
     (one,) = told["document"]["explanations"]
     pixels = np.asarray(digits.data.test.images[3])
     (expected,) = explain(digits.model(), pixels, "grad-cam", target="7", layers=("conv1",))
@@ -36,6 +36,7 @@ def test_maps_come_with_evidence_and_are_those_of_explain(workshop, digits):
     assert set(one["evidence"]) == set(expected.evidence.as_json())
 
 
+@pytest.mark.usefixtures("few_digits")
 def test_asking_does_not_change_what_a_run_draws():
     text = "INPUT[28x28x1] -> POOL2 -> CONV3-4 -> RELU -> DROPOUT(0.5) -> FC10"
     ended = []
@@ -62,7 +63,7 @@ def test_what_cannot_be_asked_is_refused(api, digits):
         assert api("POST", f"runs/{digits.name}/why", body).status == 400, body
 
 
-def test_a_network_slides_over_a_large_image(api, workshop, digits):
+def test_a_network_slides_over_a_large_image(api, shop, digits):
     from io import BytesIO
 
     from PIL import Image

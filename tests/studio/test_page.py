@@ -16,7 +16,7 @@ FLAGS = [
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
     *("--disable-background-networking", "--disable-component-update"),
 ]
-PATIENCE = 20_000
+PATIENCE = 90_000
 GOOD, BAD = "INPUT[28x28x1] -> POOL2 -> CONV3-4 -> RELU -> FC10", "INPUT[28x28x1] -> CONV3-4(S=2, P=0) -> RELUU -> FC10"
 
 pytestmark = [
@@ -208,7 +208,6 @@ def test_the_network_is_changed_on_the_page(page, served, learning):
     assert run.settings.lr == learning.settings.lr
     page.get_by_role("button", name="Remove").click()
     page.locator(".chip[aria-pressed=true]", has_text="mnist-1").wait_for()
-    page.complaints[:] = [one for one in page.complaints if "404" not in one]  # what was being asked of it meanwhile
 
 
 def test_an_image_is_brought_and_a_digit_drawn(page, served, learning):

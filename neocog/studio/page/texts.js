@@ -60,6 +60,7 @@ export const TEXTS = {
   trainWords: ["Any network on data that is on this machine. Change settings while it runs; every change is noted and can be done again.",
     "任意网络，使用本机已有的数据。训练中可随时改设置，每次改动都有记录并可重做。"],
   runs: ["Runs", "运行"],
+  run: ["Run", "运行"],
   newRun: ["New run", "新的运行"],
   data: ["Data", "数据"],
   lr: ["Learning rate", "学习率"],

@@ -12,7 +12,7 @@ const COLOUR = "INPUT[32x32x3] -> [CONV3-32 -> BN -> RELU -> CONV3-32 -> BN -> R
 const LOOK_MS = 1000;
 
 export function trainView(about) {
-  let runs = [], chosen = null, wantsNew = false, looked = -1, timer = null, image = {};
+  let runs = [], chosen = null, wantsNew = false, looked = -1, timer = null, image = {}, busy = null, leaving = null;
   const chips = h("div.chips", { role: "group", ariaLabel: t("runs") });
   const body = h("div");
   const root = h("div.view", {}, h("header", {}, h("h1", {}, t("trainTitle")), h("p", {}, t("trainWords"))), chips, body);
@@ -39,7 +39,7 @@ export function trainView(about) {
       return;
     }
     if (shown?.name !== run.name) {
-      shown = runPanel(about, run, { choose, image: () => image, setImage: (source) => { image = source; looked = -1; look(); } });
+      shown = runPanel(about, run, { choose, forget, image: () => image, setImage: (source) => { image = source; looked = -1; look(); } });
       fill(body, shown.root);
     }
     shown.draw(run, runs);
@@ -47,9 +47,18 @@ export function trainView(about) {
 
   async function look() {
     const run = runs.find((one) => one.name === chosen);
-    if (!run || !shown?.look || run.looks === looked || run.status === "preparing" || run.status === "failed") return;
+    if (!run || run.name === leaving || !shown?.look || run.looks === looked || run.status === "preparing" || run.status === "failed") return;
     looked = run.looks;
-    await shown.look(run, image);
+    busy = shown.look(run, image);
+    await busy;
+  }
+
+  /** End a run, once what is being asked of it has been answered. */
+  async function forget(name) {
+    leaving = name;
+    await busy;
+    await remove(runPath(name));
+    leaving = null;
   }
 
   let key = "";
@@ -158,7 +167,7 @@ function runPanel(about, run, actions) {
   const turn = h("button.main", { id: "turn", onclick: () => act(() => post(runPath(name, turn.dataset.running ? "/pause" : "/resume"))) });
   const download = (what, words) => h("a.button", { href: `/api/${runPath(name, `/${what}`)}`, download: "" }, words);
   const replay = h("button", { id: "again", title: t("againHint"), onclick: () => act(async () => actions.choose((await post(runPath(name, "/again"))).name)) }, t("again"));
-  const forget = h("button.quiet", { onclick: () => act(() => remove(runPath(name))) }, t("forget"));
+  const forget = h("button.quiet", { onclick: () => act(() => actions.forget(name)) }, t("forget"));
   const message = h("p.soft", { ariaLive: "polite" });
   const stats = h("dl.facts", { id: "stats" });
   const values = {};
@@ -169,6 +178,7 @@ function runPanel(about, run, actions) {
   const edits = ["lr", "momentum", "batch_size", "weight_decay"].map((key) => editField(name, key, run[key], act));
   const curves = h("div.cards");
   const compared = new Set([name]);
+  const beside = h("div.wide");
   const compare = h("div.row", { role: "group", ariaLabel: t("compared") });
   const events = h("div.tall"), answers = h("div.answers", { id: "answers" }), confusion = h("div.wide");
   const inside = layersPanel(name, live);
@@ -226,6 +236,7 @@ function runPanel(about, run, actions) {
       points: one.curves[curve] || [], kind: `s${many ? (2 * m + k) % 6 : kind}`, name: many ? `${one.name}: ${words}` : words }));
     const loss = [...lines("loss", 0, 0, t("trainLoss")), ...lines("validation_loss", 1, 1, t("validationLoss"))];
     const share = [...lines("train_accuracy", 0, 0, t("trainLoss")), ...lines("validation_accuracy", 1, 1, t("validation"))];
+    fill(beside, many ? comparison(others) : null);
     fill(curves,
       half(h("div", {}, h("h3", {}, t("lossGraph")), chart(loss, { label: t("lossGraph"), low: 0 }), legend(loss))),
       half(h("div", {}, h("h3", {}, t("accuracyGraph")), chart(share, { label: t("accuracyGraph"), low: 0, high: 1, shares: true }), legend(share))));
@@ -255,7 +266,7 @@ function runPanel(about, run, actions) {
   const root = h("div.cards", {},
     card(h("span", {}, name), h("div.row", {}, live && turn, live && replay, live && download("snapshot", t("saveSnapshot")), download("model", t("saveModel")), forget), message, stats,
       live && h("div.row.end", { id: "edits" }, edits.map((one) => one.root))),
-    card(t("curves"), curves, h("div.row", {}, live && h("button", { id: "clear", onclick: () => act(() => post(runPath(name, "/clear"))) }, t("clearGraph")), compare)),
+    card(t("curves"), curves, h("div.row", {}, live && h("button", { id: "clear", onclick: () => act(() => post(runPath(name, "/clear"))) }, t("clearGraph")), compare), beside),
     sized("two", card(t("inside"), inside.root)),
     h("div.third", {}, h("div.cards", {},
       card(t("ownImage"), choose.root, asked),
@@ -264,6 +275,14 @@ function runPanel(about, run, actions) {
       live && card(t("events"), h("p.soft", {}, t("eventsWords")), events))),
     card(t("text"), write.root, live && h("p", {}, change)));
   return { root, name, draw, look };
+}
+
+/** Several runs in a table. */
+function comparison(runs) {
+  const keys = ["step", "seen", "loss", "train_accuracy", "validation_accuracy", "test_accuracy", "images_per_second"];
+  const shown = Object.fromEntries(STATS);
+  return h("table", {}, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, t("run")), keys.map((key) => h("th.n", { scope: "col" }, t(`stat-${key}`))))),
+    h("tbody", {}, runs.map((one) => h("tr", {}, h("td", {}, one.name), keys.map((key) => h("td.n", {}, shown[key](one[key])))))));
 }
 
 const half = (made) => sized("half", made);
