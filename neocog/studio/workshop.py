@@ -89,10 +89,12 @@ class Workshop:
         self._add(attached)
         return attached
 
-    def begin(self, text: str, data: str, settings: Mapping[str, Any], engine: str = "auto") -> Live:
+    def begin(
+        self, text: str, data: str, settings: Mapping[str, Any], engine: str = "auto", *, paused: bool = False
+    ) -> Live:
         """A new run, with the others at rest. Raises NeocogErrors for what cannot be trained."""
         network = Network.parse(text)
-        return self._started(network, data, settings, {"engine": engine})
+        return self._started(network, data, settings, {"engine": engine, "paused": paused})
 
     def again(self, name: str) -> Live:
         """A run with the same edits at the same steps, up to where the other is now."""

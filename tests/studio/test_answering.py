@@ -42,7 +42,7 @@ def test_asking_does_not_change_what_a_run_draws():
     ended = []
     for ask_meanwhile in (False, True):
         shop = Workshop()
-        live = shop.begin(text, "mnist", {"seed": 5}, "torch")
+        live = shop.begin(text, "mnist", {"seed": 5}, "torch", paused=True)
         rest(live, 4)
         if ask_meanwhile:
             answer(shop, live.name, {"method": "gradient", "image": {"number": 1}, "evidence": False})

@@ -50,7 +50,7 @@ def test_held_out_images_are_never_learned_from(digits):
 def test_edits_are_events_and_are_done_again_to_the_same_bits(engine):
     shop = Workshop()
     try:
-        first = shop.begin(SMALL, "mnist", {"seed": 3}, engine)
+        first = shop.begin(SMALL, "mnist", {"seed": 3}, engine, paused=True)
         rest(first, 7)
         first.edit({"lr": 0.005, "momentum": 0.5})
         rest(first, 12)
@@ -64,14 +64,14 @@ def test_edits_are_events_and_are_done_again_to_the_same_bits(engine):
             second.ask(lambda: None).result()
         assert second.events == first.events
         assert same(second.ask(second.engine.state).result(), ended)
-        third = shop.begin(SMALL, "mnist", {"seed": 3}, engine)
+        third = shop.begin(SMALL, "mnist", {"seed": 3}, engine, paused=True)
         assert not same(rest(third, 20), ended)
     finally:
         shop.close()
 
 
 def test_a_snapshot_goes_on_to_the_same_bits(shop, api):
-    live = shop.begin(SMALL, "mnist", {"seed": 4, "optimizer": "adamw"})
+    live = shop.begin(SMALL, "mnist", {"seed": 4, "optimizer": "adamw"}, paused=True)
     rest(live, 5)
     live.edit({"lr": 0.002})
     rest(live, 8)
