@@ -88,8 +88,9 @@ def test_python_in_a_page_prints_what_it_shows(name):
 
 
 @pytest.mark.parametrize("text", cases("console", "docs/notation.md", "docs/notation.zh-CN.md", "docs/rewriting.md"))
-def test_commands_in_the_notation_page_print_what_they_show(text, capsys):
+def test_commands_in_the_notation_page_print_what_they_show(text, capsys, monkeypatch):
     """`$ neocog ...` and the whole of what it prints, or its first lines when the last line shown is `...`."""
+    monkeypatch.delenv("COLUMNS", raising=False)
     for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
         command, _, shown = part.partition("\n")
         program, *arguments = shlex.split(command)

@@ -67,6 +67,7 @@ def test_maps_lead_random_maps(name, question, maps):
     assert np.mean(leads) - 1.96 * np.std(leads, ddof=1) / len(leads) ** 0.5 > 0, leads
 
 
+@pytest.mark.slow
 def test_deeper_layers_are_more_separable(model, digits, question):
     names = ("input", "relu1", "relu3", "relu4")
     positions = tuple(question.subject.position(name) for name in names)

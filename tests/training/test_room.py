@@ -66,7 +66,7 @@ class Starving(Silence):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads how much memory the process has from /proc")
 def test_memory_that_runs_out_ends_the_run_with_the_plans_numbers_and_a_whole_checkpoint(tmp_path, digits):
-    wide = Network.parse("INPUT[28x28x1] -> CONV1-16 -> TANH -> POOL7 -> FC10")
+    wide = Network.parse("INPUT[28x28x1] -> CONV1-32 -> TANH -> POOL7 -> FC10")
     settings = {"epochs": 2, "batch_size": 512, "engine": "torch", "device": "cpu", "seed": 3}
     limits = resource.getrlimit(resource.RLIMIT_AS)
     try:
