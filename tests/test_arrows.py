@@ -19,7 +19,7 @@ ROOMS = (
     *("initialise", "losses", "statistics", "average", "changes", "feed", "views", "reference", "files"),
     *("torch_engine", "native", "measure", "check"),
     *("data", "model", "interop", "rewrite", "export", "runtimes"),
-    *("report", "training", "predict", "explain", "retrieval", "dense", "studio", "cli"),
+    *("report", "training", "predict", "explain", "retrieval", "dense", "lessons", "studio", "cli"),
 )
 FIRST_WITH_TORCH = ROOMS.index("torch_engine")  # rooms before it load at once: torch and its like only where they run
 HEAVY = {"torch", "matplotlib", "PIL", "rich", "safetensors", "yaml", "platformdirs", "llvmlite"}

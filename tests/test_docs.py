@@ -34,6 +34,16 @@ def cases(kind: str, *names: str) -> list[object]:
     ]
 
 
+def lessons() -> list[object]:
+    """What the pages show of each lesson. The Chinese page trains the same networks again, so that is slow."""
+    trains = re.compile(r"demo (initialisation|batch-size|sharing|fc-as-conv) --lang zh")
+    return [
+        pytest.param(body, id=f"{name}-{k}", marks=pytest.mark.slow if trains.search(body) else ())
+        for name in ("docs/lessons.md", "docs/lessons.zh-CN.md")
+        for k, body in enumerate(blocks(ROOT / name, "console"), start=1)
+    ]
+
+
 def builder() -> ModuleType:
     spec = importlib.util.spec_from_file_location("docs_build", ROOT / "docs" / "build.py")
     assert spec is not None
@@ -78,6 +88,8 @@ def test_networks_in_the_documentation_can_be_planned(text):
         "docs/rewriting.md",
         "docs/retrieval.md",
         "docs/dense.md",
+        "docs/lessons.md",
+        "docs/lessons.zh-CN.md",
     ],
 )
 def test_python_in_a_page_prints_what_it_shows(name):
@@ -91,6 +103,10 @@ def test_python_in_a_page_prints_what_it_shows(name):
 def test_commands_in_the_notation_page_print_what_they_show(text, capsys, monkeypatch):
     """`$ neocog ...` and the whole of what it prints, or its first lines when the last line shown is `...`."""
     monkeypatch.delenv("COLUMNS", raising=False)
+    prints_what_it_shows(text, capsys)
+
+
+def prints_what_it_shows(text, capsys):
     for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
         command, _, shown = part.partition("\n")
         program, *arguments = shlex.split(command)
@@ -102,6 +118,13 @@ def test_commands_in_the_notation_page_print_what_they_show(text, capsys, monkey
         if expected[-1:] == ["..."]:
             expected, lines = expected[:-1], lines[: len(expected) - 1]
         assert lines == expected
+
+
+@pytest.mark.parametrize("text", lessons())
+def test_every_lesson_prints_what_its_page_shows_in_both_languages(text, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("COLUMNS", raising=False)
+    prints_what_it_shows(text, capsys)
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda p: str(p.relative_to(ROOT)))

@@ -36,6 +36,7 @@ VERBS = {
     "export": "write a model's weights as another library names them",
     "native": "what the native engine makes of a network, and its code as C",
     "studio": "a live page: plan, train, step through, ask",
+    "demo": "a lesson that measures what it teaches, and draws it",
     "check": "compare a network's independent implementations, layer by layer",
     "zoo": "list the networks that come with neocog, or print one",
 }

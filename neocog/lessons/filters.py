@@ -1,0 +1,139 @@
+"""Fixed filters: blur, sharpen, edges and slopes on an image."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import reference
+from ..data import load_data
+from ..data.decode import decode
+from ..data.resample import resized
+from ..network import Network
+from ..signal import FILTERS
+from .drawing import Panel, grey, painted, photo, sheet
+from .lesson import Claim, Figures, Lesson, Question, Table, Taught, Text
+from .written import beside
+
+TITLE = Text("Fixed filters: blur, sharpen, edges, slopes", "固定的滤波器：模糊、锐化、边缘、坡度")
+HOW = Text(
+    "A FILTER layer slides one 3x3 kernel over each channel. Kernels whose weights add up to 1 keep an even area as\n"
+    "it is; those that add up to 0 answer with 0 there, and to edges with what has a sign: blue below 0, red above.",
+    "FILTER 层让一个 3x3 的卷积核在每个通道上滑动。权重之和为 1 的卷积核使均匀的区域保持不变；\n"
+    "和为 0 的在那里给出 0，而对边缘给出有正负的值：图中蓝色为负，红色为正。",
+)
+IMAGE = Text("Image: {0}, {1}x{2}.", "图像：{0}，{1}x{2}。")
+OWN = Text("a digit of the test set", "测试集里的一个数字")
+HEADER = (
+    Text("filter", "滤波器"),
+    Text("sum of weights", "权重之和"),
+    Text("mean", "均值"),
+    Text("deviation", "标准差"),
+    Text("roughness", "粗糙度"),
+)
+ROUGHNESS = Text(
+    "Roughness is the mean magnitude of the difference between neighbouring pixels, which are 0 to 1, without the\n"
+    "border, which sees padding.",
+    "粗糙度是相邻像素之差的平均绝对值，像素取值 0 到 1，不计看得见零填充的边缘。",
+)
+EVEN = Text(
+    "on an even image mean, gaussian and sharpen change nothing, edge and sobel give 0, to 1e-12",
+    "均匀的图像上，mean、gaussian、sharpen 不改变任何值，edge 与 sobel 给出 0，误差不超过 1e-12",
+)
+ORDER = Text(
+    "mean and gaussian make the image smoother, sharpen rougher: {0:.3f} and {1:.3f} < {2:.3f} < {3:.3f}",
+    "mean 与 gaussian 使图像更平滑，sharpen 使其更粗糙：{0:.3f}、{1:.3f} < {2:.3f} < {3:.3f}",
+)
+SLOPES = Text(
+    "sobel-x answers to slopes across, sobel-y to slopes down: {0:g} and {1:g} on a slope to the right",
+    "sobel-x 只对横向的坡有反应，sobel-y 只对纵向的：在向右变亮的坡上分别为 {0:g}、{1:g}",
+)
+LONGEST = 320
+"""A photo is made so large at most."""
+
+
+def teach(question: Question) -> Taught:
+    """All filters on a photo, or on a digit."""
+    image = _photo(question) if question.photo else load_data("mnist").test.images[0] / 255
+    answers = {name: filtered(name, image) for name in FILTERS}
+    even = max(
+        float(np.abs(filtered(name, np.full((5, 5, 1), 0.5))[1:-1, 1:-1] - 0.5 * FILTERS[name].sum()).max())
+        for name in FILTERS
+    )
+    slope = np.tile(np.arange(5.0), (5, 1))[..., None]
+    across, down = (float(filtered(name, slope)[2, 2, 0]) for name in ("sobel-x", "sobel-y"))
+    rough = {name: _roughness(answers[name]) for name in ("mean", "gaussian", "sharpen")}
+    own = _roughness(image)
+    smooth = max(rough["mean"], rough["gaussian"])
+    shown = question.photo.name if question.photo else ""
+    name = Text(shown, shown) if shown else OWN
+    height, width = image.shape[:2]
+    return Taught(
+        blocks=(
+            HOW,
+            Figures(beside({name: FILTERS[name] for name in ("mean", "gaussian", "sharpen")})),
+            Figures(beside({name: FILTERS[name] for name in ("edge", "sobel-x", "sobel-y")})),
+            Text(IMAGE.en.format(name.en, height, width), IMAGE.zh.format(name.zh, height, width)),
+            Table(HEADER, (("x", "", *_figures(image)), *(_row(name, y) for name, y in answers.items()))),
+            ROUGHNESS,
+        ),
+        claims=(
+            Claim(EVEN, even < 1e-12),
+            Claim(
+                ORDER.filled(rough["mean"], rough["gaussian"], own, rough["sharpen"]), smooth <= own <= rough["sharpen"]
+            ),
+            Claim(SLOPES.filled(across, down), across > 0 and abs(down) < 1e-12),
+        ),
+        numbers={
+            "size": [height, width],
+            "roughness": {"x": own, **{name: _roughness(y) for name, y in answers.items()}},
+            "mean": {name: float(y.mean()) for name, y in answers.items()},
+            "deviation": {name: float(y.std()) for name, y in answers.items()},
+        },
+        picture=_picture(image, answers),
+    )
+
+
+def filtered(name: str, image: NDArray[Any]) -> NDArray[np.float64]:
+    """An image (H, W, C) through the FILTER layer, at the same size."""
+    height, width, channels = image.shape
+    network = Network.parse(f"INPUT[{height}x{width}x{channels}] -> FILTER({name})")
+    x = np.moveaxis(np.asarray(image, np.float64), -1, 0)
+    y = reference.forward(network, {"filter1.kernel": FILTERS[name]}, x[None]).outputs[-1]
+    return np.moveaxis(y[0], 0, -1)
+
+
+def _photo(question: Question) -> NDArray[np.float64]:
+    """The photo's pixels from 0 to 1, made smaller where it is large. Raises DataError."""
+    pixels = decode(question.photo) if question.photo else np.zeros((1, 1, 1), np.uint8)
+    scale = min(1.0, LONGEST / max(pixels.shape[:2]))
+    size = max(1, round(pixels.shape[0] * scale)), max(1, round(pixels.shape[1] * scale))
+    return np.asarray(resized(pixels, size), np.float64) / 255
+
+
+def _roughness(image: NDArray[np.float64]) -> float:
+    steps = np.concatenate([np.abs(np.diff(image[1:-1, 1:-1], axis=axis)).ravel() for axis in (0, 1)])
+    return round(float(steps.mean()), 9) if len(steps) else 0.0
+
+
+def _figures(image: NDArray[np.float64]) -> tuple[str, ...]:
+    return f"{round(image.mean(), 3) + 0.0:.3f}", f"{image.std():.3f}", f"{_roughness(image):.3f}"
+
+
+def _row(name: str, y: NDArray[np.float64]) -> tuple[str, ...]:
+    return name, f"{FILTERS[name].sum():.0f}", *_figures(y)
+
+
+def _picture(image: NDArray[np.float64], answers: dict[str, NDArray[np.float64]]) -> bytes:
+    def shown(name: str, y: NDArray[np.float64]) -> Panel:
+        signed = abs(FILTERS[name].sum()) < 0.5 if name in FILTERS else False
+        pixels = painted(y.mean(axis=2)) if signed else grey(y[..., 0] if y.shape[2] == 1 else y)
+        return Panel(name, photo(pixels))
+
+    panels = [shown("x", image), *(shown(name, y) for name, y in answers.items())]
+    return sheet("FILTER", [panels[:4], panels[4:]])
+
+
+LESSON = Lesson("filters", TITLE, ("C13",), teach, frozenset({"photo"}))
