@@ -126,7 +126,7 @@ def _finite_gap(gradient: Array) -> float:
         moved[i, j] = step
         up, down = (float((DELTA * cross_correlate(A + s * moved, W)).sum()) for s in (1, -1))
         gaps.append(abs((up - down) / (2 * step) - gradient[i, j]))
-    return max(gaps)
+    return float(max(gaps))
 
 
 def _strided_gap() -> float:

@@ -63,8 +63,8 @@ def teach(question: Question) -> Taught:
     pictures = {"x": point, "w": w, "xcorr(x, w)": cross_correlate(point, w), "conv(x, w)": convolve(point, w)}
     flip, layers = _flip_gap(question.seed), _layer_gap(question.seed)
     lengths = tuple(len(correlated[mode]) for mode in MODES)
-    rows = tuple(
-        (name, str(padding), str(len(correlated[mode])), *(_row(found[mode]) for found in (correlated, convolved)))
+    rows: tuple[tuple[str | Text, ...], ...] = tuple(
+        (name, str(padding), str(len(correlated[mode])), _row(correlated[mode]), _row(convolved[mode]))
         for name, mode, padding in zip(MODE_NAMES, MODES, (0, 1, 2), strict=True)
     )
     return Taught(

@@ -85,7 +85,8 @@ def painted(values: NDArray[Any]) -> NDArray[np.uint8]:
     """Colours (..., 3) of values: blue, white at 0, red, on a scale that ends at the largest magnitude."""
     at = (values / (float(np.abs(values).max()) or 1.0) / 2 + 0.5) * (len(_SIGNED) - 1)
     channels = [np.interp(at, np.arange(len(_SIGNED)), _SIGNED[:, c]) for c in range(3)]
-    return np.rint(np.stack(channels, axis=-1)).astype(np.uint8)
+    colours: NDArray[np.uint8] = np.rint(np.stack(channels, axis=-1)).astype(np.uint8)
+    return colours
 
 
 def photo(pixels: NDArray[np.uint8], side: int = IMAGE) -> Image.Image:
@@ -98,7 +99,8 @@ def photo(pixels: NDArray[np.uint8], side: int = IMAGE) -> Image.Image:
 
 def grey(values: NDArray[Any]) -> NDArray[np.uint8]:
     """Values from 0 to 1 as bytes; what lies outside is black or white."""
-    return np.rint(255 * np.clip(values, 0, 1)).astype(np.uint8)
+    shades: NDArray[np.uint8] = np.rint(255 * np.clip(values, 0, 1)).astype(np.uint8)
+    return shades
 
 
 def chart(series: Sequence[Series], x_label: str, log: bool = False) -> Image.Image:
