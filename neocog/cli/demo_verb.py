@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,12 @@ EXAMPLES = """examples:
   neocog demo windows -W 10 -F 3 -P 0 -S 2    does it fit?
   neocog demo filters photo.jpg -o edges.png
   neocog demo vanishing --lang zh"""
+WIDEST = 112
+"""Columns that words take at most, however wide the screen is."""
+UNIT = re.compile(r"[（“]*(?:[^\s（“\u2e80-\uffef]+|[\u2e80-\uffef])[，。；：、）”]*\s*")
+"""What stays on one line: a word or a Chinese character, and its punctuation."""
+WORDS = {"en": ("holds  ", "FAILS  ", "picture"), "zh": ("成立  ", "不成立", "图片  ")}
+"""What stands before a claim that holds, before one that does not, and before the picture."""
 LETTERS = {
     "W": (1, "size of the input"),
     "F": (1, "size of the kernel"),
@@ -87,16 +94,18 @@ def _document(lesson: Lesson, taught: Taught, language: str, target: Path) -> di
 
 
 def _print(lesson: Lesson, taught: Taught, language: str, target: Path) -> None:
+    from rich.cells import cell_len
+
     out = console()
     out.print(lesson.title.said(language), soft_wrap=True)
     for block in taught.blocks:
         out.print()
         _print_block(block, language)
     out.print()
-    words = {"en": ("holds  ", "FAILS  ", "picture"), "zh": ("成立  ", "不成立", "图片  ")}[language]
+    holds, fails, picture = WORDS[language]
     for claim in taught.claims:
-        out.print(f"{words[0] if claim.holds else words[1]} {claim.text.said(language)}", soft_wrap=True)
-    out.print(f"{words[2]} {printable(str(target))}", soft_wrap=True)
+        _print_words(f"{holds if claim.holds else fails} {claim.text.said(language)}", cell_len(holds) + 1)
+    out.print(f"{picture} {printable(str(target))}", soft_wrap=True)
 
 
 def _print_block(block: Block, language: str) -> None:
@@ -105,10 +114,33 @@ def _print_block(block: Block, language: str) -> None:
     if isinstance(block, Table):
         header = [cell.said(language) for cell in block.header]
         rows = [[cell if isinstance(cell, str) else cell.said(language) for cell in row] for row in block.rows]
-        print_table(console(), header, rows, text=header[:1])
+        optional = [header[column] for column in block.optional]
+        prose = "" if block.prose is None else header[block.prose]
+        print_table(console(), header, rows, text=header[:1], optional=optional, prose=prose)
+    elif isinstance(block, Figures):
+        console().print(printable("\n".join(block.lines)), soft_wrap=True)
     else:
-        text = "\n".join(block.lines) if isinstance(block, Figures) else block.said(language)
-        console().print(printable(text), soft_wrap=True)
+        _print_words(block.said(language))
+
+
+def _print_words(text: str, hang: int = 0) -> None:
+    """Sentences, broken to lines; all but the first begin with so many blanks."""
+    out = console()
+    for paragraph in printable(text).splitlines():
+        for line in _broken(paragraph, min(out.width, WIDEST), hang):
+            out.print(line, soft_wrap=True)
+
+
+def _broken(text: str, room: int, hang: int) -> list[str]:
+    """Lines of so many columns: broken between words, or Chinese characters, which take their punctuation along."""
+    from rich.cells import cell_len
+
+    lines = [""]
+    for unit in UNIT.findall(text):
+        if lines[-1].strip() and cell_len(lines[-1] + unit.rstrip()) > room:
+            lines.append(" " * hang)
+        lines[-1] += unit
+    return [line.rstrip() for line in lines]
 
 
 def _list(lessons: tuple[Lesson, ...], language: str, *, as_json: bool) -> int:

@@ -16,15 +16,15 @@ from .written import beside
 
 TITLE = Text("The way back through a convolution, term by term", "卷积的反馈运算，逐项展开")
 FORWARD = Text(
-    "Forward, z = a ⋆ w + b is the cross-correlation of a 3x3 input a with a 2x2 kernel w. Back comes the error term\n"
+    "Forward, z = a ⋆ w + b is the cross-correlation of a 3x3 input a with a 2x2 kernel w. Back comes the error term "
     "δ = ∂E/∂z, 2x2. Each a_ij gets the sum of δ·w over the windows that read it:",
-    "前馈：z = a ⋆ w + b，3x3 的输入 a 与 2x2 的卷积核 w 作互相关。反馈：误差项 δ = ∂E/∂z，2x2。\n"
+    "前馈：z = a ⋆ w + b，3x3 的输入 a 与 2x2 的卷积核 w 作互相关。反馈：误差项 δ = ∂E/∂z，2x2。"
     "读过 a_ij 的每个窗口都贡献一项 δ·w，总和就是它的梯度：",
 )
 WHOLE = Text(
-    "The nine sums are one wide convolution of δ with w, which is the wide cross-correlation of δ with rot180(w).\n"
+    "The nine sums are one wide convolution of δ with w, which is the wide cross-correlation of δ with rot180(w). "
     "∇w is the narrow cross-correlation of a with δ, and ∇b the sum of δ:",
-    "九个和式合起来就是 δ 与 w 的宽卷积，即 δ 与 rot180(w) 的宽互相关。\n∇w 是 a 与 δ 的窄互相关，∇b 是 δ 之和：",
+    "九个和式合起来就是 δ 与 w 的宽卷积，即 δ 与 rot180(w) 的宽互相关。∇w 是 a 与 δ 的窄互相关，∇b 是 δ 之和：",
 )
 REFERENCE = Text(
     "terms, formulas and the reference's backward pass agree, to 1e-12",

@@ -15,11 +15,11 @@ from .lesson import Claim, Lesson, Question, Table, Taught, Text
 
 TITLE = Text("Small mini-batches make the loss oscillate", "批量太小，损失会振荡")
 HOW = Text(
-    "{0} learns from {1:,} images at a rate of {2:g}, in mini-batches of\n"
-    "different sizes. `oscillation` is the deviation of a step's loss from the line between its neighbours, over the\n"
+    "{0} learns from {1:,} images at a rate of {2:g}, in mini-batches of "
+    "different sizes. `oscillation` is the deviation of a step's loss from the line between its neighbours, over the "
     "second half of the run: sqrt(mean (l[t-1] - 2 l[t] + l[t+1])^2 / 6), so that the way down does not count.",
-    "{0} 以学习率 {2:g} 从 {1:,} 张图像学习，批量大小各不相同。\n"
-    "“振荡”是后半段中每一步的损失偏离前后两步连线的程度：\n"
+    "{0} 以学习率 {2:g} 从 {1:,} 张图像学习，批量大小各不相同。"
+    "“振荡”是后半段中每一步的损失偏离前后两步连线的程度："
     "sqrt(mean (l[t-1] - 2 l[t] + l[t+1])^2 / 6)，下降的趋势不计在内。",
 )
 HEADER = (
@@ -29,6 +29,7 @@ HEADER = (
     Text("oscillation", "振荡"),
     Text("oscillation / loss", "振荡 / 损失"),
     Text("accuracy", "准确率"),
+    Text("memory", "内存"),
 )
 FALLS = Text(
     "the smaller the mini-batch, the more the loss oscillates: {0}",
@@ -37,6 +38,10 @@ FALLS = Text(
 ROOT = Text(
     "four times as many images a step divide it by {0:.1f} on average; independent images of equal loss would by 2",
     "每步图像增加到四倍，振荡平均除以 {0:.1f}；若各图像独立且损失水平相同，应除以 2",
+)
+MEMORY = Text(
+    "what limits them is memory: by the plan, a step takes {0:.0f} KiB with {1} images and {2:.0f} KiB with {3}",
+    "批量的上限是内存：按规划，一步在批量 {1} 时占 {0:.0f} KiB，批量 {3} 时占 {2:.0f} KiB",
 )
 COST = Text(
     "with as many images, small mini-batches make more steps and learn more: {0:.0%} right with {1}, {2:.0%} with {3}",
@@ -48,10 +53,16 @@ NET = "FC32 -> RELU -> FC10"
 
 
 class Run(NamedTuple):
-    """One size's step losses and its accuracy at the end."""
+    """One size's step losses, its accuracy at the end, and the bytes that a step takes by the plan."""
 
     losses: list[float]
     accuracy: float
+    memory: int
+
+    @property
+    def kib(self) -> float:
+        """The memory in KiB."""
+        return self.memory / 1024
 
     @property
     def second_half(self) -> list[float]:
@@ -77,7 +88,8 @@ def measured(seed: int, images: int) -> dict[int, Run]:
     found = {}
     for size in SIZES:
         learned = descend(network, start, data, batch=size, steps=images // size, lr=LR, seed=seed)
-        found[size] = Run(learned.losses, accuracy(network, learned.weights, tests))
+        memory = network.plan(batch=size, optimizer="sgd").as_dict()["memory"]["training_bytes"]
+        found[size] = Run(learned.losses, accuracy(network, learned.weights, tests), memory)
     return found
 
 
@@ -87,20 +99,18 @@ def teach(question: Question) -> Taught:
     found = measured(question.seed, images)
     swings = [found[size].oscillation for size in SIZES]
     ratio = (swings[0] / swings[-1]) ** (1 / (len(SIZES) - 1))
-    rows = tuple(
-        (str(size), str(len(run.losses)), f"{run.mean:.3f}", f"{run.oscillation:.3f}",
-         f"{run.oscillation / run.mean:.2f}", f"{run.accuracy:.1%}") for size, run in found.items()
-    )  # fmt: skip
+    rows = tuple((str(size), *_row(run)) for size, run in found.items())
     lines = [
         Series(str(size), [((k + 1) * size, loss) for k, loss in enumerate(run.losses)]) for size, run in found.items()
     ]
-    first, last = found[SIZES[0]].accuracy, found[SIZES[-1]].accuracy
+    first, last = found[SIZES[0]], found[SIZES[-1]]
     return Taught(
-        blocks=(HOW.filled(NET, images, LR), Table(HEADER, rows)),
+        blocks=(HOW.filled(NET, images, LR), Table(HEADER, rows, optional=(4, 6))),
         claims=(
             Claim(FALLS.filled(" > ".join(f"{s:.3f}" for s in swings)), swings == sorted(swings, reverse=True)),
             Claim(ROOT.filled(ratio), 1.4 < ratio < 2.8),
-            Claim(COST.filled(first, SIZES[0], last, SIZES[-1]), first > last),
+            Claim(COST.filled(first.accuracy, SIZES[0], last.accuracy, SIZES[-1]), first.accuracy > last.accuracy),
+            Claim(MEMORY.filled(first.kib, SIZES[0], last.kib, SIZES[-1]), first.memory < last.memory),
         ),
         numbers={
             "images": images,
@@ -111,12 +121,18 @@ def teach(question: Question) -> Taught:
                     "mean_loss": run.mean,
                     "oscillation": run.oscillation,
                     "accuracy": run.accuracy,
+                    "memory_bytes": run.memory,
                 }
                 for size, run in found.items()
             ],
         },
         picture=sheet("loss of each step by mini-batch size", [[Panel("", chart(lines, "images seen"))]]),
     )
+
+
+def _row(run: Run) -> tuple[str, ...]:
+    swing = f"{run.oscillation:.3f}", f"{run.oscillation / run.mean:.2f}"
+    return str(len(run.losses)), f"{run.mean:.3f}", *swing, f"{run.accuracy:.1%}", f"{run.kib:.0f} KiB"
 
 
 LESSON = Lesson("batch-size", TITLE, ("A5",), teach, frozenset({"steps"}))

@@ -12,22 +12,23 @@ from ..initialise import initialise
 from ..losses import softmax
 from ..network import Network
 from ..rewrite import at_size, fc_to_conv
+from ..zoo import zoo
 from .drawing import Panel, matrix, photo, sheet
 from .learning import DEVIATION, MEAN, SHAPE, SIDE, Digits, descend, digits
 from .lesson import Claim, Lesson, Question, Table, Taught, Text
 
 TITLE = Text("A fully connected layer is a convolution", "全连接层就是卷积层")
 HOW = Text(
-    "An FC with K neurons on H x W x C is a CONV with K filters of H x W and P=0: on the trained size it has one\n"
-    "position. Its weights are only written in another shape. On a larger image it slides, and one pass gives the\n"
+    "An FC with K neurons on H x W x C is a CONV with K filters of H x W and P=0: on the trained size it has one "
+    "position. Its weights are only written in another shape. On a larger image it slides, and one pass gives the "
     "scores of all windows. A network that learned {0} digits in {1} steps:",
-    "H x W x C 上有 K 个神经元的 FC，就是 K 个 H x W 滤波器的 CONV，P=0：\n在训练时的大小上只有一个位置。"
-    "权重只是换了形状。在更大的图像上它会滑动，一次前馈就给出所有窗口的得分。\n下面的网络用 {0} 张数字学了 {1} 步：",
+    "H x W x C 上有 K 个神经元的 FC，就是 K 个 H x W 滤波器的 CONV，P=0：在训练时的大小上只有一个位置。"
+    "权重只是换了形状。在更大的图像上它会滑动，一次前馈就给出所有窗口的得分。下面的网络用 {0} 张数字学了 {1} 步：",
 )
 PAGE = Text(
-    "A page of {0}x{1} with the digits {2}, seen through {3} windows 2 pixels apart. The windows that hold a\n"
+    "A page of {0}x{1} with the digits {2}, seen through {3} windows 2 pixels apart. The windows that hold a "
     "digit, framed in the picture, read {4}.",
-    "一张 {0}x{1} 的页面，上面是数字 {2}，用 {3} 个相距 2 个像素的窗口去看。\n"
+    "一张 {0}x{1} 的页面，上面是数字 {2}，用 {3} 个相距 2 个像素的窗口去看。"
     "正好装下一个数字的窗口（图中加框）读作 {4}。",
 )
 HEADER = (Text("layer", "层"), Text("as FC", "写作 FC"), Text("as CONV", "写作 CONV"), Text("parameters", "参数"))
@@ -43,11 +44,18 @@ DENSE = Text(
     "one pass over the page gives the scores of its {0} windows cut out, to 1e-12",
     "对整页做一次前馈，就得到逐个裁剪的 {0} 个窗口的得分，误差不超过 1e-12",
 )
+LARGER = Text(
+    "VGG-16 so on 384x384: {0} behind its last pooling, then {1}: the scores of {2} crops of 224x224, {3} "
+    "pixels apart, in {4:.0f} times fewer multiplications",
+    "这样改写的 VGG-16 用在 384x384 上：最后一次汇聚之后是 {0}，最后是 {1}，"
+    "即 {2} 个相距 {3} 像素的 224x224 裁剪的得分，乘法次数是逐个裁剪的 {4:.0f} 分之一",
+)
 CHEAPER = Text(
     "it takes {0:,} multiplications; the windows one by one take {1:,}, {2:.1f} times as many",
     "它用 {0:,} 次乘法；逐个裁剪要 {1:,} 次，是它的 {2:.1f} 倍",
 )
 NET = f"{SHAPE} -> CONV3-6(P=0) -> RELU -> POOL2 -> FC24 -> RELU -> FC10"
+HEAD = "CONV7-4096(P=0) -> RELU -> DROPOUT(0.5) -> CONV1-4096 -> RELU -> DROPOUT(0.5) -> CONV1-1000"
 IMAGES, STEPS, SHOWN, STRIDE, ROWS, CELL = 2000, 150, 5, 2, 20, 28
 
 
@@ -104,6 +112,13 @@ def teach(question: Question) -> Taught:
     each = windows * int(network.plan().totals["macs"])
     fc, conv = (Network.parse(f"INPUT[7x7x512] -> {token}") for token in ("FC4096", "CONV7-4096(P=0)"))
     parameters = [int(net.plan().totals["parameters"]) for net in (fc, conv)]
+    vgg, jump = larger()
+    scores_384, trunk = (
+        vgg.shapes[-1],
+        [s for s, n in zip(vgg.shapes, vgg.nodes, strict=True) if n.layer.op == "POOL"][-1],
+    )
+    crops = scores_384.positions
+    saved = crops * zoo("vgg16").plan().totals["macs"] / vgg.plan().totals["macs"]
     rows = tuple(
         (a.name, str(a.layer), str(b.layer), f"{network.nodes[k].layer.cost(*network.input_shapes(a)).parameters:,}")
         for k, (a, b) in enumerate(zip(network.nodes, slid.network.nodes, strict=True))
@@ -125,6 +140,10 @@ def teach(question: Question) -> Taught:
             ),
             Claim(EQUAL, equal < 1e-12),
             Claim(DENSE.filled(windows), gap < 1e-12),
+            Claim(
+                LARGER.filled(trunk, scores_384, crops, jump, saved),
+                (trunk.as_list(), scores_384.as_list(), jump) == ([12, 12, 512], [6, 6, 1000], 32) and saved > 1,
+            ),
             Claim(CHEAPER.filled(once, each, each / once), once < each),
         ),
         numbers={
@@ -139,6 +158,14 @@ def teach(question: Question) -> Taught:
         },
         picture=_picture(image[0, 0], found.dense, best),
     )
+
+
+def larger() -> tuple[Network, int]:
+    """VGG-16 with its FCs as CONVs, for 384x384, and how many pixels lie between two of its windows (fact N2)."""
+    text = str(zoo("vgg16")).replace("224x224", "384x384")
+    text = text.replace("[FC4096 -> RELU -> DROPOUT(0.5)]*2 -> FC1000", HEAD)
+    network = Network.parse(text)
+    return network, int(network.plan().as_dict()["layers"][-1]["receptive_field"]["jump"])
 
 
 def _picture(image: NDArray[np.float64], dense: NDArray[np.float64], best: NDArray[np.int64]) -> bytes:
@@ -157,4 +184,4 @@ def _picture(image: NDArray[np.float64], dense: NDArray[np.float64], best: NDArr
     )
 
 
-LESSON = Lesson("fc-as-conv", TITLE, ("N1", "N5"), teach, frozenset({"steps"}))
+LESSON = Lesson("fc-as-conv", TITLE, ("N1", "N2", "N5"), teach, frozenset({"steps"}))

@@ -19,9 +19,9 @@ from .written import beside
 
 TITLE = Text("Fixed filters: blur, sharpen, edges, slopes", "固定的滤波器：模糊、锐化、边缘、坡度")
 HOW = Text(
-    "A FILTER layer slides one 3x3 kernel over each channel. Kernels whose weights add up to 1 keep an even area as\n"
+    "A FILTER layer slides one 3x3 kernel over each channel. Kernels whose weights add up to 1 keep an even area as "
     "it is; those that add up to 0 answer with 0 there, and to edges with what has a sign: blue below 0, red above.",
-    "FILTER 层让一个 3x3 的卷积核在每个通道上滑动。权重之和为 1 的卷积核使均匀的区域保持不变；\n"
+    "FILTER 层让一个 3x3 的卷积核在每个通道上滑动。权重之和为 1 的卷积核使均匀的区域保持不变；"
     "和为 0 的在那里给出 0，而对边缘给出有正负的值：图中蓝色为负，红色为正。",
 )
 IMAGE = Text("Image: {0}, {1}x{2}.", "图像：{0}，{1}x{2}。")
@@ -34,7 +34,7 @@ HEADER = (
     Text("roughness", "粗糙度"),
 )
 ROUGHNESS = Text(
-    "Roughness is the mean magnitude of the difference between neighbouring pixels, which are 0 to 1, without the\n"
+    "Roughness is the mean magnitude of the difference between neighbouring pixels, which are 0 to 1, without the "
     "border, which sees padding.",
     "粗糙度是相邻像素之差的平均绝对值，像素取值 0 到 1，不计看得见零填充的边缘。",
 )

@@ -14,7 +14,7 @@ from .written import beside
 
 TITLE = Text("im2col: a convolution as one product of matrices", "im2col：卷积就是一次矩阵乘法")
 HOW = Text(
-    "Each window that a filter sees becomes a column of X_col, each filter a row of W_row. Their product is every\n"
+    "Each window that a filter sees becomes a column of X_col, each filter a row of W_row. Their product is every "
     "output at once, a row for each map.",
     "滤波器看到的每个窗口成为 X_col 的一列，每个滤波器成为 W_row 的一行；两者之积一次给出全部输出，每张特征图一行。",
 )

@@ -32,10 +32,15 @@ class Text:
 
 @dataclass(frozen=True)
 class Table:
-    """Numbers in rows under a header; the first column is words."""
+    """Numbers in rows under a header; the first column is words.
+
+    Columns by their place: `optional` ones are left out where a screen is narrow, `prose` is sentences.
+    """
 
     header: tuple[Text, ...]
     rows: tuple[tuple[str | Text, ...], ...]
+    optional: tuple[int, ...] = ()
+    prose: int | None = None
 
 
 @dataclass(frozen=True)

@@ -16,14 +16,14 @@ from .lesson import Claim, Lesson, Question, Table, Taught, Text
 
 TITLE = Text("Shared parameters: fewer to learn, and shifts matter less", "参数共享：要学的更少，平移的影响更小")
 HOW = Text(
-    "Three networks whose first layer has 10 x 10 x 4 = 400 neurons: CONV5-4 shares 4 kernels over all positions,\n"
-    "LOCAL5-4 sees the same windows with a kernel of its own at each, FC400 sees everything. Behind CONV and LOCAL,\n"
-    "POOL2 takes the largest of 2 x 2. Each learns from {0} digits in {1} steps (mini-batches of 20, rate 0.05), {2}\n"
+    "Three networks whose first layer has 10 x 10 x 4 = 400 neurons: CONV5-4 shares 4 kernels over all positions, "
+    "LOCAL5-4 sees the same windows with a kernel of its own at each, FC400 sees everything. Behind CONV and LOCAL, "
+    "POOL2 takes the largest of 2 x 2. Each learns from {0} digits in {1} steps (mini-batches of 20, rate 0.05), {2} "
     "times from other weights, and reads {3} others: as they are, and shifted by 1 pixel of 14 (the mean of 4 ways).",
-    "三个网络，第一层都有 10 x 10 x 4 = 400 个神经元：CONV5-4 在所有位置共享 4 个卷积核；\n"
-    "LOCAL5-4（局部连接层）看同样的窗口，但每个位置有自己的卷积核；\nFC400（全连接层）看整幅图像。"
-    "CONV 与 LOCAL 之后用 POOL2 取 2 x 2 的最大值。\n各自从 {0} 张数字学 {1} 步（小批量 20，学习率 0.05），"
-    "从不同的初始权重开始共 {2} 次，\n再识别另外 {3} 张：原样，以及平移 1 个像素（图像边长 14，四个方向取平均）。",
+    "三个网络，第一层都有 10 x 10 x 4 = 400 个神经元：CONV5-4 在所有位置共享 4 个卷积核；"
+    "LOCAL5-4（局部连接层）看同样的窗口，但每个位置有自己的卷积核；FC400（全连接层）看整幅图像。"
+    "CONV 与 LOCAL 之后用 POOL2 取 2 x 2 的最大值。各自从 {0} 张数字学 {1} 步（小批量 20，学习率 0.05），"
+    "从不同的初始权重开始共 {2} 次，再识别另外 {3} 张：原样，以及平移 1 个像素（图像边长 14，四个方向取平均）。",
 )
 HEADER = (
     Text("first layer", "第一层"),

@@ -16,13 +16,13 @@ from .lesson import Claim, Lesson, Question, Table, Taught, Text
 
 TITLE = Text("Gradients vanish behind sigmoids", "sigmoid 使梯度消失")
 HOW = Text(
-    "The derivative of a sigmoid is σ' = σ(1 - σ), at most 0.25. On the way back each layer multiplies the gradient\n"
-    "by it, so {0} layers by at most 0.25^{0} = {1:.1e}, times what the weights do. RELU's derivative is 0 or 1.\n"
-    "Here is one mini-batch of 64 digits through {2}, fresh from initialisation: the root\n"
+    "The derivative of a sigmoid is σ' = σ(1 - σ), at most 0.25. On the way back each layer multiplies the gradient "
+    "by it, so {0} layers by at most 0.25^{0} = {1:.1e}, times what the weights do. RELU's derivative is 0 or 1. "
+    "Here is one mini-batch of 64 digits through {2}, fresh from initialisation: the root "
     "mean square of ∂E/∂y behind each activation function, the last layer's being 1.",
-    "sigmoid 的导数是 σ' = σ(1 - σ)，最大 0.25。反馈时每一层都要乘上它，\n"
-    "{0} 层之后最多剩 0.25^{0} = {1:.1e}（还要乘上权重的作用）。RELU 的导数是 0 或 1。\n"
-    "下面让一个 64 张数字的小批量通过刚刚初始化的 {2}：\n每个激活函数之后 ∂E/∂y 的均方根，以最后一层为 1。",
+    "sigmoid 的导数是 σ' = σ(1 - σ)，最大 0.25。反馈时每一层都要乘上它，"
+    "{0} 层之后最多剩 0.25^{0} = {1:.1e}（还要乘上权重的作用）。RELU 的导数是 0 或 1。"
+    "下面让一个 64 张数字的小批量通过刚刚初始化的 {2}：每个激活函数之后 ∂E/∂y 的均方根，以最后一层为 1。",
 )
 HEADER = (
     Text("layer", "层"),

@@ -15,10 +15,10 @@ from .lesson import Claim, Lesson, Question, Table, Taught, Text
 
 TITLE = Text("Stride, padding, dilation: how many windows fit", "步长、零填充、扩张：放得下几个窗口")
 RULE_TEXT = Text(
-    "On W values with P zeros at each end, a kernel of F values, D apart, reaches over E = D(F - 1) + 1 and moves by\n"
-    "S: there are (W - E + 2P)/S + 1 windows. Where this is no whole number the windows do not tile the input, and\n"
+    "On W values with P zeros at each end, a kernel of F values, D apart, reaches over E = D(F - 1) + 1 and moves by "
+    "S: there are (W - E + 2P)/S + 1 windows. Where this is no whole number the windows do not tile the input, and "
     "the network is refused.",
-    "W 个值，两端各补 P 个零；卷积核有 F 个值，间隔为 D，覆盖 E = D(F - 1) + 1；每次移动步长 S：\n"
+    "W 个值，两端各补 P 个零；卷积核有 F 个值，间隔为 D，覆盖 E = D(F - 1) + 1；每次移动步长 S："
     "窗口数为 (W - E + 2P)/S + 1。若不是整数，窗口就铺不满输入，网络会被拒绝。",
 )
 HEADER = (
@@ -39,7 +39,7 @@ NOTES = Text(
 LETTERS = {"W": 5, "F": 3, "P": 1, "D": 1}
 STRIDES = (1, 2, 3, 4)
 MOST = 64
-"""So many values, padding included, are drawn."""
+"""So many values, padding included, are drawn at most."""
 SIDE, BAR = 26, 9
 
 
@@ -82,7 +82,7 @@ def teach(question: Question) -> Taught:
     agreeing = [_said_by_layer(case)[0] == (int(case.windows) if case.fits else None) for case in all_cases]
     expected = [Fraction(5), Fraction(3), Fraction(4, 3) + 1, Fraction(9, 2), Fraction(4, 3) + 1]
     return Taught(
-        blocks=(RULE_TEXT, Table(HEADER, tuple(map(_row, asked)))),
+        blocks=(RULE_TEXT, Table(HEADER, tuple(map(_row, asked)), prose=3)),
         claims=(
             Claim(AGREES.filled(len(all_cases), sum(case.fits for case in all_cases)), all(agreeing)),
             Claim(NOTES, [case.windows for case in noted] == expected),
@@ -103,8 +103,8 @@ def _cases(question: Question) -> Sequence[Case]:
     received = _letters(cases[0])
     if min(sizes["W"], sizes["F"], sizes["D"], *strides) < 1:
         raise NeocogError("W, F, D and S are whole numbers from 1", received=received)
-    if sizes["W"] + 2 * sizes["P"] > MOST:
-        raise NeocogError(f"W + 2P is at most {MOST}, so that it can be drawn", received=received)
+    if max(sizes["W"] + 2 * sizes["P"], *strides) > MOST:
+        raise NeocogError(f"W + 2P and S are at most {MOST}, so that they can be drawn", received=received)
     if cases[0].extent > sizes["W"] + 2 * sizes["P"]:
         raise NeocogError(
             "the kernel reaches over more than the padded input: E = D(F - 1) + 1 is at most W + 2P",

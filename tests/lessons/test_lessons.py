@@ -13,11 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from rich.cells import cell_len
 
 import neocog.lessons as room
 from neocog import DataError, NeocogError
 from neocog.cli import main
-from neocog.lessons import LESSONS, Question, Table, Taught, Text, backward, filters, lesson_of
+from neocog.lessons import LESSONS, Question, Table, Taught, Text, backward, fc_as_conv, filters, lesson_of
 from neocog.lessons.learning import accuracy, descend, digits
 from neocog.lessons.windows import Case
 from neocog.network import Network
@@ -237,3 +238,20 @@ def test_what_cannot_be_asked_is_said_in_words(arguments, says, capsys, tmp_path
 def test_unknown_lessons_have_near_names():
     with pytest.raises(NeocogError, match="vanishing"):
         lesson_of("vanish")
+
+
+def test_vgg16_on_a_larger_image_gives_the_scores_of_36_crops():  # fact N2
+    network, jump = fc_as_conv.larger()
+    shapes = dict(zip((node.name for node in network.nodes), network.shapes, strict=True))
+    assert (shapes["pool5"].as_list(), network.shapes[-1].as_list(), jump) == ([12, 12, 512], [6, 6, 1000], 32)
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("name", ["backward", "vanishing", "fc-as-conv"])
+def test_words_and_tables_fit_a_narrow_screen(name, language, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    main(["demo", name, "--lang", language])
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(cell_len, lines)) <= 80
+    assert not any(line.startswith(tuple("，。；：、）”")) for line in lines)
