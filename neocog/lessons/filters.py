@@ -13,7 +13,7 @@ from ..data.decode import decode
 from ..data.resample import resized
 from ..network import Network
 from ..signal import FILTERS
-from .drawing import Panel, grey, painted, photo, sheet
+from .drawing import IMAGE, Panel, grey, painted, photo, sheet
 from .lesson import Claim, Figures, Lesson, Question, Table, Taught, Text
 from .written import beside
 
@@ -24,7 +24,7 @@ HOW = Text(
     "FILTER 层让一个 3x3 的卷积核在每个通道上滑动。权重之和为 1 的卷积核使均匀的区域保持不变；"
     "和为 0 的在那里给出 0，而对边缘给出有正负的值：图中蓝色为负，红色为正。",
 )
-IMAGE = Text("Image: {0}, {1}x{2}.", "图像：{0}，{1}x{2}。")
+SEEN = Text("Image: {0}, {1}x{2}.", "图像：{0}，{1}x{2}。")
 OWN = Text("a digit of the test set", "测试集里的一个数字")
 HEADER = (
     Text("filter", "滤波器"),
@@ -75,7 +75,7 @@ def teach(question: Question) -> Taught:
             HOW,
             Figures(beside({name: FILTERS[name] for name in ("mean", "gaussian", "sharpen")})),
             Figures(beside({name: FILTERS[name] for name in ("edge", "sobel-x", "sobel-y")})),
-            Text(IMAGE.en.format(name.en, height, width), IMAGE.zh.format(name.zh, height, width)),
+            Text(SEEN.en.format(name.en, height, width), SEEN.zh.format(name.zh, height, width)),
             Table(HEADER, (("x", "", *_figures(image)), *(_row(name, y) for name, y in answers.items()))),
             ROUGHNESS,
         ),
@@ -127,10 +127,14 @@ def _row(name: str, y: NDArray[np.float64]) -> tuple[str, ...]:
 
 
 def _picture(image: NDArray[np.float64], answers: dict[str, NDArray[np.float64]]) -> bytes:
+    """Each without the border that sees padding, on a scale of its own where it has a sign."""
+    side = max(IMAGE, *image.shape[:2])
+
     def shown(name: str, y: NDArray[np.float64]) -> Panel:
+        y = y[1:-1, 1:-1] if min(y.shape[:2]) > 2 else y
         signed = abs(FILTERS[name].sum()) < 0.5 if name in FILTERS else False
         pixels = painted(y.mean(axis=2)) if signed else grey(y[..., 0] if y.shape[2] == 1 else y)
-        return Panel(name, photo(pixels))
+        return Panel(name, photo(pixels, side))
 
     panels = [shown("x", image), *(shown(name, y) for name, y in answers.items())]
     return sheet("FILTER", [panels[:4], panels[4:]])

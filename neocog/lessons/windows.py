@@ -124,7 +124,13 @@ def _said_by_layer(case: Case) -> tuple[int | None, str]:
 def _row(case: Case) -> tuple[str | Text, ...]:
     windows, hint = _said_by_layer(case)
     sum_ = f"({case.w} - {case.extent} + {2 * case.p})/{case.s} + 1 = {_number(case.windows)}"
-    return _letters(case), sum_, NONE if windows is None else str(windows), hint.partition(" (")[0]
+    return _letters(case), sum_, NONE if windows is None else str(windows), _fixes(hint)
+
+
+def _fixes(hint: str) -> Text:
+    """What the layer's refusal proposes."""
+    fixes = hint.partition(" (")[0]
+    return Text(fixes, fixes.replace("an input of", "输入").replace(" or ", " 或 "))
 
 
 def _letters(case: Case) -> str:
