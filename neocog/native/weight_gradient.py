@@ -24,6 +24,8 @@ from .tiles import LATENCY
 
 SCRATCH_BYTES = 24 << 10  # of transposed gradients: they stay in the first-level cache
 LANE_SUM_BYTES = 512 << 10  # the most that vectors of sums may take for the first form
+NEAR_BYTES = 44 << 10  # of planes that a block goes over again and again: they stay in the first-level cache
+STREAMS, STREAM_CYCLES = 6, 4  # planes read side by side from beyond it for free, and what each more costs, on Zen 5
 
 
 @dataclass(frozen=True)
@@ -72,10 +74,11 @@ class Block:
         return self.channels * self.rows * self.columns
 
 
-def best_block(machine: Machine, gradient: WeightGradient, outputs: int, left_over: bool) -> Block:
+def best_block(machine: Machine, gradient: WeightGradient, outputs: int, left_over: bool, planes: bool) -> Block:
     """The block with the most multiply-adds for its loads; whole rows or columns of taps only.
 
-    `left_over` says whether a last block may be smaller in outputs.
+    `left_over` says whether a last block may be smaller in outputs; `planes` that it goes over whole planes of inputs
+    and gradients, of which only few stay near: taps beside each other read the same plane, channels do not.
     """
     kernel_rows, kernel_columns = gradient.kernel
     blocks = [
@@ -87,9 +90,14 @@ def best_block(machine: Machine, gradient: WeightGradient, outputs: int, left_ov
         if o * c * r * s + min(o, c * r * s) + 1 <= machine.registers and (left_over or outputs % o == 0)
     ]
 
+    def far(block: Block) -> float:
+        touched = block.channels * gradient.x.plane + block.outputs * gradient.g.plane
+        streams = max(0, block.channels + block.outputs - STREAMS)
+        return STREAM_CYCLES * streams if planes and touched * machine.lanes * 4 > NEAR_BYTES else 0.0
+
     def cost(block: Block) -> float:
         sums, loads = block.outputs * block.taps, block.outputs + block.taps
-        cycles = max(sums, loads, 2 * LATENCY) + 0.15 * loads
+        cycles = max(sums, loads, 2 * LATENCY) + 0.15 * loads + far(block)
         last = (outputs % block.outputs or block.outputs) / block.outputs
         last_channels = (gradient.channels_in % block.channels or block.channels) / block.channels
         return cycles / sums * (1 + 0.02 * (1 - last) + 0.02 * (1 - last_channels))
@@ -107,7 +115,7 @@ def lanes_hold_images(name: str, machine: Machine, gradient: WeightGradient) -> 
     vector = Type("f32", machine.lanes)
     f = Function(name, ("x", "g", "sums"))
     (rows, columns), outputs = gradient.kernel, gradient.channels_out
-    block = best_block(machine, gradient, outputs, left_over=True)
+    block = best_block(machine, gradient, outputs, left_over=True, planes=True)
     f.form, f.tile = "lanes hold images", asdict(block)
     for o, count in along(f, outputs, block.outputs):
         for c, channels in along(f, gradient.channels_in, block.channels):
@@ -152,7 +160,7 @@ class LanesHoldChannels:
         self.operand = self.vector.of("i32") if pairs else self.vector
         self.multiply = dot if pairs else fma
         self.vectors = -(-gradient.channels_out // machine.lanes)
-        self.block = best_block(machine, gradient, self.vectors, left_over=False)
+        self.block = best_block(machine, gradient, self.vectors, left_over=False, planes=False)
         self.columns = max(d for d in divisors(gradient.g.width) if d <= 8 or d == 1)
         row_bytes = self.columns * self.vectors * machine.lanes**2 * 4
         fitting = [d for d in divisors(gradient.g.height) if d * row_bytes <= SCRATCH_BYTES]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from random_networks import networks
 from sanitized import Buffer, assert_same, main_for, needs_compiler, run, run_steps
@@ -332,6 +332,9 @@ def test_every_optimizer_is_given_its_numbers():
 @settings(max_examples=25, derandomize=True, deadline=None)
 @given(networks(), st.integers(1, 20), st.integers(0, 3))
 def test_any_network_that_is_covered_runs_clean_in_c(tmp_path_factory, network, count, seed):
+    assume(
+        not Program(Machine(4, 16), network, default_loss(network).name).drawing
+    )  # what is drawn is a caller's to give
     assert_steps_agree(tmp_path_factory.mktemp("step"), network, count, Machine(4, 16), seed=seed)
 
 
