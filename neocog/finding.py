@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 MOST = 3
-"""Places that are shown of more."""
+"""Places that are shown of more, and twice as many names of a place."""
 
 
 class Finding(NamedTuple):
@@ -30,7 +30,7 @@ class Finding(NamedTuple):
     def where(self) -> str:
         """The first few places, and how many more there are."""
         rest = f" and {len(self.places) - MOST:,} more" if len(self.places) > MOST else ""
-        return ", ".join(" = ".join(group) for group in self.places[:MOST]) + rest
+        return ", ".join(_joined(group) for group in self.places[:MOST]) + rest
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values."""
@@ -40,3 +40,8 @@ class Finding(NamedTuple):
     def from_dict(cls, values: Mapping[str, Any]) -> Finding:
         """From such plain values."""
         return cls(**{**values, "places": tuple(map(tuple, values["places"]))})
+
+
+def _joined(group: tuple[str, ...]) -> str:
+    rest = (f"{len(group) - 2 * MOST:,} more",) if len(group) > 2 * MOST else ()
+    return " = ".join((*group[: 2 * MOST], *rest))

@@ -332,9 +332,8 @@ def test_every_optimizer_is_given_its_numbers():
 @settings(max_examples=25, derandomize=True, deadline=None)
 @given(networks(), st.integers(1, 20), st.integers(0, 3))
 def test_any_network_that_is_covered_runs_clean_in_c(tmp_path_factory, network, count, seed):
-    assume(
-        not Program(Machine(4, 16), network, default_loss(network).name).drawing
-    )  # what is drawn is a caller's to give
+    drawing = Program(Machine(4, 16), network, default_loss(network).name).drawing
+    assume(not drawing)  # what is drawn is for the caller to give
     assert_steps_agree(tmp_path_factory.mktemp("step"), network, count, Machine(4, 16), seed=seed)
 
 
