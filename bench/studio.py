@@ -20,10 +20,11 @@ from websockets.sync.client import connect
 
 from neocog import Network, load_data
 from neocog.studio import Workshop, guarded
+from neocog.studio.choosing import chosen_settings
 from neocog.studio.drafting import draft
 from neocog.studio.security import Keys
 from neocog.studio.server import listening, settings
-from neocog.studio.workshop import HELD_OUT, chosen_settings
+from neocog.studio.workshop import HELD_OUT
 from neocog.training.loop import Pace
 from neocog.training.session import Session
 from neocog.zoo import text

@@ -26,10 +26,11 @@ from ..statistics import confusion_matrix
 from ..torch_engine.trainer import OPTIMIZERS
 from ..training.settings import LEARNING_RATES
 from . import answering, bodies
+from .choosing import available
 from .drafting import draft, zoo
 from .pictures import flat, image, maps
 from .running import Live
-from .workshop import Gone, Workshop, available, test_images
+from .workshop import Gone, Workshop, test_images
 
 TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -225,7 +226,7 @@ def _download(content: bytes, name: str) -> Response:
 
 def _add_scenes(app: FastAPI, workshop: Workshop) -> None:
     def layers(name: str, body: bodies.Look) -> dict[str, Any]:
-        told = workshop.layers(name, body.image.model_dump(), body.first, body.count)
+        told = {**workshop.layers(name, body.image.model_dump(), body.first, body.count)}
         told["pixels"], told["gradient"] = image(told["pixels"]), maps(flat(told["gradient"]))
         return told
 
@@ -238,7 +239,9 @@ def _add_scenes(app: FastAPI, workshop: Workshop) -> None:
     def predictions(name: str) -> list[dict[str, Any]]:
         live = _live(workshop, name)
         test = live.data.test
-        return [one | {"image": image(np.asarray(test.images[one["number"]]))} for one in list(live.predictions)]
+        return [
+            one | {"image": image(np.asarray(test.images[one["number"]]))} for one in list(live.predictions)[:SAMPLES]
+        ]
 
     def samples(name: str, first: int = 0) -> dict[str, Any]:
         return _samples(test_images(workshop.run(name)), max(0, first))

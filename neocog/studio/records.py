@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 MOST_POINTS = 400
 """Of a curve; then neighbours are averaged, and each point stands for twice as many steps."""
@@ -84,3 +89,18 @@ class Allowance:
         yield
         now = self.clock()
         self._next = now + max(self.seconds, (now - began) / self.share)
+
+
+def moved(before: Mapping[str, NDArray[Any]], after: Mapping[str, NDArray[Any]]) -> dict[str, float]:
+    """How far a step moved each array of weights, over its size."""
+    found = {}
+    for name, w in before.items():
+        size = float(np.linalg.norm(w.astype(np.float64)))
+        if w.ndim > 1 and size:
+            found[name] = float(np.linalg.norm(after[name].astype(np.float64) - w)) / size
+    return found
+
+
+def short(value: float | None) -> float | None:
+    """With as many digits as a screen can show; None for what is no number."""
+    return None if value is None or not math.isfinite(value) else float(f"{value:.5g}")

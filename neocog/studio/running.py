@@ -2,7 +2,7 @@
 
 What a run comes to is decided by its text, data and settings, and by its edits: what was changed before which step.
 They are kept as events, and `script` gives a new run those of another, at the same steps. Looking costs at most
-`LOOKING` of the time. All that touches the engine happens in the thread; others ask it (`ask`).
+twice `LOOKING` of the time. All that touches the engine happens in the thread; others ask it (`ask`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from time import perf_counter
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..data import Splits
 from ..errors import NeocogError, RunError
@@ -33,12 +32,15 @@ from ..training.metrics import Meter
 from ..training.session import Session
 from ..training.settings import Settings
 from ..views import Views
-from .records import Allowance, Curve, Share
+from .records import Allowance, Curve, Share, moved, short
 
 T = TypeVar("T")
 
-LOOKING, LOOK_SECONDS = 0.04, 0.3
-"""The most of a run's time that goes into looking at it, and the least seconds between two looks."""
+LOOKING, LOOK_SECONDS = 0.02, 0.3
+"""The most of a run's time that goes into looking at it, and the least seconds between two looks.
+
+Its thread takes so much, and those who ask what is inside take as much again.
+"""
 WINDOW, CHECKED = 1000, 100
 """Latest images that accuracies are of; images that are checked in a look."""
 TEST_WINDOW, PREDICTED, MOST_PREDICTIONS = 200, 4, 40
@@ -299,8 +301,9 @@ class Live:
         if moving:
             before = self.engine.weights()
             self._take(1)
-            self.ratios = _moved(before, self.engine.weights())
         self._weights, self._looked_at = self.engine.weights(), self.step
+        if moving:
+            self.ratios = moved(before, self._weights)
         self._check()
         self._predict()
         self._note_figures()
@@ -384,10 +387,10 @@ class Live:
             "seen": self.seen,
             "optimizer": self.settings.optimizer,
             **{key: getattr(self.settings, key) for key in EDITABLE},
-            **{key: _short(value) for key, value in self.figures.items()},
-            "train_accuracy": _short(self.train.value),
-            "validation_accuracy": _short(self.validation.value),
-            "test_accuracy": _short(self.test.value),
+            **{key: short(value) for key, value in self.figures.items()},
+            "train_accuracy": short(self.train.value),
+            "validation_accuracy": short(self.validation.value),
+            "test_accuracy": short(self.test.value),
             "windows": {"train": self.train.count, "validation": self.validation.count, "test": self.test.count},
             "events": self.events[-50:],
             "looks": self.looks,
@@ -395,17 +398,3 @@ class Live:
         if curves:
             told["curves"] = {name: curve.shown() for name, curve in self.curves.items()}
         return told
-
-
-def _moved(before: Weights, after: Weights) -> dict[str, float]:
-    """How far a step moved each array of weights, over its size."""
-    found = {}
-    for name, w in before.items():
-        size = float(np.linalg.norm(w.astype(np.float64)))
-        if w.ndim > 1 and size:
-            found[name] = float(np.linalg.norm(after[name].astype(np.float64) - w)) / size
-    return found
-
-
-def _short(value: float | None) -> float | None:
-    return None if value is None or not math.isfinite(value) else float(f"{value:.5g}")

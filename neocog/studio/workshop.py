@@ -17,29 +17,23 @@ from numpy.typing import NDArray
 
 from ..data import Dataset, load_data
 from ..data.decode import quiet, read_stream
-from ..data.published import PUBLISHED
-from ..data.sources import datasets_folder
 from ..errors import DataError, ModelFileError, NeocogError
 from ..files import read_document, read_header
 from ..initialise import initialise
-from ..losses import default_loss
 from ..model import Model, load
 from ..network import Network
-from ..plan.tables import size
-from ..torch_engine.allocator import available_memory
 from ..training.batches import held_out
 from ..training.checkpoint import FORMAT, KEY, read_checkpoint
 from ..training.fits import check_batches, check_fits
-from ..training.settings import LEARNING_RATES, Settings
 from .attached import Attached
-from .running import EDITABLE, MOST_EDITS, Live
+from .choosing import available, check_memory, chosen_settings
+from .records import Allowance
+from .running import EDITABLE, LOOK_SECONDS, LOOKING, MOST_EDITS, Live
 from .scenes import Scene, dead_units, demo, untrained
 
 MOST_RUNS, MOST_IMAGES, MOST_SCENES = 12, 32, 8
 HELD_OUT = 10
 """One in so many training images is held out."""
-FOR_EVER = 10**9
-"""Epochs: a run goes on until somebody ends it."""
 
 Run = Live | Attached
 
@@ -56,6 +50,14 @@ class Upload(NamedTuple):
     notes: tuple[str, ...]
 
 
+class Inside(NamedTuple):
+    """What was last seen inside a run, what had been asked, and when looking again is cheap enough."""
+
+    asked: tuple[dict[str, Any], int, int]
+    told: dict[str, Any]
+    allowance: Allowance
+
+
 class Workshop:
     """Everything that the page shows, safe to be asked by several threads."""
 
@@ -65,6 +67,7 @@ class Workshop:
         self.scenes: OrderedDict[str, Scene] = OrderedDict()
         self._numbers, self._lock = count(1), Lock()
         self._dead: dict[str, tuple[int, dict[str, float]]] = {}
+        self._inside: dict[str, Inside] = {}
 
     @classmethod
     def open(cls, source: str | None) -> Workshop:
@@ -174,6 +177,7 @@ class Workshop:
         with self._lock:
             self.runs.pop(name, None)
             self._dead.pop(name, None)
+            self._inside.pop(name, None)
         run.close()
 
     def scene(self, key: str) -> Scene:
@@ -252,8 +256,22 @@ class Workshop:
         return key
 
     def layers(self, name: str, source: Mapping[str, Any], first: int, number: int) -> dict[str, Any]:
-        """What is inside a run's network for an image: see `Scene.layers`. Raises NeocogErrors."""
-        run = self.run(name)
+        """What is inside a run's network for an image: see `Scene.layers`. Raises NeocogErrors.
+
+        While a run learns, the same question gets the same answer until looking inside has become cheap enough again.
+        """
+        run, asked = self.run(name), (dict(source), first, number)
+        kept = self._inside.get(name)
+        learning = isinstance(run, Live) and run.status == "running"
+        if kept and kept.asked == asked and learning and not kept.allowance.due:
+            return kept.told
+        allowance = kept.allowance if kept else Allowance(LOOKING, LOOK_SECONDS)
+        with allowance.spent():
+            told = self._look_inside(run, source, first, number)
+        self._inside[name] = Inside(asked, told, allowance)
+        return told
+
+    def _look_inside(self, run: Run, source: Mapping[str, Any], first: int, number: int) -> dict[str, Any]:
         looks, model = run.state()["looks"], run.model()
         pixels, label, notes = self.picture(run, source)
         x = model.preprocessing(pixels[None])
@@ -304,74 +322,11 @@ def _is_edit(event: Any) -> bool:
     )
 
 
-def check_memory(network: Network, settings: Settings) -> None:
-    """Raise NeocogError where training takes more memory by the plan than this machine has left."""
-    made = network.plan(batch=settings.batch_size, optimizer=settings.optimizer)
-    needed, free = made.memory["training_bytes"], available_memory()
-    if free is not None and needed > free:
-        raise NeocogError(
-            "training this network takes more memory than there is",
-            received=f"{size(needed)} by the plan, {size(free)} available",
-            hint="a smaller batch, or fewer weights",
-        )
-
-
 def test_images(run: Run) -> Dataset:
     """Images that a run's network has not learned from."""
     return run.data.test if isinstance(run, Live) else run.test
 
 
-def available() -> list[str]:
-    """The published data sets that are on this machine; the digits come with neocog."""
-    folder = datasets_folder()
-    return [name for name, one in PUBLISHED.items() if name == "mnist" or not one.missing(folder / name)]
-
-
 def _data_for(model: Model) -> str:
     told = model.record.get("data")
     return str(told.get("name", "mnist")) if isinstance(told, Mapping) else "mnist"
-
-
-def chosen_settings(network: Network, asked: Mapping[str, Any], held: int) -> Settings:
-    """Settings of a run, where only those that the page offers were asked for. Raises NeocogError."""
-    try:
-        return _settings(network, asked, held)
-    except NeocogError:
-        raise
-    except (TypeError, ValueError, OverflowError) as error:
-        raise NeocogError("a setting is no number", received=str(error)[:80]) from None
-
-
-def _settings(network: Network, asked: Mapping[str, Any], held: int) -> Settings:
-    optimizer = str(asked.get("optimizer", "nesterov"))
-    loss = asked.get("loss") or default_loss(network).name
-    lr = asked.get("lr")
-    return Settings(
-        epochs=FOR_EVER,
-        batch_size=int(asked.get("batch_size", 64)),
-        lr=LEARNING_RATES.get(optimizer, 0.02) if lr is None else float(lr),
-        optimizer=optimizer,
-        momentum=float(asked.get("momentum", 0.9)),
-        weight_decay=float(asked.get("weight_decay", 5e-4)),
-        schedule="constant",
-        warmup=None,
-        rates="none",
-        clip=0.0,
-        accumulate=1,
-        augment=str(asked.get("augment", "none")),
-        sampling="shuffled",
-        ema=0.0,
-        init=str(asked.get("init", "he")),
-        start=None,
-        whiten=False,
-        loss=str(loss),
-        label_smoothing=0.0,
-        class_weights="none",
-        validation=held,
-        measure_every=1,
-        target_accuracy=None,
-        patience=0,
-        tta="none",
-        seed=int(asked.get("seed", 0)),
-        dtype="float32",
-    )

@@ -206,6 +206,20 @@ def test_looking_takes_at_most_its_share_of_the_time():
     assert looking / now[0] < 0.04
 
 
+def test_looking_inside_waits_until_it_is_cheap_enough(shop, monkeypatch):
+    live = shop.begin(SMALL, "mnist", {})
+    reach(live, 3)
+    monkeypatch.setattr(Allowance, "due", property(lambda self: False))
+    first = shop.layers(live.name, {}, 0, 4)
+    assert shop.layers(live.name, {}, 0, 4) is first
+    assert shop.layers(live.name, {}, 1, 4) is not first  # another question is answered at once
+    live.pause(True)
+    live.ask(lambda: None).result()
+    again = shop.layers(live.name, {}, 1, 4)
+    assert shop.layers(live.name, {}, 1, 4) is not again  # and at rest every one
+    shop.remove(live.name)
+
+
 def test_what_is_told_has_the_same_size_however_long_a_run_was(digits):
     before = len(json.dumps(digits.state(curves=True)))
     for step in range(digits.step, digits.step + 50_000):
