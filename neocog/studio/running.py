@@ -22,7 +22,7 @@ import numpy as np
 from ..data import Splits
 from ..errors import NeocogError, RunError
 from ..losses import LOSSES
-from ..model import Model
+from ..model import Model, Weights
 from ..network import Network
 from ..training.batches import Pass
 from ..training.checkpoint import Checkpoint, Place
@@ -48,8 +48,6 @@ MOST_EDITS = 1000
 EDITABLE = ("lr", "momentum", "batch_size", "weight_decay")
 TEST_VIEWS = Views(shift=1)
 CURVES = ("loss", "train_accuracy", "validation_loss", "validation_accuracy")
-
-Weights = dict[str, NDArray[np.float32]]
 
 
 class Live:
