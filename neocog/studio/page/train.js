@@ -55,15 +55,20 @@ export function trainView(about) {
 
   /** End a run, once what is being asked of it has been answered. */
   async function forget(name) {
-    leaving = name;
+    leaving = name;  // until the news no longer tell of it
     await busy;
-    await remove(runPath(name));
-    leaving = null;
+    try {
+      await remove(runPath(name));
+    } catch (error) {
+      leaving = null;
+      throw error;
+    }
   }
 
   let key = "";
   const stop = listen((news) => {
     runs = news.runs;
+    if (!runs.some((run) => run.name === leaving)) leaving = null;
     const gone = chosen && !runs.some((run) => run.name === chosen);
     if (gone || (chosen === null && !wantsNew)) chosen = runs.at(-1)?.name ?? null;
     if (!root.isConnected) return;
