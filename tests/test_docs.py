@@ -92,8 +92,11 @@ def test_networks_in_the_documentation_can_be_planned(text):
         "docs/lessons.zh-CN.md",
     ],
 )
-def test_python_in_a_page_prints_what_it_shows(name):
-    """The blocks of a page are one session, read from the top."""
+def test_python_in_a_page_prints_what_it_shows(name, tmp_path, monkeypatch):
+    """The blocks of a page are one session, read from the top; what it writes is no part of this folder."""
+    for folder in ("docs", "recipes"):
+        (tmp_path / folder).symlink_to(ROOT / folder)
+    monkeypatch.chdir(tmp_path)
     test = doctest.DocTestParser().get_doctest("\n".join(blocks(ROOT / name, "python")), {}, name, name, 0)
     assert test.examples
     assert doctest.DocTestRunner(verbose=False).run(test).failed == 0
