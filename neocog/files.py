@@ -12,7 +12,8 @@ import os
 import stat
 import struct
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,18 @@ def read_json(text: str | bytes, what: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ModelFileError(f"{what} is damaged: it is not a JSON object")
     return value
+
+
+@contextmanager
+def said_of(path: str | Path) -> Iterator[None]:
+    """Have what goes wrong within be a ModelFileError that names the file."""
+    try:
+        yield
+    except ModelFileError as error:
+        raise error.at(str(path)) from None
+    except (OSError, ValueError) as error:  # ValueError for a name with a zero byte
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ModelFileError("this file cannot be read", where=str(path), received=reason) from None
 
 
 def read_tensors(path: Path) -> dict[str, NDArray[Any]]:

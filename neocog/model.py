@@ -25,6 +25,7 @@ from .files import (
     read_document,
     read_header,
     read_sealed,
+    said_of,
     seal,
     write_atomically,
 )
@@ -167,14 +168,8 @@ def load(path: str | Path) -> Model:
 
     Raises ModelFileError for a damaged or foreign file.
     """
-    target = Path(path)
-    try:
-        return _load(target)
-    except ModelFileError as error:
-        raise error.at(str(target)) from None
-    except (OSError, ValueError) as error:  # ValueError for a name with a zero byte
-        reason = getattr(error, "strerror", None) or str(error)
-        raise ModelFileError("this file cannot be read", where=str(target), received=reason) from None
+    with said_of(path):
+        return _load(Path(path))
 
 
 def _load(path: Path) -> Model:
