@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from neocog import NeocogError, Network, train
+from neocog import NeocogError, Network, train, zoo
 from neocog.training.recipe import FLAGS, REAL, TEXTS, WHOLE, read_recipe
+from neocog.training.schedule import SCHEDULES
 from neocog.training.settings import Settings
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
@@ -40,6 +41,17 @@ def test_every_recipe_that_comes_along_can_be_followed(path):
     }
     known |= {"lr": 0.1, "loss": "cross-entropy"}  # which have no default of their own
     assert Settings(**{name: recipe.settings.get(name, value) for name, value in known.items()}).epochs >= 1
+
+
+def test_the_papers_resnet20_has_its_network_steps_and_rates():
+    """He et al., arXiv 1512.03385, section 4.2: 64,000 steps, and a tenth of the rate from 32,000 and 48,000 on."""
+    recipe = read_recipe(next(path for path in RECIPES if path.stem == "resnet20-paper"))
+    assert Network.parse(recipe.network) == zoo("resnet20")
+    steps = recipe.settings["epochs"] * -(-50_000 // recipe.settings["batch_size"])
+    assert steps == pytest.approx(64_000, rel=0.002)
+    factor = SCHEDULES[recipe.settings["schedule"]].factor
+    rates = [recipe.settings["lr"] * factor(step / 64_000) for step in (0, 31_999, 32_000, 47_999, 48_000, 63_999)]
+    assert rates == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001, 0.001])
 
 
 @pytest.mark.parametrize(
