@@ -54,7 +54,8 @@ def measured(network: Network, size: int, rounds: int = ROUNDS) -> list[Found]:
     ways: dict[str, tuple[Callable[[], object], int, int]] = {}
     for stride in (form.sight.jump[0], form.sight.jump[0] // 2):
         own = stride == form.sight.jump[0]
-        routes = [route(form, stride)] if own else [route(form, stride, method) for method in (DILATE, SHIFT)]
+        forms = [Form.of(network, weights) for _ in (DILATE, SHIFT)]  # each lays out weights for sizes of its own
+        routes = [route(forms[0], stride)] if own else list(map(route, forms, (stride, stride), (DILATE, SHIFT)))
         cells = routes[0].cells((size, size))
         count = int(np.prod(cells))
         crops = [

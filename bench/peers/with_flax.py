@@ -79,6 +79,8 @@ def apply(node: Any, xs: list[Array], training: bool) -> Array:
             return nn.Dropout(node["probability"], deterministic=not training)(x)
         case "ADD":
             return sum(xs[1:], start=x)
+        case "CONCAT":
+            return jnp.concatenate(xs, axis=-1)
         case "FLATTEN":
             return x.reshape(len(x), -1)
         case "ID":

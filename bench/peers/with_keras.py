@@ -66,6 +66,8 @@ def layer(node: dict[str, Any], rank: int) -> Callable[[list[Any]], Any]:
             return single(layers.Dropout(node["probability"]))
         case "ADD":
             return layers.Add()
+        case "CONCAT":
+            return layers.Concatenate()
         case "GAP":
             return single((layers.GlobalAveragePooling1D, layers.GlobalAveragePooling2D)[rank - 1]())
         case "LRN":

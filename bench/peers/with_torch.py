@@ -28,6 +28,11 @@ class Sum(nn.Module):
         return sum(xs[1:], start=xs[0])
 
 
+class Concat(nn.Module):
+    def forward(self, *xs: Tensor) -> Tensor:
+        return torch.cat(xs, 1)
+
+
 class Mean(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x.mean(dim=tuple(range(2, x.ndim)))
@@ -103,7 +108,14 @@ def layer(node: dict[str, Any], shapes: list[list[int]], *, in_place: bool) -> n
             return nn.Dropout(node["probability"])
         case "RELU":
             return nn.ReLU(inplace=in_place)
-    simple = {"TANH": nn.Tanh, "SIGMOID": nn.Sigmoid, "ADD": Sum, "ID": nn.Identity, "FLATTEN": nn.Flatten}
+    simple = {
+        "TANH": nn.Tanh,
+        "SIGMOID": nn.Sigmoid,
+        "ADD": Sum,
+        "CONCAT": Concat,
+        "ID": nn.Identity,
+        "FLATTEN": nn.Flatten,
+    }
     if node["op"] not in simple:
         raise CannotError(f"no {node['op']}")
     return simple[node["op"]]()

@@ -27,6 +27,8 @@ TEXTS = [
     "INPUT[20x3] -> CONV5-8 -> BN -> RELU -> POOL2 -> CONV3-8 -> RELU -> FC4",
     "INPUT[6x6x4] -> DECONV3-5(S=2, P=1) -> BN -> RELU -> LOCAL3-4 -> RELU -> FC9 -> RELU -> DROPOUT -> FC3",
     "INPUT[8x8x3] -> CONV3-4 -> AUX[ BN -> FC3 ] -> BN -> RELU -> PRELU -> LRN -> FC3 -> SOFTMAX",
+    "INPUT[9x7x2] -> LRN(n=7, k=1, alpha=0.2, beta=0.5) -> CONV3-4(S=2, P=0) -> LRN(n=3, alpha=0.1) -> FC3",
+    "INPUT[11x6] -> LRN(alpha=0.1) -> CONV3-4 -> LRN(n=9, alpha=0.3, beta=1) -> FC3",
     "INPUT[6x6x2] -> CONV3-4 -> RELU -> AUX[ FC3 ] -> CONV3-2 -> BN",
     "INPUT[1x1x7] -> FC9 -> RELU -> CONV1-4 -> BN -> RELU -> FC3",
 ]
@@ -62,12 +64,14 @@ def assert_agrees(network, counts=(3, 1, 3), dtype="float32", seed=0):
         assert off < (1e-5 if dtype == "float32" else 0.05)
 
 
-@pytest.mark.parametrize("packs", [True, False], ids=["packed", "plain"])
+@pytest.mark.parametrize("way", ["packed", "plain", "product"])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("text", TEXTS)
-def test_scores_are_the_modules(text, dtype, packs, monkeypatch):
-    if not packs:  # as on a GPU
+def test_scores_are_the_modules(text, dtype, way, monkeypatch):
+    if way == "plain":  # as on a GPU
         monkeypatch.setattr(inference, "_packs", lambda *_: False)
+    if way == "product":  # as with many weights
+        monkeypatch.setattr(inference, "UNCACHED", 0)
     assert_agrees(Network.parse(text), dtype=dtype)
 
 
