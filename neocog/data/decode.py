@@ -30,6 +30,7 @@ MEGAPIXELS = 64
 PIXELS = MEGAPIXELS * 10**6
 """An image has at most so many, unless a person allows more."""
 SMALLER = "a smaller copy of it"
+MISSING = "there is no such file"
 FILE_BYTES = 256 * 2**20
 EXIF_BYTES = 2**16  # as much as a JPEG can hold; elsewhere more would only cost time
 TIFF_TAGS = 4096
@@ -191,7 +192,7 @@ def check_file(path: Path, where: str, pixels: int = PIXELS) -> None:
         status = path.stat()
     except (OSError, ValueError) as error:
         missing = not isinstance(error, PermissionError)
-        raise DataError("there is no such file" if missing else "this file may not be read", where=where) from None
+        raise DataError(MISSING if missing else "this file may not be read", where=where) from None
     if stat.S_ISDIR(status.st_mode):
         raise DataError("this is a folder, not an image", where=where, hint="the files in it")
     if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +18,10 @@ SPLITS = {
     "test": ("test", "testing", "eval"),
 }
 """The splits of a data set, and what people call them, in any case."""
+NAMED = re.compile(
+    rf"(?:(?:data|images)[ _-])?({'|'.join(sum(SPLITS.values(), ()))})(?:[ _-]?(?:set|data|dataset|images))?"
+)
+"""Such a word, and what may stand before or behind it: `training_set`, `test images`, `images_val`."""
 
 
 class Entry(NamedTuple):
@@ -52,7 +57,8 @@ class Listing(NamedTuple):
 
 def split_named(word: str) -> str:
     """The split that a word stands for, or "" if it is none."""
-    return next((split for split, words in SPLITS.items() if word.lower() in words), "")
+    match = NAMED.fullmatch(word.lower())
+    return next((split for split, words in SPLITS.items() if match and match[1] in words), "")
 
 
 class Root:

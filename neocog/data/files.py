@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -159,10 +160,25 @@ def _classes(listing: Listing, entries: Sequence[Entry]) -> tuple[str, ...]:
                 hint=near[0] if near else shown(sorted(names), 10),
             )
     if training and len(training) < 2:
-        raise DataError("a classifier needs two classes or more", where=escaped(listing.root), received=shown(training))
+        raise DataError(
+            "a classifier needs two classes or more",
+            where=escaped(listing.root),
+            received=shown(training),
+            hint=_inside(listing, entries) or LAYOUTS,
+        )
     if listing.numbered and all(re.fullmatch("-?[0-9]{1,9}", name, re.ASCII) for name in names):
         return tuple(sorted(names, key=lambda name: (int(name), name)))
     return tuple(sorted(names))
+
+
+def _inside(listing: Listing, entries: Sequence[Entry]) -> str:
+    """The folder within a source in which all images lie, if it holds folders that may be what is meant; or nothing."""
+    common = Path(os.path.commonpath([entry.path.parent for entry in entries]))
+    inner = (entry.path.relative_to(common).parts for entry in entries)
+    folders = sorted({parts[0] for parts in inner if len(parts) > 1})
+    if listing.numbered or not folders:
+        return ""
+    return f"{escaped(listing.root / common)}, if the folders in it are classes or splits: {shown(folders)}"
 
 
 def _held_out(entries: Sequence[Entry], seed: int, source: Path) -> list[Entry]:

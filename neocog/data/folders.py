@@ -1,4 +1,4 @@
-"""A folder for each class, under a folder for each split or not: `train/cat/1.jpg`, or `cat/1.jpg`."""
+"""A folder for each class, and for each split or not: `train/cat/1.jpg`, `cat/train/1.jpg`, or `cat/1.jpg`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def read_folder(folder: Path) -> Listing:
     top = walk.look(Path())
     splits = {name: split for name in top.folders if (split := split_named(name.name)) and walk.look(name).folders}
     if "train" not in splits.values() and len(splits) < len(top.folders):  # then they are classes called test, valid
-        entries, left = list(walk.classes(top, "")), []
+        entries, left = _split_within(list(walk.classes(top, ""))), []
     else:
         _check_once(folder, splits)
         inner = sorted(splits, key=lambda name: list(SPLITS).index(splits[name]))
@@ -33,6 +33,14 @@ def read_folder(folder: Path) -> Listing:
         left = [name for name in top.folders if name not in splits]
         walk.loose += top.images
     return Listing(folder, entries, [*_left_out(left), *walk.notes()], numbered=False)
+
+
+def _split_within(entries: list[Entry]) -> list[Entry]:
+    """Entries of class folders, with their splits where all images lie in folders for these: `cat/train/1.jpg`."""
+    inner = [split_named(entry.path.parts[1]) if len(entry.path.parts) > 2 else "" for entry in entries]
+    if not all(inner):
+        return entries
+    return [entry._replace(split=split) for entry, split in zip(entries, inner, strict=True)]
 
 
 def holds_images(folder: Path) -> bool:

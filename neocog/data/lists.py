@@ -1,24 +1,26 @@
-"""A file that lists images with their classes: CSV `path,label[,split]`, or Caffe's lines `path label`."""
+"""A file that lists images with their classes: a table `path,label[,split]`, or Caffe's lines `path label`."""
 
 from __future__ import annotations
 
+import codecs
 import csv
 import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import NamedTuple
 
 from ..errors import DataError, escaped
 from .entries import SPLITS, Entry, Listing, Root, split_named, unreadable
 
-SEPARATORS = {".csv": ",", ".tsv": "\t"}
+SEPARATORS = {".csv": ",;\t", ".tsv": "\t"}
+"""What may stand between the columns of a table; of these the first that its first line has."""
 LISTS = (".txt", ".lst", ".list")
 LARGEST = 2**30
 """Bytes of such a file."""
 
 COLUMNS = {
-    "path": ("path", "file", "filename", "file_name", "filepath", "image"),
-    "label": ("label", "class", "classname", "class_name", "category"),
+    "path": ("path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path", "image_name"),
+    "label": ("label", "class", "classname", "class_name", "category", "target"),
     "split": ("split", "set", "subset"),
 }
 """The columns of a CSV file, and what they are called where a first line names them, in any case and order."""
@@ -39,7 +41,9 @@ def read_list(file: Path) -> Listing:
     """
     suffix = file.suffix.lower()
     if suffix in SEPARATORS:
-        entries = _table(file, _rows(file, SEPARATORS[suffix]))
+        first = next(_text(file), "")
+        separator = next((one for one in SEPARATORS[suffix] if one in first), SEPARATORS[suffix][0])
+        entries = _table(file, _rows(file, separator))
     elif suffix in LISTS:
         entries = _lines(file)
     else:
@@ -55,6 +59,10 @@ def _text(file: Path) -> Iterator[str]:
             raise DataError("this is not a regular file", where=escaped(file))
         if file.stat().st_size > LARGEST:
             raise DataError(f"a list has at most {LARGEST:,} bytes", where=escaped(file))
+        with file.open("rb") as content:
+            if content.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+                hint = "the same file saved as UTF-8"
+                raise DataError("a list is text in UTF-8", where=escaped(file), received="UTF-16", hint=hint)
         with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
             yield from lines
     except OSError as error:
@@ -77,6 +85,7 @@ def _table(file: Path, rows: Iterator[Row]) -> Iterator[tuple[int, Entry]]:
         return
     columns = _header(first[1])
     if columns is None:
+        _check_first(file, *first)
         columns = _Columns(0, 1, 2 if len(first[1]) > 2 else None)
         yield first[0], _entry(file, *first, columns)
     for line, row in rows:
@@ -93,6 +102,14 @@ def _header(row: Sequence[str]) -> _Columns | None:
     return None if path is None or label is None else _Columns(path, label, found["split"])
 
 
+def _check_first(file: Path, line: int, row: Sequence[str]) -> None:
+    """Raises DataError where a first line names neither columns nor, as it seems, an image."""
+    cell = row[0].strip()
+    if cell and not Path(cell).suffix and not os.path.isfile(file.parent / cell):
+        hint = "path,label or path,label,split as the first line"
+        raise _wrong(file, line, "the first line names neither known columns nor an image", ",".join(row)[:80], hint)
+
+
 def _entry(file: Path, line: int, row: Sequence[str], columns: _Columns) -> Entry:
     if len(row) <= max(column or 0 for column in columns):
         raise _wrong(file, line, "a row is path,label or path,label,split", ",".join(row)[:80])
@@ -101,7 +118,16 @@ def _entry(file: Path, line: int, row: Sequence[str], columns: _Columns) -> Entr
     if columns.split is not None and not split:
         names = ", ".join(name for words in SPLITS.values() for name in words)
         raise _wrong(file, line, "there is no such split", word[:80], names)
-    return Entry(Path(row[columns.path].strip()), row[columns.label].strip(), split)
+    return Entry(_path(file, row[columns.path].strip()), row[columns.label].strip(), split)
+
+
+def _path(file: Path, cell: str) -> Path:
+    """A path as it is written, or as Windows means it where only so it names something: `cat\\1.jpg`."""
+    path = Path(cell)
+    if "\\" in cell and not os.path.lexists(file.parent / path):
+        meant = Path(PureWindowsPath(cell).as_posix())
+        return meant if os.path.lexists(file.parent / meant) else path
+    return path
 
 
 def _lines(file: Path) -> Iterator[tuple[int, Entry]]:

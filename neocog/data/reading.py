@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..errors import DataError, escaped
 from ..layer import Shape
 from .dataset import Dataset, Reading, Splits
-from .decode import Decoded, quiet
+from .decode import MISSING, Decoded, quiet
 from .files import LAYOUTS, ImageFiles, list_files
 from .huggingface import PREFIX
 from .preprocessing import Preprocessing
@@ -254,11 +254,12 @@ def _reason(error: DataError) -> str:
 def _check_share(files: ImageFiles, skipped: list[tuple[str, str]]) -> None:
     if len(skipped) > _most_skipped(files):
         first = "; ".join(f"{path} ({reason})" for path, reason in skipped[:3])
+        absent = all(reason == MISSING for _, reason in skipped)
         raise DataError(
             f"at most {SKIPPED_SHARE:.0%} of the {len(files):,} files of the {files.split} split may be unusable",
             where=escaped(files.root),
             received=f"{len(skipped)} so far: {first}{', ...' if len(skipped) > 3 else ''}",
-            hint="these files whole, or removed",
+            hint="paths that begin in this folder" if absent else "these files whole, or removed",
         )
 
 

@@ -40,9 +40,9 @@ def both(split: str) -> list[str]:
     return [f"{split}/cat/1.jpg", f"{split}/dog/2.jpg"]
 
 
-@pytest.mark.parametrize("train", ["train", "Training", "TRAIN"])
-@pytest.mark.parametrize("validation", ["val", "valid", "validation", "dev", "Val"])
-@pytest.mark.parametrize("test", ["test", "testing", "eval", "Test"])
+@pytest.mark.parametrize("train", ["train", "TRAIN", "Training_set"])
+@pytest.mark.parametrize("validation", ["val", "valid", "dev", "Val", "Validation Images"])
+@pytest.mark.parametrize("test", ["test", "testing", "eval", "images-Test"])
 def test_splits_have_many_names(tmp_path, train, validation, test):
     splits = list_files(touch(tmp_path, *both(train), *both(validation), *both(test)))
     assert list(splits) == ["train", "validation", "test"]
@@ -50,6 +50,15 @@ def test_splits_have_many_names(tmp_path, train, validation, test):
         assert named(files) == [(f"{name}/cat/1.jpg", "cat"), (f"{name}/dog/2.jpg", "dog")]
         assert files.notes == ()
     assert [files.split for files in splits.values()] == list(splits)
+
+
+def test_splits_may_lie_within_classes(tmp_path):
+    touch(tmp_path, "cat/train/1.png", "dog/train/x/2.png", "dog/test/3.png")
+    splits = list_files(tmp_path)
+    assert named(splits["train"]) == [("cat/train/1.png", "cat"), ("dog/train/x/2.png", "dog")]
+    assert named(splits["test"]) == [("dog/test/3.png", "dog")]
+    touch(tmp_path, "cat/4.png")  # then they are no splits
+    assert sorted(named(list_files(tmp_path)["train"]) + named(list_files(tmp_path)["test"]))[0] == ("cat/4.png", "cat")
 
 
 def test_classes_are_those_of_the_training_split_in_every_split(tmp_path):
@@ -159,7 +168,20 @@ def test_endings_of_images(tmp_path, suffix):
     [
         ((), "SOURCE: there are no images"),
         (("a.jpg", "b.jpg"), "SOURCE: there are no images\n  received: images outside of class folders are left out"),
-        (("cat/1.jpg", "cat/2.jpg"), "SOURCE: a classifier needs two classes or more\n  received: cat"),
+        (
+            ("cat/1.jpg", "cat/2.jpg"),
+            "SOURCE: a classifier needs two classes or more\n  received: cat\n  try: train/CLASS/1.jpg",
+        ),
+        (
+            ("photos/cat/1.jpg", "photos/dog/2.jpg"),
+            "SOURCE: a classifier needs two classes or more\n  received: photos\n"
+            "  try: SOURCE/photos, if the folders in it are classes or splits: cat, dog",
+        ),
+        (
+            ("train/photos/cat/1.jpg", "train/photos/dog/2.jpg"),
+            "SOURCE: a classifier needs two classes or more\n  received: photos\n"
+            "  try: SOURCE/train/photos, if the folders in it are classes or splits: cat, dog",
+        ),
         (
             ("cat/1.jpg", "Cat/2.jpg"),
             "SOURCE: these class names differ in case or Unicode form only\n  received: 'Cat'",
@@ -283,6 +305,8 @@ TABLES = {
     "with a header": "path,label,split\na.jpg,cat,train\nb c.jpg,dog,train\nd.jpg,cat,valid\ne.jpg,dog,test",
     "in another order": "Set,Class,x,File\ntrain,cat,,a.jpg\ntrain,dog,,b c.jpg\ndev,cat,,d.jpg\neval,dog,,e.jpg\n",
     "quoted, from Windows": '\ufeff"a.jpg","cat","train"\r\n"b c.jpg","dog","train"\r\nd.jpg,cat,val\r\ne.jpg,dog,test',
+    "with semicolons": "path;label;split\na.jpg;cat;train\nb c.jpg;dog;train\nd.jpg;cat;val\ne.jpg;dog;test\n",
+    "with tabs": "a.jpg\tcat\ttrain\nb c.jpg\tdog\ttrain\nd.jpg\tcat\tval\ne.jpg\tdog\ttest\n",
     "with empty lines": "\na.jpg , cat, train\n\n , ,\nb c.jpg,dog,train\nd.jpg,cat,val\n\ne.jpg,dog,test\n\n",
 }
 
@@ -322,6 +346,12 @@ def test_a_name_with_a_line_break_or_bytes_that_are_no_utf_8_can_be_listed(tmp_p
     assert splits["train"].paths == (Path("a\nb.jpg"), Path(os.fsdecode(b"caf\xe9.jpg")))
 
 
+def test_paths_may_be_written_as_on_windows(tmp_path):
+    touch(tmp_path, "x/1.jpg", "x/2.jpg", "x\\3.jpg")
+    splits = list_files(listed(tmp_path, "x\\1.jpg,cat,train\nx\\2.jpg,dog,test\nx\\3.jpg,dog,train\n"))
+    assert splits["train"].paths == (Path("x/1.jpg"), Path("x\\3.jpg"))  # the last is a name with a backslash
+
+
 def test_absolute_paths_within_the_folder_are_made_relative(tmp_path):
     touch(tmp_path, "x/1.jpg")
     splits = list_files(listed(tmp_path, f"{tmp_path}/x/1.jpg,cat,train\nx/../2.jpg,dog,train\n3.jpg,dog,test\n"))
@@ -335,6 +365,10 @@ WRONG = {
     "a link outside": ("link/a.jpg,cat\n", "line 1: this path leads out of the list's folder"),
     "no path": (",cat\n", "line 1: this is no path"),
     "no label": ("a.jpg,\n", "line 1: this image has no label\n  received: a.jpg"),
+    "other columns": (
+        "picture,breed\na.jpg,cat\n",
+        "line 1: the first line names neither known columns nor an image\n  received: picture,breed\n  try: path,label",
+    ),
     "twice": ("a.jpg,cat\nb.jpg,cat\na.jpg,dog\n", "line 3: this image is in line 1 already\n  received: a.jpg"),
     "twice, written otherwise": ("a.jpg,cat\nx/../a.jpg,dog\n", "line 2: this image is in line 1 already"),
     "one column": ("a.jpg\nb.jpg\n", "line 1: a row is path,label or path,label,split\n  received: a.jpg"),
@@ -356,6 +390,7 @@ def test_a_wrong_line_is_named(tmp_path, kind):
 def test_other_files_are_no_lists(tmp_path):
     assert refusal(listed(tmp_path, "a", "x.md")).startswith("SOURCE: this file is no list of images\n  try: a name")
     assert refusal(listed(tmp_path, "")).startswith("SOURCE: there are no images")
+    assert refusal(listed(tmp_path, "a.jpg,cat\n".encode("utf-16"))).startswith("SOURCE: a list is text in UTF-8\n")
     assert refusal(listed(tmp_path, "a.jpg\n", "x.txt")).startswith("SOURCE, line 1: a line is a path and a label")
     os.mkfifo(tmp_path / "pipe.csv")
     assert refusal(tmp_path / "pipe.csv") == "SOURCE: this is not a regular file"
