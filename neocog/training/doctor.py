@@ -5,9 +5,9 @@
 | before the first step | the data: copies across splits, classes that are rare or not there | none |
 | after the first step | the loss | about that of a network that knows nothing, ln C for cross-entropy |
 | after the first step of an epoch | how far the step moved each array of weights | about a thousandth of their size |
-| after the first and the last epoch | ReLUs that give 0 for every image | few |
+| after the first epoch with `ENOUGH` steps made, and the last | ReLUs that give 0 for every image | few |
 | then too, with batch normalization | accuracy as in training and as at prediction, on the same images | equal |
-| after a first epoch in which nothing was learned | whether a new copy can learn one mini-batch by heart | it can |
+| after that first epoch, if nothing was learned | whether a new copy can learn one mini-batch by heart | it can |
 
 It watches as progress does, and changes nothing: what it runs, it runs on copies. The rules of thumb are from
 Karpathy's lecture notes for CS231n, "Neural networks part 3: learning and evaluation".
@@ -51,6 +51,8 @@ GAP = 0.1
 """Accuracy that may be lost from training mode to prediction."""
 MOST_IMAGES, LEAST_IMAGES, BUDGET = 256, 16, 5_000_000_000
 """How many images are looked at: as many as take so many multiplications, within limits."""
+ENOUGH = 50
+"""Steps after which a run may be judged: a small set has epochs of one or two."""
 BY_HEART, FEW = 200, 32
 """Steps in which one mini-batch should be learned by heart, and how many images of it at most."""
 
@@ -71,13 +73,13 @@ class Doctor:
     _before: Weights | None = None
     _told: set[str] = field(default_factory=set)
     _steps: int = 0
-    _measured: bool = False
+    _judged: bool = False
 
     def take_up(self, step: int, done: int) -> None:
         """Go on after a step, the `done`-th of its epoch, as if all before had been watched."""
         epochs, lines = self.folder.epochs(), read_metrics(self.folder.path)
         self._told = {line["finding"]["name"] for line in lines if line["kind"] == "finding"}
-        self._steps, self._measured = step, bool(epochs)
+        self._steps, self._judged = step, any(epoch.steps >= ENOUGH for epoch in epochs)
         if epochs and done == 0 and epochs[-1].lr > self.settings.lr / 10:
             self._before = self.engine.weights()
 
@@ -100,11 +102,13 @@ class Doctor:
         self._before = None
 
     def epoch_done(self, epoch: Epoch, epochs: int) -> None:
-        """Look inside, after the first that is measured and the last."""
+        """Look inside, after the first that is measured with enough steps made and the last."""
         self.progress.epoch_done(epoch, epochs)
         weights = self.engine.weights()
-        first, self._measured = not self._measured, True
-        if first or epoch.epoch == epochs:
+        last = epoch.epoch == epochs
+        first = not self._judged and (last or epoch.steps >= ENOUGH)
+        self._judged |= first
+        if first or last:
             self._tell(self._look_inside(weights))
         if first and not has_learned(epoch, self.batches.dataset):
             self._tell([self._by_heart()])
