@@ -8,7 +8,7 @@ import struct
 import pytest
 
 from neocog.report.events import append_scalars, crc32c
-from neocog.report.results import append_results
+from neocog.report.results import append_results, best_epoch
 
 EPOCH = {
     "epoch": 1,
@@ -22,6 +22,12 @@ EPOCH = {
     "seconds": 1.5,
     "images_per_second": 1234567.8,
 }
+
+
+def test_of_equally_accurate_epochs_the_first_with_the_smallest_loss_is_the_best():
+    epochs = [{"epoch": k, "accuracy": a, "loss": loss} for k, a, loss in ((1, 0.5, 0.1), (2, 0.6, 0.3), (3, 0.6, 0.2))]
+    assert best_epoch(epochs)["epoch"] == 3
+    assert best_epoch([*epochs, {"epoch": 4, "accuracy": 0.6, "loss": 0.2}])["epoch"] == 3
 
 
 def test_epochs_become_a_table_under_the_usual_names(tmp_path):

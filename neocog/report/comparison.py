@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..statistics import Contest, Interval, other_images, same_images, share_interval
 from .charts import Series, line_chart
 from .html import chart, document, duration, plain, table
+from .results import best_epoch
 
 FIGURES = ("test accuracy", "95 % interval", "wrong", "test loss", "best epoch", "epochs", "time", "images/s")
 SURE = "This speaks of these models on images like these, not of their recipes: another seed moves every one of them."
@@ -57,7 +58,7 @@ class Run:
 
     def figures(self) -> tuple[str, ...]:
         """What came of it, as text, in the order of `FIGURES`."""
-        best = max(self.epochs, key=lambda epoch: epoch["accuracy"])
+        best = best_epoch(self.epochs)
         low, high = self.interval
         return (
             f"{self.record['test_accuracy']:.2%}",

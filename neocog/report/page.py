@@ -23,6 +23,7 @@ from .answers import calibration_section, class_section, confusion_section, mist
 from .charts import Mark, Series, line_chart
 from .html import chart, document, duration, facts, plain, table
 from .pictures import filter_pixels, picture
+from .results import best_epoch
 
 MOST_FILTERS = 96
 Metrics = Sequence[Mapping[str, Any]]
@@ -106,7 +107,7 @@ def learning_section(metrics: Metrics) -> str:
     measured = epochs[0]["measured_on"]
     running = [(line["step"] / length, max(line["loss"], 1e-9)) for line in steps]
     after = [(e["epoch"], max(e["loss"], 1e-9)) for e in epochs]
-    best = max(epochs, key=lambda e: e["accuracy"])  # of equal ones the first
+    best = best_epoch(epochs)
     mark = Mark(best["epoch"], f"best: epoch {best['epoch']}")
     loss = line_chart([Series("training", running), Series(measured, after, dots=True)], "epoch", log=True, mark=mark)
     accuracy = line_chart(

@@ -1,9 +1,9 @@
-"""`results.csv`: a run's epochs as a table that any spreadsheet or library reads, under the names in common use."""
+"""What a run's epochs came to: the best of them, and all as a table that any spreadsheet or library reads."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,13 @@ COLUMNS = {
     "images_per_s": "images_per_second",
     "seconds": "seconds",
 }
-"""The columns, and what each is called in `metrics.jsonl`. Accuracies are shares, from 0 to 1."""
+"""The columns of `results.csv`, under names in common use, and what each is called in `metrics.jsonl`. Accuracies are
+shares, from 0 to 1."""
+
+
+def best_epoch(epochs: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """The line of the most accurate epoch; of equally accurate ones the first with the smallest loss."""
+    return max(epochs, key=lambda epoch: (epoch["accuracy"], -epoch["loss"]))
 
 
 def append_results(path: Path, epoch: Mapping[str, Any]) -> None:

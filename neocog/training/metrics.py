@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..data import Dataset, Preprocessing
 from ..losses import LOSSES
+from ..report.results import best_epoch
 from ..views import ONE_VIEW, Views
 from .engine import Engine
 
@@ -67,9 +68,9 @@ class Epoch:
 
 
 def since_best(epochs: Sequence[Epoch]) -> int:
-    """How many epochs ago the most accurate was measured; of equally accurate ones the first with the smallest loss."""
-    best = max(epochs, key=lambda epoch: (epoch.accuracy, -epoch.loss))
-    return epochs[-1].epoch - best.epoch
+    """How many epochs ago the best one was measured."""
+    best: int = best_epoch([asdict(epoch) for epoch in epochs])["epoch"]
+    return epochs[-1].epoch - best
 
 
 class Meter:
