@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from shlex import quote
 from time import perf_counter
 from typing import Any
 
-import llvmlite
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from .. import __version__
 from ..data import Dataset, Preprocessing, Splits, load_data
-from ..data.reading import in_words
 from ..errors import DataError, NeocogError
 from ..initialise import initialise, whitened
 from ..losses import default_loss
@@ -37,9 +31,10 @@ from .engine import Engine, choose_engine, native_lacks
 from .fits import check_batches, check_fits
 from .keeper import Keeper, Keeping
 from .loop import Left, Loop
-from .metrics import Epoch, measure
+from .metrics import Epoch, Measured, measure
 from .progress import Progress, choose_progress
 from .rates import rate_factors
+from .record import configuration
 from .room import room_for, said_where_short
 from .run import INTERRUPTED, MODEL, REPORT, RunFolder, read_metrics
 from .settings import LEARNING_RATES, Settings, enough_epochs
@@ -169,20 +164,29 @@ class Session:
         self.started = perf_counter()
         self.network, self.data, self.settings = network, data, settings
         self.keeping = keeping or Keeping()
-        self.learned_from, self.measured_on = _split(data, settings.validation)
-        if settings.patience and self.measured_on is data.test:
-            raise NeocogError(
-                "patience is for measurements on held-out images: test images have no part in training",
-                received=f"patience={settings.patience}",
-                hint=f"validation={max(1, len(data.train) // 6)} beside it",
-            )
+        self.learned_from, self.measured_on = _split(data, settings)
         self.preprocessing = Preprocessing.learn(self.learned_from, network.input_shape)
         self.start = start_from(settings.start, network) if settings.start else None
         if self.start:
             self.preprocessing = self.start.normalised(self.preprocessing)
+        self.engine = self._engine(engine, device, threads)
+        self.resumed: tuple[Mapping[str, Any], ...] = ()
+        self.batches = Batches(
+            *(self.learned_from, self.preprocessing, settings.batch_size),
+            *(Augment.parse(settings.augment), settings.seed),
+            sampling=settings.sampling,
+            class_weights=weights_of_classes(settings.class_weights, self.learned_from),
+        )
+        self.config = configuration(
+            network, data, self.preprocessing, self.settings, self.engine, self.reason, self.keeping
+        )
+
+    def _engine(self, name: str, device: str, threads: int | None) -> Engine:
+        """The engine that is chosen, with the first weights; `settings` get its dtype, `reason` says why it is this."""
+        settings, network = self.settings, self.network
         factors = rate_factors(settings.rates, network)
         choice = choose_engine(
-            *(engine, network, device, settings.loss, settings.optimizer, settings.batch_size, settings.dtype),
+            *(name, network, device, settings.loss, settings.optimizer, settings.batch_size, settings.dtype),
             beyond=native_lacks(settings, network, factors),
         )
         self.reason, self.settings = choice.reason, replace(settings, dtype=choice.dtype)
@@ -191,7 +195,7 @@ class Session:
             room = room_for(network, self.settings, str(pick_device(device)))
             self.reason += room.said
             torchs = {"clip": settings.clip, "accumulate": settings.accumulate, "cuts": room.cuts}
-        self.engine: Engine = choice.make(
+        return choice.make(
             network,
             self._start(),
             loss=settings.loss,
@@ -208,14 +212,6 @@ class Session:
             threads=threads,
             **torchs,
         )
-        self.resumed: tuple[Mapping[str, Any], ...] = ()
-        self.batches = Batches(
-            *(self.learned_from, self.preprocessing, settings.batch_size),
-            *(Augment.parse(settings.augment), settings.seed),
-            sampling=settings.sampling,
-            class_weights=weights_of_classes(settings.class_weights, self.learned_from),
-        )
-        self.config = self._config()
 
     def _start(self) -> dict[str, NDArray[np.float32]]:
         """The weights before the first step."""
@@ -257,13 +253,7 @@ class Session:
             progress.finished()
         if self.measured_on is not self.data.test:
             last = measure(self.engine, self.data.test, self.preprocessing, settings.loss)
-        results = self._results(epochs, last.accuracy, last.loss)
-        if settings.tta != NONE:
-            views, began = Views.parse(settings.tta), perf_counter()
-            seen = measure(self.engine, self.data.test, self.preprocessing, settings.loss, views)
-            results |= {"tta_accuracy": seen.accuracy, "tta_loss": seen.loss}
-            results |= {"tta_seconds": round(perf_counter() - began, 3)}
-        model = self._model(folder, results).with_golden(self.learned_from)
+        model = self._model(folder, self._results(epochs, last) | self._by_views()).with_golden(self.learned_from)
         folder.write_answers(self.data.test.labels, last.probabilities.argmax(axis=1))
         write_report(folder.path / REPORT, model, read_metrics(folder.path), self.data.test, last.probabilities)
         (folder.path / INTERRUPTED).unlink(missing_ok=True)
@@ -290,12 +280,13 @@ class Session:
             f"{self.settings.loss} loss, " + (f"{self.start}, " if self.start else "") + self.reason
         )
 
-    def _results(self, epochs: list[Epoch], accuracy: float, loss: float) -> dict[str, Any]:
+    def _results(self, epochs: list[Epoch], test: Measured) -> dict[str, Any]:
+        """What the run came to, for the model's record."""
         images = len(self.learned_from.labels) * epochs[-1].epoch
         learning = sum(epoch.seconds for epoch in epochs)
         return {
-            "test_accuracy": accuracy,
-            "test_loss": loss,
+            "test_accuracy": test.accuracy,
+            "test_loss": test.loss,
             "test_images": len(self.data.test.labels),
             "epochs": epochs[-1].epoch,
             "seconds": round(perf_counter() - self.started, 3),
@@ -304,36 +295,14 @@ class Session:
             "images_per_second": round(images / learning, 1),
         }
 
-    def _config(self) -> dict[str, Any]:
-        """What is needed to do the run again; the model's record holds it too."""
-        named = self.data.named()
-        return {
-            "network": str(self.network),
-            "data": {
-                "name": self.data.train.name,
-                "source": self.data.source,
-                "streamed": self.data.train.streamed,
-                **{f"{name}_images": len(split.labels) for name, split in named.items()},
-                **{f"{name}_fingerprint": split.fingerprint() for name, split in named.items()},
-                **_files_read(self.data),
-            },
-            "preprocessing": self.preprocessing.as_json(),
-            "settings": self.settings.as_dict(),
-            "engine": self.engine.name,
-            "device": self.engine.device,
-            "reason": self.reason,
-            "threads": self.engine.threads,
-            "processor": processor(self.engine.device),
-            "checkpoints": asdict(self.keeping),
-            "started": datetime.now(UTC).isoformat(timespec="seconds"),
-            "versions": {
-                "neocog": __version__,
-                "python": platform.python_version(),
-                "numpy": np.__version__,
-                "llvmlite": llvmlite.__version__,
-                "torch": str(torch.__version__),
-            },
-        }
+    def _by_views(self) -> dict[str, Any]:
+        """The same by several views of each test image, where they were asked for."""
+        if self.settings.tta == NONE:
+            return {}
+        views, began = Views.parse(self.settings.tta), perf_counter()
+        seen = measure(self.engine, self.data.test, self.preprocessing, self.settings.loss, views)
+        seconds = round(perf_counter() - began, 3)
+        return {"tta_accuracy": seen.accuracy, "tta_loss": seen.loss, "tta_seconds": seconds}
 
     def _model(self, folder: RunFolder, results: dict[str, Any]) -> Model:
         record = {**self.config, **results, "resumed": list(self.resumed), "folder": str(folder.path)}
@@ -342,28 +311,23 @@ class Session:
         )
 
 
-def _files_read(data: Splits) -> dict[str, Any]:
-    """How image files became the data sets, and which of them were skipped."""
-    lines = [line for part in (data.train, data.validation, data.test) if part for line in in_words(part)]
-    return {"files": lines} if data.train.reading else {}
-
-
-def processor(device: str) -> str:
-    """What does the arithmetic, as far as it decides in which order numbers are added."""
-    if device.startswith("cuda"):
-        return torch.cuda.get_device_name(device)
-    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
-
-
-def _split(data: Splits, validation: int) -> tuple[Dataset, Dataset]:
+def _split(data: Splits, settings: Settings) -> tuple[Dataset, Dataset]:
     """What is learned from, and what the accuracy after each epoch is measured on."""
+    total, validation = len(data.train.labels), settings.validation
     if not validation:
-        return data.train, data.validation or data.test
-    if validation >= len(data.train.labels):
+        measured_on = data.validation or data.test
+        if settings.patience and measured_on is data.test:
+            raise NeocogError(
+                "patience is for measurements on held-out images: test images have no part in training",
+                received=f"patience={settings.patience}",
+                hint=f"validation={max(1, total // 6)} beside it",
+            )
+        return data.train, measured_on
+    if validation >= total:
         raise DataError(
             "some training images must be left to learn from",
-            received=f"validation={validation} of {len(data.train.labels)} images",
-            hint=f"validation={len(data.train.labels) // 6}",
+            received=f"validation={validation} of {total} images",
+            hint=f"validation={total // 6}",
         )
     learned_from, held = hold_out(data.train, validation)
     return learned_from, replace(held, split="validation")
