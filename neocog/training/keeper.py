@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from shlex import quote
 from time import perf_counter
 from typing import Any
 
@@ -98,8 +97,8 @@ class Keeper:
             Checkpoint(place, self.config, self.resumed, state).save(self.folder.checkpoints)
         except RunError as error:
             kept = f"{self.last.name} is whole; " if self.last else ""
-            again = f"make room, then neocog train --resume {quote(str(self.folder.path))}"
-            raise RunError(error.rule, where=error.where, received=error.received, hint=kept + again) from None
+            hint = kept + self.folder.going_on
+            raise RunError(error.rule, where=error.where, received=error.received, hint=hint) from None
         for old in checkpoint_files(self.folder.checkpoints)[: -self.keeping.checkpoints]:
             old.unlink(missing_ok=True)
 

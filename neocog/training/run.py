@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from itertools import count
 from pathlib import Path
+from shlex import quote
 from typing import Any, Self
 
 import numpy as np
@@ -112,6 +113,11 @@ class RunFolder:
         self.lock.free()
 
     @property
+    def going_on(self) -> str:
+        """What to do where writing failed within the run."""
+        return f"make room, then neocog train --resume {quote(str(self.path))}"
+
+    @property
     def log_file(self) -> Path:
         """`metrics.jsonl`."""
         return self.path / METRICS
@@ -130,7 +136,7 @@ class RunFolder:
     def log(self, kind: str, values: Mapping[str, Any]) -> None:
         """Append one line to `metrics.jsonl`: a JSON object with its `kind`; `steps` and `epoch` become curves too."""
         line = json.dumps({"kind": kind, **values}, allow_nan=False)
-        with _explained(self.path):
+        with _explained(self.path, hint=self.going_on):
             with self.log_file.open("a", encoding="utf-8") as file:
                 file.write(line + "\n")
             if kind == "epoch":
@@ -166,7 +172,7 @@ class RunFolder:
     def log_lengths(self) -> dict[str, int]:
         """How long the files are that grow, once all of them is on the disk."""
         found = {}
-        with _explained(self.path):
+        with _explained(self.path, hint=self.going_on):
             for name in self._logs():
                 with (self.path / name).open("ab") as file:
                     os.fsync(file.fileno())
@@ -266,7 +272,7 @@ def numbered(parent: Path, name: str) -> Path:
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def _explained(path: Path, hint: str = "another out folder") -> Iterator[None]:
     """Tell the user which folder failed and why, instead of a traceback."""
     try:
         yield
@@ -275,5 +281,5 @@ def _explained(path: Path) -> Iterator[None]:
             "the run folder cannot be written",
             where=str(path),
             received=error.strerror or str(error),
-            hint="another out folder",
+            hint=hint,
         ) from None

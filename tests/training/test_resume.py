@@ -561,6 +561,14 @@ def test_a_full_disk_ends_the_run_and_keeps_the_checkpoint_before(digits_folder,
     assert resume(run, progress="none").record["epochs"] == 3
 
 
+def test_a_log_that_cannot_be_written_says_how_the_run_goes_on(tmp_path):
+    with RunFolder.create(tmp_path / "run", "") as folder:
+        folder.log_file.unlink()
+        folder.log_file.mkdir()
+        with pytest.raises(RunError, match=f"try: make room, then neocog train --resume {folder.path}"):
+            folder.log("steps", {"step": 1, "loss": 1.0, "lr": 0.1})
+
+
 class MustNotStart(Silence):
     def started(self, headline, epochs, steps):
         raise AssertionError
