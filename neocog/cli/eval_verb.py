@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import NeocogError
 from .arguments import whole_from
@@ -141,44 +141,45 @@ def _compare(args: argparse.Namespace, models: Sequence[Model], dataset: Dataset
         except NeocogError as error:
             raise error.at(f"{path}: {error.where}" if error.where else path) from None
     deviations = [deviation(rows[0], row) for row in rows]
+    compared = [
+        {
+            "model": path,
+            "runtime": runtime,
+            "top1": row.result.top1,
+            "top5": row.result.top5,
+            "deviation": away.error,
+            "other_classes": away.others,
+            "images_per_second": row.images_per_second,
+        }
+        for path, runtime, row, away in zip(args.models, runtimes, rows, deviations, strict=True)
+    ]
     if args.json:
-        entries = [
-            {
-                "model": path,
-                "runtime": runtime,
-                "top1": row.result.top1,
-                "top5": row.result.top5,
-                "deviation": away.error,
-                "other_classes": away.others,
-                "images_per_second": row.images_per_second,
-            }
-            for path, runtime, row, away in zip(args.models, runtimes, rows, deviations, strict=True)
-        ]
-        print_json({"data": dataset.name, "split": args.split, "images": len(dataset), "models": entries})
-        return 0
+        print_json({"data": dataset.name, "split": args.split, "images": len(dataset), "models": compared})
+    else:
+        _print_compared(compared, args.split, dataset)
+    return 0
+
+
+def _print_compared(compared: Sequence[Mapping[str, Any]], split: str, dataset: Dataset) -> None:
     header = ("model", "runtime", "top-1", "top-5", "other\nclasses", "largest\ndeviation", "images/s")
+    names = _names([one["model"] for one in compared])
     table = [
         (
             name,
-            runtime,
-            f"{row.result.top1:.2%}",
-            f"{row.result.top5:.2%}",
-            f"{away.others:,}" if k else "",
-            f"{away.error:.1e}" if k else "",
-            f"{row.images_per_second:,.0f}",
+            one["runtime"],
+            f"{one['top1']:.2%}",
+            f"{one['top5']:.2%}",
+            f"{one['other_classes']:,}" if k else "",
+            f"{one['deviation']:.1e}" if k else "",
+            f"{one['images_per_second']:,.0f}",
         )
-        for k, (name, runtime, row, away) in enumerate(
-            zip(_names(args.models), runtimes, rows, deviations, strict=True)
-        )
+        for k, (name, one) in enumerate(zip(names, compared, strict=True))
     ]
     out = console()
     print_table(out, header, table, text=("model", "runtime"), optional=("top-5", "runtime"))
     out.print()
-    what = "" if args.split == "all" else f"{args.split} "
-    print_wrapped(
-        out, f"{len(dataset):,} {what}images of {dataset.name}, each read once; deviations are from the first"
-    )
-    return 0
+    images = f"{len(dataset):,} {'' if split == 'all' else f'{split} '}images of {dataset.name}"
+    print_wrapped(out, f"{images}, each read once; deviations are from the first")
 
 
 def _names(paths: Sequence[str]) -> list[str]:
