@@ -33,7 +33,7 @@ VERBS = {
     "search": "the images of an index that are most like another",
     "explain": "what counted for a model's answer, and what its units look for",
     "import": "make a model of weights from torchvision, timm or Caffe",
-    "export": "write a model's weights as another library names them",
+    "export": "a model as ONNX, torch or C; weights for other libraries",
     "native": "what the native engine makes of a network, and its code as C",
     "studio": "a live page: plan, train, step through, ask",
     "demo": "a lesson that measures what it teaches, and draws it",
@@ -66,6 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
+    if arguments[:1] == ["help"]:
+        arguments = [*arguments[1:], "--help"]
     try:
         if not arguments or arguments[0] not in VERBS:
             return _overview(arguments)

@@ -119,7 +119,7 @@ def read_text(source: str) -> str:
         return source
     if path.suffix or "/" in source:
         raise NeocogError("there is no such file", where=source[:80])
-    return text(source)
+    return source if " " in source or source[:5].upper() == "INPUT" else text(source)
 
 
 def _is(what: Callable[[], bool]) -> bool:

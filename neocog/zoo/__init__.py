@@ -27,10 +27,9 @@ def names() -> tuple[str, ...]:
 def text(name: str) -> str:
     """The text of a network with its header. Raises NeocogError for a name that is not in the zoo."""
     if name not in names():
-        near = get_close_matches(name, names(), n=3, cutoff=0.4)
-        raise NeocogError(
-            f"the zoo has no network {name!r}", hint=f"{', '.join(near or names())} (neocog zoo lists them all)"
-        )
+        near = ", ".join(get_close_matches(name.lower(), names(), n=3, cutoff=0.4))
+        every = "neocog zoo lists them all"
+        raise NeocogError(f"the zoo has no network {name!r}", hint=f"{near} ({every})" if near else every)
     return files(__package__).joinpath(f"{name}.net").read_text(encoding="utf-8")
 
 

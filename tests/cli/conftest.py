@@ -52,7 +52,7 @@ def shell() -> Callable[..., subprocess.CompletedProcess[str]]:
     """A command line for bash, where `neocog` is a process of its own."""
 
     def run(command: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        command = f'set -o pipefail; neocog() {{ "{sys.executable}" -m neocog.cli "$@"; }}; {command}'
+        command = f'set -o pipefail; neocog() {{ "{sys.executable}" -m neocog "$@"; }}; {command}'
         return subprocess.run(
             ["bash", "-c", command], env={**os.environ, **environment}, capture_output=True, text=True, timeout=120
         )

@@ -77,6 +77,10 @@ NOTATIONS = [
     (" \t ", "NET is empty"),
     ("", "NET is empty"),
     ("lenet", "try: lenet5"),
+    ("ResNet-50", "try: resnet50"),
+    ("xyzzy", "try: neocog zoo lists them all"),
+    ("input 28x28x1", "a text begins with INPUT"),
+    ("a network", "a text begins with INPUT"),
     ("x" * 5000, "the zoo has no network"),
     ("a\x00b", "the zoo has no network"),
     ("no/such/file", "there is no such file"),
@@ -329,7 +333,7 @@ def test_a_terminal_without_unicode_is_no_reason_to_fail(shell):
 def test_a_signal_ends_training_and_keeps_the_weights_so_far(sent, code, folder, tmp_path):
     run = tmp_path / "run"
     command = [
-        *(sys.executable, "-m", "neocog.cli", "train", SMALL, str(folder), "--out", str(run)),
+        *(sys.executable, "-m", "neocog", "train", SMALL, str(folder), "--out", str(run)),
         *("--epochs", "100000", "--device", "cpu"),
     ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:

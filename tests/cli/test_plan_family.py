@@ -184,7 +184,7 @@ def test_a_pattern_may_be_a_file_or_stand_in_the_zoo_and_a_model_is_none(neocog,
 def test_a_terminal_sees_how_far_a_long_list_is():
     """On stderr alone, and gone when the list is there."""
     master, slave = pty.openpty()
-    command = [sys.executable, "-m", "neocog.cli", "plan", PATTERN, *CHOICES, "--json"]
+    command = [sys.executable, "-m", "neocog", "plan", PATTERN, *CHOICES, "--json"]
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80"}
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=slave, env=environment, check=True)
     os.close(slave)

@@ -281,7 +281,8 @@ def test_the_overview_lists_the_verbs(neocog, monkeypatch):
     assert (code, err) == (0, "")
     assert [verb for verb in VERBS if f"\n  {verb} " not in out] == []
     assert max(map(len, out.splitlines())) <= 80
-    assert neocog("-h").out == out
+    assert neocog("-h").out == neocog("help").out == out
+    assert neocog("help", "zoo").out == neocog("zoo", "--help").out
     without = neocog()
     assert (without.code, without.out, without.err) == (2, "", out)
     assert neocog("--version") == (0, f"neocog {__version__}\n", "")

@@ -311,7 +311,7 @@ def test_an_image_of_400_megapixels_is_scored_in_bounded_memory(tmp_path):
         " -> POOL2(fit=floor) -> FC3"
     )
     model.save(tmp_path / "model.safetensors")
-    command = [sys.executable, "-m", "neocog.cli", "predict", "model.safetensors", "large.pgm", "--dense", "--json"]
+    command = [sys.executable, "-m", "neocog", "predict", "model.safetensors", "large.pgm", "--dense", "--json"]
     small = ["--max-pixels", "400000000", "--memory", "64", "-o", "map.npy"]
     refused = subprocess.run(
         command, cwd=tmp_path, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}

@@ -13,7 +13,7 @@ import pytest
 
 from neocog.cli import main
 
-COMMAND = [sys.executable, "-m", "neocog.cli", "studio", "--port", "0", "--no-browser", "--json"]
+COMMAND = [sys.executable, "-m", "neocog", "studio", "--port", "0", "--no-browser", "--json"]
 
 
 def request(port, path, **headers):
