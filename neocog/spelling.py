@@ -150,12 +150,17 @@ def read_settings(layer_class: type, token: Token) -> dict[str, Any]:
             )
     if texts:
         letter = next(iter(texts))
-        known = ", ".join(p.letter for p, _ in table.values())
+        known = ", ".join(_letter_and_meaning(place, name) for name, (place, _) in table.items())
         raise SpellingError(
             f"{token.op} has no option {letter}",
             hint=f"one of its own: {known}" if known else f"{token.op} takes no options",
         )
     return arguments
+
+
+def _letter_and_meaning(place: Place, name: str) -> str:
+    """`S (stride)`, or the letter alone where it is the name."""
+    return place.letter if place.letter.lower() == name else f"{place.letter} ({name.replace('_', ' ')})"
 
 
 def _texts_by_letter(table: dict[str, tuple[Place, Field[Any]]], token: Token) -> dict[str, str]:

@@ -7,6 +7,7 @@ and is refused before it costs anything. Counts are plain numbers throughout: no
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import NoReturn
 
 from ..errors import NotationError
@@ -19,6 +20,9 @@ DEPTH = 64
 DIGITS = 9
 WORD = 64
 QUOTED = 50_000
+
+LOOK_ALIKES = dict.fromkeys("→⟶➔", "->") | dict(zip("×·−–—【】、“”„", 'xx---[],"""', strict=True))
+"""What is typed, or pasted from print, in place of the notation's own marks; full-width forms need no entry."""
 
 _MARK = re.compile(
     r'#[^\n]*|"[^"]*"|[\[(]|[\])]|(?<![0-9.])[0-9]{10,}|[A-Za-z_][A-Za-z0-9_]{64,}|[^\x00-\x7f]|[\x00-\x08\x0e-\x1f]'
@@ -55,10 +59,19 @@ def _scan(text: str) -> None:
         elif len(mark) > 1:
             _refuse(text, match, f"a word has at most {WORD} characters", f"{len(mark)} characters")
         else:
-            hint = "->" if mark in "→⟶➔" else ""
             _refuse(
-                text, match, "the notation is written in plain ASCII (comments may hold anything)", ascii(mark), hint
+                text,
+                match,
+                "the notation is written in plain ASCII (comments may hold anything)",
+                ascii(mark),
+                _plain(mark),
             )
+
+
+def _plain(mark: str) -> str:
+    """The ASCII that a character stands for, such as `(` for a full-width bracket; empty if there is none."""
+    plain = unicodedata.normalize("NFKC", LOOK_ALIKES.get(mark, mark))
+    return plain if plain.isascii() and plain.isprintable() and plain.strip() else ""
 
 
 def _refuse(text: str, match: re.Match[str], rule: str, received: str, hint: str = "") -> NoReturn:

@@ -34,6 +34,7 @@ MISTAKES: dict[tuple[str, str], tuple[str, ...]] = {
         "INPUT[8x8x1] -> ADD[RELU RELU | ID]",
         "INPUT[8x8x1] -> RELU, RELU",
         "INPUT[8x8x1] -> RELU = 2",
+        "INPUT[8x8x1] -> CONV3-4(S=1) 3",
     ),
     ("a text needs a network", "INPUT[28x28x1] -> ... -> FC10"): ("", "# only a comment", "fit=floor", "def a = RELU"),
     ("a text begins with INPUT, a setting or a definition", "INPUT[28x28x1] -> ... -> FC10"): (
@@ -41,6 +42,14 @@ MISTAKES: dict[tuple[str, str], tuple[str, ...]] = {
         "( RELU )",
         "28x28x1 -> RELU",
         "*2",
+        "INPUT 28x28x1 -> RELU",
+        "INPUT CONV3-4",
+        "INPUT, RELU",
+        "INPUT | RELU",
+        "INPUT * 2",
+        'INPUT "28x28x1"',
+        "INPUT ]",
+        "INPUT - RELU",
     ),
     ("a `[` is not closed", "`]` where the group or branch ends"): (
         "INPUT[8x8x1] -> [RELU",
@@ -86,6 +95,7 @@ MISTAKES: dict[tuple[str, str], tuple[str, ...]] = {
         "INPUT[8x8x1] -> [CONV3-4*2]",
         "INPUT[8x8x1] -> ADD[RELU | ID]*2",
         "INPUT[8x8x1] -> [RELU]*2*2",
+        "INPUT[8x8x1] -> RELU?p*2",
     ),
     ("options are written NAME=value, separated by commas", "CONV3-64(S=2, P=1)"): (
         "INPUT[8x8x1] -> CONV3-4(S=)",
@@ -97,6 +107,7 @@ MISTAKES: dict[tuple[str, str], tuple[str, ...]] = {
         "INPUT[8x8x1] -> CONV3-4([1])",
         "INPUT[8x8x1] -> CONV3-4(S=[1])",
         "INPUT[8x8x1] -> CONV3-4(S=1=2)",
+        "INPUT[8x8x1] -> CONV3-4(1, -> RELU",
     ),
     ("a `(` is not closed", "`)` after the last option"): (
         "INPUT[8x8x1] -> CONV3-4(",
@@ -110,6 +121,7 @@ MISTAKES: dict[tuple[str, str], tuple[str, ...]] = {
         "INPUT[8x8x1] -> CONV3-4(S=1))",
         "INPUT[8x8x1])",
         "INPUT[8x8x1] -> [RELU)",
+        "RELU )",
     ),
     ("round brackets hold a layer's options; layers are grouped by square ones", "[CONV3-64 -> RELU]*2"): (
         "INPUT[8x8x1] -> (RELU -> TANH)*2",
@@ -144,12 +156,19 @@ MISTAKES: dict[tuple[str, str], tuple[str, ...]] = {
         "def a =",
         "def a = = RELU",
         "def 3 = RELU",
+        "def a ? RELU",
+        "def a(k) ? RELU",
+        "def a(k) RELU",
+        "def a(k) 0.5 RELU",
+        "def a(k) -> RELU",
+        "a(1) = RELU",
     ),
     ("definitions and settings stand before the network", "them first, the line that begins with INPUT last"): (
         "INPUT[8x8x1] -> RELU def a = RELU",
         "INPUT[8x8x1] def a = RELU",
         "INPUT[8x8x1] -> [RELU] def a = RELU",
         "INPUT[8x8x1] -> RELU(1) def a = RELU",
+        "INPUT def a = RELU",
     ),
     ("a setting is `name=value`", "fit=floor, or a variable's default such as N=2"): (
         "fit=",

@@ -8,6 +8,10 @@ from difflib import get_close_matches
 from functools import cache
 
 from ..layers import BY_OP
+from ..spelling import pattern, places
+
+ELSEWHERE = {"linear": "FC", "dense": "FC", "swish": "SILU"}
+"""What other libraries call layers, where neither our word nor the name of our class is near."""
 
 
 @cache
@@ -26,10 +30,16 @@ def suggestion(word: str, definitions: Iterable[str]) -> str:
     """What to type instead of a word that is no layer: the nearest known word with the same numbers."""
     letters = re.match(r"[A-Za-z_]*", word)
     name, rest = (letters[0], word[letters.end() :]) if letters else (word, "")
-    known = {op.lower(): op for op in BY_OP} | {d.lower(): d for d in definitions}
-    near = get_close_matches(name.lower(), known, n=1, cutoff=0.5)
-    if near and split_word(known[near[0]] + rest):
-        return known[near[0]] + rest
-    if near:
-        return known[near[0]]
-    return f"a layer ({', '.join(sorted(BY_OP))}) or the name of a definition"
+    known = _spoken() | {d.lower(): d for d in definitions}
+    near = get_close_matches(name.lower(), known, n=1, cutoff=0.51)
+    if not near:
+        return f"a layer ({', '.join(sorted(BY_OP))}) or the name of a definition"
+    meant = known[near[0]]
+    if split_word(meant + rest):
+        return meant + rest
+    return pattern(meant, places(BY_OP[meant])) if meant in BY_OP else meant
+
+
+def _spoken() -> dict[str, str]:
+    """The layers' words by what people say: `bn` and `batchnorm` are BN."""
+    return ELSEWHERE | {layer.__name__.lower(): op for op, layer in BY_OP.items()} | {op.lower(): op for op in BY_OP}
