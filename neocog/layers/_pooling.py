@@ -9,7 +9,7 @@ from typing import Any
 from ..errors import SpellingError
 from ..layer import Array, Layer, Shape, Window, per_axis
 from ..spelling import SIZE, SIZE0, Dims, setting, uniform, write_dims
-from ._window import FIT, window_at, windows
+from ._window import FIT, settled, window_at, windows
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class Pooling(Layer):
     def __post_init__(self) -> None:
         if self.stride is None:
             object.__setattr__(self, "stride", uniform(self.kernel_size))
+        object.__setattr__(self, "fit", settled(self.fit, self.stride))
         rank = max(len(self.kernel_size), len(self.padding))
         halves = zip(per_axis(self.padding, rank, "P"), per_axis(self.kernel_size, rank, "F"), strict=True)
         if any(2 * p > f for p, f in halves):

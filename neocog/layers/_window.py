@@ -29,6 +29,11 @@ def windows(shape: Shape, window: Window, fit: str, layer: object) -> Dims:
     return tuple(_along_axis(shape, window, axis, fit, layer) for axis in range(shape.rank))
 
 
+def settled(fit: str, stride: Dims) -> str:
+    """The fit that a layer keeps: windows one position apart always tile, so there is nothing to be said of them."""
+    return "exact" if set(stride) == {1} else fit
+
+
 def window_at(rank: int, layer: object, kernel: Dims, stride: Dims, padding: Dims, dilation: Dims = (1,)) -> Window:
     """The window of a layer on a volume of `rank` axes. Raises ShapeError where it was written for another rank."""
     return Window(*(per_axis(dims, rank, layer) for dims in (kernel, stride, padding, dilation)))

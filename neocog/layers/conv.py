@@ -43,7 +43,7 @@ from ..errors import ShapeError, SpellingError
 from ..layer import MASTER, Array, Arrays, BadExample, Cost, Example, Footprint, Layer, Parameter, Pass, Shape, Window
 from ..spelling import COUNT, FLAG, SIZE, SIZE0, Dims, Kind, setting
 from ._slide import slide, unslide
-from ._window import FIT, ONEDNN_KERNELS, overhang, padding_left_out, same_padding, window_at, windows
+from ._window import FIT, ONEDNN_KERNELS, overhang, padding_left_out, same_padding, settled, window_at, windows
 
 if TYPE_CHECKING:
     from torch import nn
@@ -109,6 +109,7 @@ class Conv(Layer):
     def __post_init__(self) -> None:
         if self.padding is None:
             object.__setattr__(self, "padding", same_padding(self.op, self.kernel_size, self.dilation))
+        object.__setattr__(self, "fit", settled(self.fit, self.stride))
         if self.out_channels % self.groups:
             raise SpellingError(f"G={self.groups} does not divide K={self.out_channels}", hint="a divisor of K")
         if self.table is not None:

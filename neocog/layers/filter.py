@@ -30,7 +30,7 @@ from ..layer import Array, Arrays, BadExample, Cost, Example, Footprint, Layer, 
 from ..signal import FILTERS
 from ..spelling import SIZE, SIZE0, Dims, choice, setting
 from ._slide import slide, unslide
-from ._window import FIT, overhang, padded_shape, window_at, windows
+from ._window import FIT, overhang, padded_shape, settled, window_at, windows
 
 if TYPE_CHECKING:
     from torch import nn
@@ -60,6 +60,9 @@ class Filter(Layer):
         BadExample("FILTER(mean, P=0)", "2x2x1", says="larger than its input"),
         BadExample("FILTER(mean)", "9x1", says="a filter for images"),
     )
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "fit", settled(self.fit, self.stride))
 
     def window(self, *inputs: Shape) -> Window:
         """3 x 3."""

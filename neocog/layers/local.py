@@ -35,7 +35,7 @@ import numpy as np
 from ..layer import Array, Arrays, BadExample, Cost, Example, Footprint, Layer, Parameter, Pass, Shape, Window
 from ..spelling import COUNT, FLAG, SIZE, SIZE0, Dims, setting
 from ._slide import slide, unslide
-from ._window import FIT, overhang, padded_shape, padding_left_out, same_padding, window_at, windows
+from ._window import FIT, overhang, padded_shape, padding_left_out, same_padding, settled, window_at, windows
 
 if TYPE_CHECKING:
     from torch import nn
@@ -73,6 +73,7 @@ class LocallyConnected(Layer):
     def __post_init__(self) -> None:
         if self.padding is None:
             object.__setattr__(self, "padding", same_padding(self.op, self.kernel_size))
+        object.__setattr__(self, "fit", settled(self.fit, self.stride))
 
     def default_of(self, name: str, declared: Any) -> Any:
         """Padding left out means the same-size padding, where there is one."""

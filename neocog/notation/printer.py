@@ -22,8 +22,9 @@ LONGEST_PERIOD = 64  # no network in print repeats a longer part; branches count
 
 def write(network: Network) -> str:
     """One line of text, such that `parse(write(network)) == network`."""
-    fits = Counter(layer.fit for layer in layers_of(network.chain) if hasattr(layer, "fit"))
-    fit = max(fits, key=lambda fit: (fits[fit], fit == "exact", fit), default="exact")
+    fits = Counter(exact=1)  # a single layer that departs from it says so itself
+    fits.update(layer.fit for layer in layers_of(network.chain) if _may_not_tile(layer))
+    fit = max(fits, key=lambda fit: (fits[fit], fit == "exact", fit))
     header = "" if fit == "exact" else f"fit={fit} "
     return header + _chain(network.chain, fit, depth=1)
 
@@ -43,13 +44,18 @@ def _chain(chain: Chain, fit: str, depth: int) -> str:
 
 def _written(layer: Any, fit: str) -> str:
     """The layer's token, with its fit only where that is not what holds for the whole text."""
-    if not hasattr(layer, "fit"):
+    if not _may_not_tile(layer):
         return str(layer.token)
     token: str = replace(layer, fit="exact").token
     option = f"fit={layer.fit}"
     if layer.fit == fit:
         return token
     return f"{token[:-1]}, {option})" if token.endswith(")") else f"{token}({option})"
+
+
+def _may_not_tile(layer: Any) -> bool:
+    """Whether the layer has windows that need not tile its input, so that a text's fit is about it."""
+    return hasattr(layer, "fit") and set(layer.stride) != {1}
 
 
 def _repeats(atoms: Sequence[str], passive: set[str], depth: int) -> list[str]:

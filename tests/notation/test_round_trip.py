@@ -56,6 +56,12 @@ def test_a_fit_that_most_layers_share_becomes_the_header_and_the_others_say_thei
     assert str(even) == "INPUT[8x8x1] -> CONV3-2 -> POOL2(fit=floor)"
 
 
+def test_a_fit_says_nothing_of_windows_one_position_apart():
+    network = Network.parse("fit=ceil INPUT[9x9x1] -> [CONV3-2(fit=floor) -> POOL2(S=1)]*2 -> POOL4(S=3) -> POOL2")
+    assert str(network) == "fit=ceil INPUT[9x9x1] -> [CONV3-2 -> POOL2(S=1)]*2 -> POOL4(S=3) -> POOL2"
+    assert Network.parse("INPUT[9x9x1] -> LOCAL3-2(fit=ceil)") == Network.parse("INPUT[9x9x1] -> LOCAL3-2")
+
+
 @st.composite
 def texts(draw, depth: int = 3) -> str:
     """Random chains with groups, repeats and branches."""
