@@ -109,6 +109,22 @@ def test_commands_in_the_notation_page_print_what_they_show(text, capsys, monkey
     prints_what_it_shows(text, capsys)
 
 
+def plans_shown(*names: str) -> list[object]:
+    """What the pages show of plans: an indented command, and below it what that prints."""
+    shown = re.compile(r"^ {4}(neocog plan [^\n]*\n)\n```text\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+    return [
+        pytest.param("$ " + command + printed, id=f"{name}-{k}")
+        for name in names
+        for k, (command, printed) in enumerate(shown.findall((ROOT / name).read_text(encoding="utf-8")), start=1)
+    ]
+
+
+@pytest.mark.parametrize("text", plans_shown("README.md", "README.zh-CN.md"))
+def test_plans_in_the_readme_are_what_is_printed_at_their_width(text, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(max(map(len, text.splitlines()[1:]))))
+    prints_what_it_shows(text, capsys)
+
+
 def prints_what_it_shows(text, capsys):
     for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
         command, _, shown = part.partition("\n")
