@@ -168,6 +168,13 @@ def test_sequences_are_flat_bars():
     assert {mark.slant for mark in marks if isinstance(mark, Box)} == {0}
 
 
+def test_lines_leave_a_flat_box_where_it_is():
+    marks = arranged(parts_of(Network.parse("INPUT[3x900x1] -> CONV3-4").plan())).marks
+    box = next(mark for mark in marks if isinstance(mark, Box))
+    begins = min(mark.points[0][0] for mark in marks if isinstance(mark, Line))
+    assert 0 < begins - (box.x + box.width) <= box.height / 2 < box.slant / 2
+
+
 def test_words_are_escaped():
     svg = draw(Network.parse(text("lenet5")).plan(), title='a<b & "c"').decode()
     assert "a&lt;b &amp; &quot;c&quot;" in svg

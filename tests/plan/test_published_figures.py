@@ -346,6 +346,14 @@ def test_deepface_volumes_and_parameters():  # figure 2; its "more than 120 mill
     assert plan.totals["parameters"] == 32 * 364 + 16 * (81 * 32 + 1) + sum(local.values()) + dense == 118_923_774
 
 
+@pytest.mark.parametrize("name", ["all-cnn-a", "all-cnn-b", "all-cnn-c"])
+def test_networks_without_pooling_halve_maps_by_strided_convolutions(name):  # fact P5
+    plan = zoo(name).plan()
+    assert not rows(plan, "POOL", "AVGPOOL", "L2POOL", "STOPOOL", "SUBSAMPLE")
+    strided = [row for row in rows(plan, "CONV") if row.node.layer.stride == (2,)]
+    assert [(row.inputs[0].spatial[0], row.output.spatial[0]) for row in strided] == [(32, 16), (16, 8)]
+
+
 def test_zfnet_volumes_are_those_of_its_figure():
     plan = zoo("zfnet").plan()
     assert [row.output.spatial[0] for row in rows(plan, "CONV", "POOL")] == [110, 55, 26, 13, 13, 13, 13, 6]

@@ -248,7 +248,8 @@ def _step(part: Part) -> Figure:
     above = max(7 + len(words) * LINE, box.height / 2 + box.slant)
     right = arrow + box.width
     width = right + max(box.slant, overhang) + 2
-    return Figure(tuple(marks), width, above, box.height / 2 + LINE + 4, right + box.slant / 2)
+    leaves = right + min(box.slant, box.height) / 2  # on the right face, however flat the box is
+    return Figure(tuple(marks), width, above, box.height / 2 + LINE + 4, leaves)
 
 
 def _box(part: Part) -> Box:
