@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import re
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,8 +39,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--prove", action="store_true", help="compare with crops one by one; exit code 1 if they differ")
     group.add_argument("--boxes", type=_share, metavar="THRESHOLD", help="boxes of what has that probability")
-    group.add_argument("--boxes-by", choices=("cells", "regions"), help="windows, the best of those that overlap; or "
-                       "touching windows together")  # fmt: skip
+    group.add_argument(
+        "--boxes-by",
+        choices=("cells", "regions"),
+        help="windows, the best of those that overlap; or touching windows together",
+    )
     group.add_argument("--background", metavar="CLASS", help="the class that means nothing is there")
     group.add_argument("--class", dest="heat", metavar="CLASS", help="the class whose heat map -o OUT.png shows")
     group.add_argument(
@@ -152,93 +157,98 @@ def _of_file(args: argparse.Namespace, model: Model, file: str, name: str) -> tu
     from ..dense import boxes, prove, score
     from ..dense.plane import Picture
     from ..dense.tiles import MEMORY
+    from ..files import write_atomically
 
+    place = _Place(args.out, name, args.scales or (1.0,))
     picture = Picture.of(file, args.max_pixels or PIXELS)
-    folder = args.out if args.out and args.out.suffix.lower() not in OUTPUTS else None
-    maps = []
-    for scale in args.scales or (1.0,):
-        into = None
-        if folder:
-            into = folder / f"{name}{'' if len(args.scales or ()) < 2 else f'-{scale}'}.npy"
-        elif args.out and args.out.suffix.lower() == ".npy":
-            into = args.out
-        maps.append(
-            score(
-                model,
-                picture,
-                stride=args.stride,
-                scale=scale,
-                method=args.method or "auto",
-                memory=args.memory or MEMORY,
-                into=into,
-                told=_Told(args.json),
-            )
+    maps = [
+        score(
+            model,
+            picture,
+            stride=args.stride,
+            scale=scale,
+            method=args.method or "auto",
+            memory=args.memory or MEMORY,
+            into=place.scores(scale),
+            told=_tell,
         )
+        for scale in place.scales
+    ]
     proofs = [prove(one) for one in maps] if args.prove else []
     background = args.background or next((word for word in NOTHING if word in model.classes), None)
     found = boxes(maps, args.boxes, args.boxes_by or "cells", background) if args.boxes is not None else None
-    written = _write(args, maps, found, background, name, folder)
-    document = _document(file, maps, proofs, found, written)
-    if folder:
-        path = folder / f"{name}.json"
-        _write_file(path, json.dumps(document, indent=1).encode())
+    pictures = dict(_pictures(place, maps, found, background, args.heat))
+    document = _document(file, maps, proofs, found, place.written(pictures))
+    if place.folder:
+        pictures[place.folder / f"{name}.json"] = json.dumps(document, indent=1).encode()
+    for path, content in pictures.items():
+        write_atomically(path, content)
     if not args.json:
         _print(document, maps, proofs)
     return document, proofs
 
 
-class _Told:
+def _tell(done: int, tiles: int) -> None:
     """Progress over many tiles, on stderr."""
-
-    def __init__(self, quiet: bool) -> None:
-        self.quiet = quiet
-
-    def __call__(self, done: int, tiles: int) -> None:
-        import sys
-
-        if tiles > 1 and not self.quiet:
-            end = "\r" if sys.stderr.isatty() and done < tiles else "\n"
-            if sys.stderr.isatty() or done * 10 // tiles > (done - 1) * 10 // tiles:
-                print(f"{done:,} of {tiles:,} tiles", file=sys.stderr, end=end, flush=True)
+    watched = sys.stderr.isatty()
+    if tiles > 1 and (watched or done * 10 // tiles > (done - 1) * 10 // tiles):
+        end = "\r" if watched and done < tiles else "\n"
+        print(f"{done:,} of {tiles:,} tiles", file=sys.stderr, end=end, flush=True)
 
 
-def _write(
-    args: argparse.Namespace,
-    maps: Sequence[ScoreMap],
-    found: Sequence[Found] | None,
-    background: str | None,
-    name: str,
-    folder: Path | None,
-) -> list[str]:
-    """Put pictures where they were asked for. Returns the files that were written, those of scores too."""
+@dataclass(frozen=True)
+class _Place:
+    """Where what is made of an image goes: one .npy or .png file, or a folder for all of it, under the image's name."""
+
+    out: Path | None
+    name: str
+    scales: Sequence[float | str]
+
+    @property
+    def kind(self) -> str:
+        """`.npy` or `.png`; nothing for a folder."""
+        kind = self.out.suffix.lower() if self.out else ""
+        return kind if kind in OUTPUTS else ""
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder, if it is one."""
+        return None if self.kind else self.out
+
+    def stem(self, scale: float | str) -> str:
+        """The beginning of the names of what is made at one scale."""
+        return self.name if len(self.scales) == 1 else f"{self.name}-{scale}"
+
+    def scores(self, scale: float | str) -> Path | None:
+        """The file for the scores, if there is to be one."""
+        if self.folder:
+            return self.folder / f"{self.stem(scale)}.npy"
+        return self.out if self.kind == ".npy" else None
+
+    def written(self, pictures: Iterable[Path]) -> list[str]:
+        """Every file that is there in the end."""
+        scores = [path for scale in self.scales if (path := self.scores(scale))]
+        document = [self.folder / f"{self.name}.json"] if self.folder else []
+        return [str(path) for path in (*scores, *pictures, *document)]
+
+
+def _pictures(
+    place: _Place, maps: Sequence[ScoreMap], found: Sequence[Found] | None, background: str | None, heat: str | None
+) -> Iterator[tuple[Path, bytes]]:
+    """The pictures that were asked for, with the files for them."""
     from ..dense.heat import boxes_picture, class_picture, kinds_picture
 
-    if args.out is None:
-        return []
-    if folder is None:
-        if args.out.suffix.lower() == ".png":
-            one = maps[0]
-            if args.heat:
-                content = class_picture(one, args.heat)
-            else:
-                content = kinds_picture(one, background) if found is None else boxes_picture(one, found)
-            _write_file(args.out, content)
-        return [str(args.out)]
-    written = []
-    for scale, one in zip(args.scales or (1.0,), maps, strict=True):
-        stem = f"{name}{'' if len(maps) < 2 else f'-{scale}'}"
-        written += [str(folder / f"{stem}.npy"), str(folder / f"{stem}-classes.png")]
-        _write_file(folder / f"{stem}-classes.png", kinds_picture(one, background))
-    if found is not None:
-        written.append(str(folder / f"{name}-boxes.png"))
-        _write_file(folder / f"{name}-boxes.png", boxes_picture(maps[0], found))
-    return [*written, str(folder / f"{name}.json")]
-
-
-def _write_file(path: Path, content: bytes) -> None:
-    from ..files import write_atomically
-
-    write_atomically(path, content)
+    if place.folder:
+        for scale, one in zip(place.scales, maps, strict=True):
+            yield place.folder / f"{place.stem(scale)}-classes.png", kinds_picture(one, background)
+        if found is not None:
+            yield place.folder / f"{place.name}-boxes.png", boxes_picture(maps[0], found)
+    elif place.out and place.kind == ".png":
+        one = maps[0]
+        if heat:
+            yield place.out, class_picture(one, heat)
+        else:
+            yield place.out, kinds_picture(one, background) if found is None else boxes_picture(one, found)
 
 
 def _document(
