@@ -24,7 +24,7 @@ def add_runtime(parser: argparse.ArgumentParser, *further: str) -> None:
         help="what computes; auto measures where there are many images (default)",
     )
     parser.add_argument(
-        "--dtype", choices=(*DTYPES, *further), default="float32", help="what products multiply (default float32)"
+        "--dtype", choices=(*DTYPES, *further), default="float32", help="of the numbers multiplied (default float32)"
     )
     parser.add_argument(
         "--trust", action="store_true", help="open a .pt2 file, of which torch runs what its maker chose"

@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", nargs="?", help="a model file")
     parser.add_argument("files", metavar="IMAGE", nargs="*", help="image files, for methods that explain images")
     parser.add_argument("--list", action="store_true", help="list the methods and what each needs")
-    parser.add_argument("--method", metavar="NAME", default="grad-cam", help="how (default grad-cam)")
+    parser.add_argument("--method", metavar="NAME", default="grad-cam", help="one of --list (default grad-cam)")
     parser.add_argument(
         "--layer",
         metavar="L",
@@ -114,9 +114,8 @@ def _list(methods: tuple[Attribution | View, ...], *, as_json: bool) -> int:
     if as_json:
         print_json({"methods": [dict(zip(("method", "needs", "shows", "source"), row, strict=True)) for row in rows]})
     else:
-        print_table(
-            console(), ("method", "needs", "shows", "source"), rows, text=("method", "needs", "source"), prose="shows"
-        )
+        header, text = ("method", "needs", "shows", "source"), ("method", "needs", "source")
+        print_table(console(), header, rows, text=text, prose="shows", optional=("source",))
     return 0
 
 

@@ -119,7 +119,8 @@ def _lines(columns: dict[str, list[str]], left: Collection[str], prose: str, roo
 
     widths = _widths(columns)
     if prose:
-        widths[prose] = max(LONGEST_CELL, min(widths[prose], room - _total(widths) + widths[prose]))
+        left_over = room - _total(widths) + widths[prose]
+        widths[prose] = min(widths[prose], max(LONGEST_CELL, left_over))
     head = [name.split("\n") for name in columns]
     for k in range(max(map(len, head)), 0, -1):
         yield _row([lines[-k] if k <= len(lines) else "" for lines in head], widths, left)

@@ -100,7 +100,8 @@ def _print(made: Plan, args: argparse.Namespace, extra: dict[str, Any]) -> None:
 def _print_timeline(made: Plan, *, stderr: bool) -> None:
     out = console(stderr=stderr)
     out.print()
-    print_table(out, TIMELINE_HEADER, timeline_cells(made, made.training), text=TIMELINE_HEADER[:3])
+    rows = timeline_cells(made, made.training)
+    print_table(out, TIMELINE_HEADER, rows, text=TIMELINE_HEADER[:3], optional=("written",))
 
 
 def _print_advice(all_of_it: list[dict[str, str]], *, stderr: bool) -> None:

@@ -31,20 +31,9 @@ EXAMPLES = """examples:
 
 SETTINGS = (
     *("epochs", "batch_size", "lr", "optimizer", "momentum", "weight_decay", "schedule", "warmup", "rates", "clip"),
-    *(
-        "accumulate",
-        "augment",
-        "sampling",
-        "init",
-        "start",
-        "whiten",
-        "loss",
-        "label_smoothing",
-        "class_weights",
-        "ema",
-    ),
-    *("seed", "engine", "device", "dtype", "validation", "measure_every", "target_accuracy", "patience", "tta", "out"),
-    *("keep_checkpoints", "checkpoint_minutes"),
+    *("accumulate", "init", "start", "whiten", "loss", "label_smoothing", "class_weights", "ema", "seed"),
+    *("augment", "sampling", "validation", "measure_every", "target_accuracy", "patience", "tta"),
+    *("out", "engine", "device", "dtype", "keep_checkpoints", "checkpoint_minutes"),
 )
 """The arguments that `train` takes under the same names."""
 
@@ -73,68 +62,96 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--changed-data", action="store_true", help="with --resume: go on though the data have changed since"
     )
-    settings = parser.add_argument_group("settings", argument_default=argparse.SUPPRESS)
-    settings.add_argument("--out", metavar="DIR", help="folder of the run (default: runs/DATA-N)")
-    settings.add_argument(
+    for title, add in GROUPS.items():
+        add(parser.add_argument_group(title, argument_default=argparse.SUPPRESS))
+
+
+def _add_learning(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
         "--epochs", type=whole_from(1), metavar="N", help="passes over the training images (default 6, or 200 steps)"
     )
-    settings.add_argument("--batch-size", "-b", type=whole_from(1), metavar="N", help="images in a step (default 64)")
-    settings.add_argument("--lr", type=float, help="highest learning rate (default: a good one for the optimizer)")
-    settings.add_argument("--optimizer", help="sgd, momentum, nesterov (default), adamw or muon")
-    settings.add_argument("--momentum", type=float, help="for momentum and nesterov (default 0.9)")
-    settings.add_argument("--weight-decay", type=float, help="not on biases and norms (default 5e-4)")
-    settings.add_argument("--schedule", help="constant, step, linear, cosine or one-cycle (default)")
-    settings.add_argument(
+    group.add_argument("--batch-size", "-b", type=whole_from(1), metavar="N", help="images in a step (default 64)")
+    group.add_argument(
+        "--lr", type=float, metavar="RATE", help="highest learning rate (default: a good one for the optimizer)"
+    )
+    group.add_argument("--optimizer", metavar="NAME", help="sgd, momentum, nesterov (default), adamw or muon")
+    group.add_argument("--momentum", type=float, metavar="M", help="for momentum and nesterov (default 0.9)")
+    group.add_argument(
+        "--weight-decay", type=float, metavar="D", help="of weights, not of biases and norms (default 5e-4)"
+    )
+    group.add_argument("--schedule", metavar="NAME", help="constant, step, linear, cosine or one-cycle (default)")
+    group.add_argument(
         "--warmup", type=float, metavar="PART", help="let the rate rise first: a share of the run (0.1), or epochs (5)"
     )
-    settings.add_argument(
+    group.add_argument(
         "--rates", metavar="FACTORS", help="on the learning rate of parts: 'conv1=0, fc*=0.1, bias=2'; 0 freezes"
     )
-    settings.add_argument("--clip", type=float, metavar="NORM", help="largest norm of the gradient (default 0: any)")
-    settings.add_argument(
+    group.add_argument("--clip", type=float, metavar="NORM", help="largest norm of the gradient (default 0: any)")
+    group.add_argument(
         "--accumulate", type=whole_from(1), metavar="N", help="take each mini-batch in N parts, for less memory"
     )
-    settings.add_argument(
+    group.add_argument(
+        "--ema", type=float, metavar="DECAY", help="average the weights, as with 0.999 (default 0: do not)"
+    )
+    group.add_argument("--loss", metavar="NAME", help="default: the one for the network's last layer")
+    group.add_argument("--label-smoothing", type=float, metavar="S", help="for cross-entropy, as in 0.1 (default 0)")
+    group.add_argument(
+        "--class-weights", metavar="WEIGHTS", help="in the loss: none (default), balanced, or 'cat=2, dog=0.5'"
+    )
+
+
+def _add_start(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--from", dest="start", metavar="FILE", help="start from a model's weights, or another library's for the zoo"
+    )
+    group.add_argument("--init", metavar="NAME", help="zeros, gaussian, he (default), he-out, xavier, lecun or dirac")
+    group.add_argument("--whiten", action="store_true", help="start the first convolution by whitening image patches")
+    group.add_argument("--seed", type=whole_from(0), metavar="N", help="of weights, order and changes (default 0)")
+
+
+def _add_images(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
         "--augment",
         metavar="CHANGES",
         help="change images at random: 'shift=2, flip, rotate=10, scale=0.1, slide=0.5, edge=reflect, contrast=0.2, "
         "brightness=0.1, erase=8, mixup=0.2, cutmix=1' or some of these",
     )
-    settings.add_argument("--sampling", help="shuffled (default), or balanced: every class equally often")
-    settings.add_argument(
-        "--ema", type=float, metavar="DECAY", help="average the weights, as with 0.999 (default 0: do not)"
+    group.add_argument("--sampling", metavar="HOW", help="shuffled (default), or balanced: every class equally often")
+    group.add_argument(
+        "--validation", type=whole_from(0), metavar="N", help="training images held out to measure on (default 0)"
     )
-    settings.add_argument("--init", help="zeros, gaussian, he (default), he-out, xavier, lecun or dirac")
-    settings.add_argument(
-        "--from", dest="start", metavar="FILE", help="start from a model's weights, or another library's for the zoo"
-    )
-    settings.add_argument(
-        "--whiten", action="store_true", default=argparse.SUPPRESS, help="first convolution: whitening of image patches"
-    )
-    settings.add_argument("--loss", help="default: the one for the network's last layer")
-    settings.add_argument("--label-smoothing", type=float, metavar="S", help="for cross-entropy, as in 0.1 (default 0)")
-    settings.add_argument(
-        "--class-weights", metavar="WEIGHTS", help="in the loss: none (default), balanced, or 'cat=2, dog=0.5'"
-    )
-    settings.add_argument("--seed", type=whole_from(0), metavar="N", help="of weights, order and changes (default 0)")
-    settings.add_argument("--engine", choices=("auto", "native", "torch"), help="what runs it (default auto)")
-    settings.add_argument("--device", help="cpu, cuda, cuda:1, ... (default auto)")
-    settings.add_argument("--dtype", help="of products: float32 (default), bfloat16, or auto, the faster")
-    settings.add_argument(
-        "--validation", type=whole_from(0), metavar="N", help="training images held out to measure on"
-    )
-    settings.add_argument("--measure-every", type=whole_from(1), metavar="N", help="epochs (default 1)")
-    settings.add_argument(
+
+
+def _add_measuring(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--measure-every", type=whole_from(1), metavar="N", help="after every N epochs (default 1)")
+    group.add_argument("--target-accuracy", type=float, metavar="SHARE", help="stop at this accuracy, as in 0.99")
+    group.add_argument(
         "--patience", type=whole_from(0), metavar="N", help="stop after N epochs without a better one; needs validation"
     )
-    settings.add_argument("--tta", metavar="VIEWS", help="measure by several views in the end too: 'flip, shift=1'")
-    settings.add_argument("--target-accuracy", type=float, metavar="SHARE", help="stop at this accuracy, as in 0.99")
-    settings.add_argument(
-        "--keep-checkpoints", type=whole_from(1), metavar="K", help="the newest, and the best model (default 2)"
+    group.add_argument("--tta", metavar="VIEWS", help="measure by several views in the end too: 'flip, shift=1'")
+
+
+def _add_running(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--out", metavar="DIR", help="folder of the run (default: runs/DATA-N)")
+    group.add_argument("--engine", choices=("auto", "native", "torch"), help="what runs it (default auto)")
+    group.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, ... (default auto)")
+    group.add_argument("--dtype", metavar="TYPE", help="of products: float32 (default), bfloat16, or auto, the faster")
+    group.add_argument(
+        "--keep-checkpoints", type=whole_from(1), metavar="K", help="of the newest, beside the best model (default 2)"
     )
-    settings.add_argument(
-        "--checkpoint-minutes", type=float, metavar="N", help="within an epoch; there is one after each (default 5)"
+    group.add_argument(
+        "--checkpoint-minutes", type=float, metavar="N", help="from one to the next within an epoch (default 5)"
     )
+
+
+GROUPS = {
+    "how it learns": _add_learning,
+    "where it starts": _add_start,
+    "images": _add_images,
+    "measuring": _add_measuring,
+    "the run": _add_running,
+}
+"""The settings, by what they are about: none is in the arguments unless it was given."""
 
 
 def run(args: argparse.Namespace) -> int:

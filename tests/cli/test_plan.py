@@ -73,7 +73,7 @@ def test_the_table_has_every_layer_and_the_totals(neocog):
 @pytest.mark.parametrize("columns", ["80", "100", "132"])
 def test_the_table_fits_the_screen_and_cuts_no_number(network, columns, neocog, monkeypatch):
     monkeypatch.setenv("COLUMNS", columns)
-    _, out, _ = neocog("plan", network)
+    _, out, _ = neocog("plan", network, "--timeline")
     assert max(map(len, out.splitlines())) <= int(columns)
     plan = json.loads(neocog("plan", network, "--json").out)
     missing = [row["name"] for row in plan["layers"] if row["macs"] and f"{row['macs']:,}" not in out]

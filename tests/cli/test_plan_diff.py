@@ -56,10 +56,11 @@ def test_what_is_kept_for_long_is_shown_by_its_first_and_last(neocog):
     assert lines[start + 1 : start + 3] == ["... ... 37 more kept", "fc3 fc3 FC1000 1x1x1000"]
 
 
+@pytest.mark.parametrize("other", ["alexnet", "vgg16-bn"])
 @pytest.mark.parametrize("columns", ["80", "100", "132"])
-def test_the_tables_fit_the_screen(columns, neocog, monkeypatch):
+def test_the_tables_fit_the_screen(columns, other, neocog, monkeypatch):
     monkeypatch.setenv("COLUMNS", columns)
-    out = neocog("plan", "vgg16", "--diff", "alexnet").out
+    out = neocog("plan", "vgg16", "--diff", other).out
     assert max(map(len, out.splitlines())) <= int(columns)
 
 
