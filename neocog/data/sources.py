@@ -94,10 +94,11 @@ def found(source: str) -> Splits | Path:
         return path
     near = get_close_matches(source, PUBLISHED, n=1, cutoff=0.6)
     known = ", ".join(f"{name} ({_whereabouts(name)})" for name in PUBLISHED)
+    folders = "or a folder of images, as photos/CLASS/1.jpg, or of IDX, CIFAR or SVHN files"
     raise DataError(
         "there is no such data set or folder",
         received=source[:80],
-        hint=f"{near[0]}" if near else f"{known}; or the path of a folder with IDX, CIFAR or SVHN files",
+        hint=near[0] if near else f"{known}; {folders}",
     )
 
 

@@ -157,7 +157,7 @@ def test_an_unknown_name_shows_what_there_is():
         "  received: imagenet\n"
         "  try: mnist (comes with the package), fashion-mnist (neocog data get fashion-mnist), "
         "cifar10 (neocog data get cifar10), cifar100 (neocog data get cifar100), svhn (neocog data get svhn); "
-        "or the path of a folder with IDX, CIFAR or SVHN files"
+        "or a folder of images, as photos/CLASS/1.jpg, or of IDX, CIFAR or SVHN files"
     )
 
 
