@@ -18,7 +18,7 @@ from importlib import import_module
 from .. import __version__
 from ..errors import NeocogError, RunError
 from .arguments import Parser
-from .output import accept_every_character, print_error
+from .output import prepare_output, print_error
 
 VERBS = {
     "plan": "every size and cost of a network, before it runs",
@@ -45,7 +45,7 @@ VERBS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    accept_every_character()
+    prepare_output()
     as_json = "--json" in arguments
     with _sigterm_as_ctrl_c() as terminated:
         try:

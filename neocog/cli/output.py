@@ -20,8 +20,11 @@ GAP = "   "
 UNLIMITED = 1000
 
 
-def accept_every_character() -> None:
-    """Let stdout show what its encoding lacks, as in a file's name, by its number instead of failing."""
+def prepare_output() -> None:
+    """Let stdout show what its encoding lacks, as in a file's name, by its number, and closed streams lead nowhere."""
+    for stream in ("stdout", "stderr"):
+        if getattr(sys, stream) is None:  # closed by the shell: `neocog plan lenet5 >&-`
+            setattr(sys, stream, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8"))
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
 

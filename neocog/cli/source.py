@@ -118,7 +118,8 @@ def read_text(source: str) -> str:
     if any(mark in source for mark in ("->", "[", "\n")):
         return source
     if path.suffix or "/" in source:
-        raise NeocogError("there is no such file", where=source[:80])
+        rule = "this is no plain file" if _is(path.exists) else "there is no such file"
+        raise NeocogError(rule, where=source[:80])
     return source if " " in source or source[:5].upper() == "INPUT" else text(source)
 
 

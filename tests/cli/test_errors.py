@@ -85,7 +85,7 @@ NOTATIONS = [
     ("a\x00b", "the zoo has no network"),
     ("no/such/file", "there is no such file"),
     ("nofile.net", "there is no such file"),
-    ("/dev/zero", "there is no such file"),
+    ("/dev/zero", "this is no plain file"),
     ("nofile.safetensors", "No such file"),
 ]
 
@@ -314,6 +314,14 @@ def test_a_reader_that_leaves_early_is_no_error(shell):
     for command in ("neocog plan resnet50 --json | head -1", "neocog --help | true", "neocog zoo | true"):
         done = shell(command)
         assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("command", "code"), [("plan lenet5 >&-", 0), ("plan lenet5 --json >&- 2>&-", 0), ("plan [ 2>&-", 2)]
+)
+def test_what_is_written_to_a_closed_stream_goes_nowhere(command, code, shell):
+    done = shell(f"neocog {command}")
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", "")
 
 
 def test_a_full_disk_is_said_in_words(shell):
