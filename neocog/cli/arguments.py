@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Callable
+from difflib import get_close_matches
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from ..errors import NeocogError
 
@@ -21,6 +22,16 @@ class Parser(argparse.ArgumentParser):
             allow_abbrev=False,
         )
 
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse's, but what is left over gets the nearest option that there is. Raises NeocogError."""
+        known, left_over = self.parse_known_args(args, namespace)
+        if left_over:
+            near = get_close_matches(left_over[0].partition("=")[0], self._option_string_actions, n=1)
+            raise NeocogError(
+                f"unrecognized arguments: {' '.join(left_over)}", hint=near[0] if near else f"{self.prog} --help"
+            )
+        return known
+
     def error(self, message: str) -> NoReturn:
         """Raise NeocogError."""
         raise NeocogError(message, hint=f"{self.prog} --help")
@@ -28,13 +39,10 @@ class Parser(argparse.ArgumentParser):
 
 def figure_file(*suffixes: str) -> Callable[[str], Path]:
     """The type of an argument that names a picture to write, by what its name ends in."""
-    kinds = " or ".join(suffix[1:].upper() for suffix in suffixes)
 
     def path(text: str) -> Path:
         if not text.lower().endswith(suffixes) or "\0" in text:
-            raise argparse.ArgumentTypeError(
-                f"a figure is an {kinds} file, so a name ending in {' or '.join(suffixes)} is needed, not {text[:40]!r}"
-            )
+            raise argparse.ArgumentTypeError(f"a name ending in {' or '.join(suffixes)} is needed, not {text[:40]!r}")
         return Path(text)
 
     return path

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 from ..errors import NeocogError, NotationError
 from ..network import Network
@@ -17,6 +17,7 @@ from ..zoo import names, text
 
 MODEL_SUFFIX = ".safetensors"
 NAME, NUMBER = r"[A-Za-z_]\w*", "[0-9]{1,9}"
+Value = TypeVar("Value")
 
 
 def add_network(parser: argparse.ArgumentParser, *, needed: bool = True) -> None:
@@ -55,7 +56,7 @@ def read_family(args: argparse.Namespace) -> Family | None:
         return None
     if args.net.endswith(MODEL_SUFFIX):
         _no_variables(args.defines[0])
-    values = dict(map(_values, args.defines))
+    values = _once(args.defines, map(_values, args.defines))
     text = read_text(args.net)
     with placed(args.net, text):
         return Family.parse(text, **values)
@@ -146,10 +147,22 @@ def read_file(path: Path, where: str, what: str) -> str:
 
 
 def _variables(defines: list[str]) -> dict[str, int]:
-    values = {}
-    for define in defines:
-        match = re.fullmatch(rf"({NAME})=({NUMBER})", define, re.ASCII)
-        if not match:
-            raise NeocogError("-D gives a variable a whole number", received=f"-D {define[:60]}", hint="-D N=2")
-        values[match[1]] = int(match[2])
+    return _once(defines, map(_variable, defines))
+
+
+def _variable(define: str) -> tuple[str, int]:
+    match = re.fullmatch(rf"({NAME})=({NUMBER})", define, re.ASCII)
+    if not match:
+        raise NeocogError("-D gives a variable a whole number", received=f"-D {define[:60]}", hint="-D N=2")
+    return match[1], int(match[2])
+
+
+def _once(defines: Sequence[str], pairs: Iterable[tuple[str, Value]]) -> dict[str, Value]:
+    """The values by variable. Raises NeocogError where one is given twice, for it is not said which counts."""
+    values: dict[str, Value] = {}
+    for define, (name, value) in zip(defines, pairs, strict=True):
+        if name in values:
+            hint = f"-D {name}=1..3 or -D {name}=1,3 for several"
+            raise NeocogError(f"variable {name} is given twice", received=f"-D {define[:60]}", hint=hint)
+        values[name] = value
     return values
