@@ -22,8 +22,8 @@ LONGEST_PERIOD = 64  # no network in print repeats a longer part; branches count
 
 def write(network: Network) -> str:
     """One line of text, such that `parse(write(network)) == network`."""
-    fits = Counter(exact=1)  # a single layer that departs from it says so itself
-    fits.update(layer.fit for layer in layers_of(network.chain) if _may_not_tile(layer))
+    fits = Counter(layer.fit for layer in layers_of(network.chain) if _may_not_tile(layer))
+    fits["exact"] = max(1, fits["exact"])  # so that a single layer that departs from it says so itself
     fit = max(fits, key=lambda fit: (fits[fit], fit == "exact", fit))
     header = "" if fit == "exact" else f"fit={fit} "
     return header + _chain(network.chain, fit, depth=1)
