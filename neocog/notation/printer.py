@@ -22,7 +22,7 @@ LONGEST_PERIOD = 64  # no network in print repeats a longer part; branches count
 
 def write(network: Network) -> str:
     """One line of text, such that `parse(write(network)) == network`."""
-    fits = Counter(layer.fit for layer in layers_of(network.chain) if _may_not_tile(layer))
+    fits = Counter(fit for layer in layers_of(network.chain) if (fit := _fit_of(layer)))
     fits["exact"] = max(1, fits["exact"])  # so that a single layer that departs from it says so itself
     fit = max(fits, key=lambda fit: (fits[fit], fit == "exact", fit))
     header = "" if fit == "exact" else f"fit={fit} "
@@ -44,18 +44,18 @@ def _chain(chain: Chain, fit: str, depth: int) -> str:
 
 def _written(layer: Any, fit: str) -> str:
     """The layer's token, with its fit only where that is not what holds for the whole text."""
-    if not _may_not_tile(layer):
+    if not (own := _fit_of(layer)):
         return str(layer.token)
     token: str = replace(layer, fit="exact").token
-    option = f"fit={layer.fit}"
-    if layer.fit == fit:
+    option = f"fit={own}"
+    if own == fit:
         return token
     return f"{token[:-1]}, {option})" if token.endswith(")") else f"{token}({option})"
 
 
-def _may_not_tile(layer: Any) -> bool:
-    """Whether the layer has windows that need not tile its input, so that a text's fit is about it."""
-    return hasattr(layer, "fit") and set(layer.stride) != {1}
+def _fit_of(layer: Any) -> str:
+    """What the layer does where its windows do not tile its input; nothing where they always do."""
+    return layer.fit if hasattr(layer, "fit") and set(layer.stride) != {1} else ""
 
 
 def _repeats(atoms: Sequence[str], passive: set[str], depth: int) -> list[str]:
