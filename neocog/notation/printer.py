@@ -23,8 +23,7 @@ LONGEST_PERIOD = 64  # no network in print repeats a longer part; branches count
 def write(network: Network) -> str:
     """One line of text, such that `parse(write(network)) == network`."""
     fits = Counter(fit for layer in layers_of(network.chain) if (fit := _fit_of(layer)))
-    fits["exact"] = max(1, fits["exact"])  # so that a single layer that departs from it says so itself
-    fit = max(fits, key=lambda fit: (fits[fit], fit == "exact", fit))
+    fit = max(fits, key=lambda fit: (fits[fit], fit == "exact", fit), default="exact")
     header = "" if fit == "exact" else f"fit={fit} "
     return header + _chain(network.chain, fit, depth=1)
 

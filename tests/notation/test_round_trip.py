@@ -52,8 +52,8 @@ def test_a_fit_that_most_layers_share_becomes_the_header_and_the_others_say_thei
     )
     assert str(network) == "fit=floor INPUT[9x9x1] -> CONV3-2(S=2, fit=exact) -> POOL2 -> FILTER(mean, S=2, P=0) -> FC2"
     assert Network.parse(str(network)) == network
-    even = Network.parse("INPUT[8x8x1] -> CONV3-2 -> POOL2(fit=floor)")
-    assert str(even) == "INPUT[8x8x1] -> CONV3-2 -> POOL2(fit=floor)"
+    even = Network.parse("INPUT[8x8x1] -> CONV3-2 -> POOL2 -> POOL2(fit=floor)")
+    assert str(even) == "INPUT[8x8x1] -> CONV3-2 -> POOL2 -> POOL2(fit=floor)"
 
 
 def test_a_fit_says_nothing_of_windows_one_position_apart():
