@@ -13,7 +13,7 @@ from .plan_limits import BYTE_UNITS, amount
 
 if TYPE_CHECKING:
     from ..data import Dataset
-    from ..explain import Attribution, Shown, View
+    from ..explain import Method, Shown
     from ..model import Model
 
 EXAMPLES = """examples:
@@ -63,14 +63,12 @@ def run(args: argparse.Namespace) -> int:
         return _list(METHODS, as_json=args.json)
     if args.model is None:
         raise NeocogError("a model is needed", hint="neocog explain MODEL IMAGE --method grad-cam")
-    from ..explain import method_of
     from ..files import write_atomically
 
-    method = method_of(args.method)
-    answer = _answer(args, method)
+    answer = _answer(args)
     write_atomically(args.out, answer.picture())
     if args.json:
-        print_json({"model": args.model, "method": method.name, "picture": str(args.out), **answer.document})
+        print_json({"model": args.model, "method": args.method, "picture": str(args.out), **answer.document})
     else:
         out = console()
         for strip in answer.strips:
@@ -80,10 +78,11 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _answer(args: argparse.Namespace, method: Attribution | View) -> Shown:
-    from ..explain import ask, shown
+def _answer(args: argparse.Namespace) -> Shown:
+    from ..explain import method_of, picture
     from ..model import load
 
+    method_of(args.method)  # a mistake in the name is told before anything is read
     model = load(args.model)
     question: dict[str, Any] = {
         "layers": tuple(args.layer),
@@ -96,7 +95,7 @@ def _answer(args: argparse.Namespace, method: Attribution | View) -> Shown:
         "device": args.device,
         "memory_limit": args.memory_limit,
     }
-    return shown(ask(model, args.files, **question), method)
+    return picture(model, args.method, args.files, **question)
 
 
 def _data(args: argparse.Namespace, model: Model) -> Dataset | None:
@@ -109,7 +108,7 @@ def _data(args: argparse.Namespace, model: Model) -> Dataset | None:
         return load_split(args.data, args.split, model.preprocessing, model.classes, told)
 
 
-def _list(methods: tuple[Attribution | View, ...], *, as_json: bool) -> int:
+def _list(methods: tuple[Method, ...], *, as_json: bool) -> int:
     rows = [_row(method) for method in methods]
     if as_json:
         print_json({"methods": [dict(zip(("method", "needs", "shows", "source"), row, strict=True)) for row in rows]})
@@ -119,10 +118,9 @@ def _list(methods: tuple[Attribution | View, ...], *, as_json: bool) -> int:
     return 0
 
 
-def _row(method: Attribution | View) -> tuple[str, str, str, str]:
+def _row(method: Method) -> tuple[str, str, str, str]:
     from ..explain import Attribution
 
-    if not isinstance(method, Attribution):
-        return method.name, ", ".join(method.needs) or "nothing", method.says, method.source
-    edges = "; follows the image whatever was learned" if method.edges else ""
-    return method.name, "image", method.says + edges, method.source
+    follows = isinstance(method, Attribution) and method.edges
+    edges = "; follows the image whatever was learned" if follows else ""
+    return method.name, ", ".join(method.needs) or "nothing", method.says + edges, method.source

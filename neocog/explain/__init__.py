@@ -48,12 +48,14 @@ from . import (
 from .evidence import Evidence as Evidence
 from .explaining import Explanation as Explanation
 from .method import Attribution as Attribution
+from .method import Method as Method
 from .method import View as View
+from .method import refuse_unheard
 from .question import Question as Question
 from .question import Shown as Shown
 from .subject import Subject as Subject
 
-METHODS: tuple[Attribution | View, ...] = (
+METHODS: tuple[Method, ...] = (
     gradient.METHOD,
     guided_backprop.METHOD,
     deconvnet.METHOD,
@@ -94,7 +96,7 @@ METHODS: tuple[Attribution | View, ...] = (
 BY_NAME = {method.name: method for method in METHODS}
 
 
-def method_of(name: str) -> Attribution | View:
+def method_of(name: str) -> Method:
     """The method of that name. Raises NeocogError with the nearest names."""
     if name not in BY_NAME:
         near = get_close_matches(name, BY_NAME, n=3) or list(BY_NAME)
@@ -113,15 +115,20 @@ def explain(model: Model, sources: Any, method: str = "grad-cam", **question: An
     found = method_of(method)
     if not isinstance(found, Attribution):
         raise NeocogError("this method gives a picture, not a map of an image", received=method, hint="picture(...)")
-    return explaining.explain(ask(model, sources, **question), found)
+    asked = ask(model, sources, **question)
+    refuse_unheard(asked, found)
+    return explaining.explain(asked, found)
 
 
 def picture(model: Model, method: str, sources: Any = (), **question: Any) -> Shown:
     """What any method shows: `.picture()` is a PNG file, `.document` the same in plain values.
 
-    `question` is as in `explain`, and may hold `data`, a data set, and `count`, how many to show. Raises NeocogError.
+    `question` is as in `explain`, and may hold `data`, a data set, and `count`, how many to show. Raises NeocogError,
+    also for what is asked and the method would not listen to.
     """
-    return shown(ask(model, sources, **question), method_of(method))
+    found, asked = method_of(method), ask(model, sources, **question)
+    refuse_unheard(asked, found)
+    return shown(asked, found)
 
 
 def ask(model: Model, sources: Any, **question: Any) -> Question:
@@ -129,9 +136,8 @@ def ask(model: Model, sources: Any, **question: Any) -> Question:
     return Question(model, standardised(model, sources), **question)
 
 
-def shown(question: Question, method: Attribution | View) -> Shown:
-    """The method's answer."""
-    needs = ("image",) if isinstance(method, Attribution) else method.needs
-    if "image" in needs and not question.images:
+def shown(question: Question, method: Method) -> Shown:
+    """The method's answer. What the method does not listen to is left aside."""
+    if "image" in method.needs and not question.images:
         raise NeocogError(f"{method.name} needs an image", hint="neocog explain MODEL IMAGE --method ...")
     return explaining.show(question, method) if isinstance(method, Attribution) else method.show(question)

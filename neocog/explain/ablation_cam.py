@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ..network import Node
-from .cam import each, layer_of
+from .cam import layer_of, weighted
 from .method import Asked, Attributed, Attribution
 from .placing import onto_image, spatial
 from .subject import Subject
@@ -43,8 +43,8 @@ def attribute(subject: Subject, x: Tensor, asked: Asked) -> Attributed:
 
             left[images, numbers] = subject.score(x[images], asked.target.of(images.cpu().numpy()), without)
     w = (whole[:, None] - left) / whole[:, None].abs().clamp(min=1e-12)
-    cam = (each(w, maps) * maps).sum(1).clamp(min=0)
-    return Attributed(onto_image(cam, row.field, tuple(x.shape[2:]))[:, None], notes=(f"{count} passes",) * len(x))
+    found = onto_image(weighted(w, maps).clamp(min=0), row.field, tuple(x.shape[2:]))
+    return Attributed(found[:, None], notes=(f"{count} passes",) * len(x))
 
 
 METHOD = Attribution(

@@ -11,10 +11,9 @@ from . import colours
 from .cam import at_layer
 from .method import Asked, View
 from .question import Question, Shown
-from .sheet import Bar, Panel, Strip, tiled
+from .sheet import Bar, Panel, Strip, tiles
 
 MAPS = 64
-TILE = 60
 
 
 def show(question: Question) -> Shown:
@@ -67,12 +66,7 @@ def _panel(name: str, values: NDArray[Any], most: int) -> tuple[Panel, list[int]
     kept = values[chosen]
     kept = kept.reshape(len(kept), -1, kept.shape[-1])
     signed, scale = bool(values.min() < 0), colours.scale_of(values)
-    tiles = colours.painted(kept, signed=signed, scale=scale)
-    enlarge = max(1, TILE // max(tiles.shape[1:3])) if max(tiles.shape[1:3]) > 1 else 14
-    tiles = tiles.repeat(enlarge, axis=1).repeat(enlarge, axis=2)
-    columns = max(1, min(len(tiles), 900 // (tiles.shape[2] + 2)))
-    picture = tiled(tiles, columns, gap=2)
-    return Panel(name, picture, Bar(signed, scale), side=min(900, max(picture.shape[:2]))), chosen
+    return tiles(name, colours.painted(kept, signed=signed, scale=scale), Bar(signed, scale)), chosen
 
 
 METHOD = View(
@@ -80,6 +74,7 @@ METHOD = View(
     says="the maps that an image makes in a layer",
     source="Zeiler and Fergus, 2014",
     needs=("image",),
+    takes=("layers", "count"),
     show=show,
 )
 GRADIENTS = View(
@@ -87,5 +82,6 @@ GRADIENTS = View(
     says="the gradients of the score for a layer's maps",
     source="ConvNetJS",
     needs=("image",),
+    takes=("target", "layers", "count"),
     show=show_gradients,
 )

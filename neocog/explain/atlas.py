@@ -22,13 +22,15 @@ from ..data import Dataset
 from ..measure.field_picture import PAPER
 from . import colours
 from .embedding import COLOURS
-from .features import Features, features, neighbour_map, standardised
+from .features import LEAST, Features, features, neighbour_map, standardised
 from .method import View
 from .question import Question, Shown
 from .sheet import Panel, Strip
 
-IMAGES, NEIGHBOURS, SUSPECTS, SHOWN = 600, 10, 6, 5
+IMAGES, NEIGHBOURS, SUSPECTS, LISTED, SHOWN = 600, 10, 6, 30, 5
 SIDE, THUMBNAIL = 960, 22
+LEAST_DOUBT, MUCH_DOUBT = 0.1, 0.5
+"""Labels that are listed, and those with a ring around them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,12 +59,11 @@ def doubts(rows: Features, labels: NDArray[np.int64], probabilities: NDArray[np.
 
 def show(question: Question) -> Shown:
     """The map of thumbnails, then the most doubtful images with their neighbours."""
-    subject, whole = question.subject, question.images_of_data()
-    chosen = np.sort(np.random.default_rng(question.seed).permutation(len(whole))[: question.count or IMAGES])
-    dataset, layer = whole.subset(chosen), _last(question)
+    subject, layer = question.subject, _last(question)
+    chosen, dataset = question.sample(IMAGES, LEAST)
     with subject.working():
         rows = features(question, dataset, (layer,))[layer]
-        probabilities = _probabilities(question, dataset)
+        probabilities = np.concatenate([subject.probabilities(x) for x in question.inputs(dataset)])
     found = doubts(rows, dataset.labels, probabilities)
     places = neighbour_map(standardised(rows), question.seed)
     images = np.asarray(dataset.images[:])
@@ -72,8 +73,8 @@ def show(question: Question) -> Shown:
         f"the label, a red ring is around labels in doubt",
     )
     strips = [Strip((Panel(name, _map(places, images, dataset.labels, found), side=SIDE),), lines)]
-    suspects = found.order()[:SUSPECTS]
-    strips += [_suspect(dataset, images, found, int(n)) for n in suspects if found.doubt[n] > 0]
+    suspects = [int(n) for n in found.order()[:LISTED] if found.doubt[n] >= LEAST_DOUBT]
+    strips += [_suspect(dataset, images, found, n) for n in suspects[:SUSPECTS]]
     document = {
         "data": dataset.name,
         "layer": name,
@@ -85,8 +86,7 @@ def show(question: Question) -> Shown:
                 "doubt": float(found.doubt[n]),
                 "neighbours": [int(chosen[m]) for m in found.neighbours[n]],
             }
-            for n in found.order()[: 5 * SUSPECTS]
-            if found.doubt[n] > 0
+            for n in suspects
         ],
     }
     return Shown("an atlas of the classes, and labels that may be wrong", tuple(strips), document)
@@ -96,14 +96,6 @@ def _last(question: Question) -> int:
     """The layer named, or the one that the scores are made from."""
     subject = question.subject
     return question.positions[0] if question.positions else subject.network.nodes[subject.end].inputs[0]
-
-
-def _probabilities(question: Question, dataset: Dataset) -> NDArray[np.float64]:
-    subject, found = question.subject, []
-    for part in subject.batches(len(dataset), backward=False):
-        pixels = question.model.preprocessing.pixels(np.asarray(dataset.images[part]))
-        found.append(subject.probabilities(subject.tensor(pixels.numbers(pixels.images))))
-    return np.concatenate(found)
 
 
 def _map(places: Features, images: NDArray[np.uint8], labels: NDArray[np.int64], found: Doubts) -> NDArray[np.uint8]:
@@ -117,7 +109,7 @@ def _map(places: Features, images: NDArray[np.uint8], labels: NDArray[np.int64],
         small = Image.fromarray(colours.in_colour(images[n])).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
         sheet.paste(small, (x, y))
         pen.rectangle((x - 1, y - 1, x + THUMBNAIL, y + THUMBNAIL), None, COLOURS[int(labels[n]) % len(COLOURS)], 2)
-        if found.doubt[n] > 0.5:
+        if found.doubt[n] > MUCH_DOUBT:
             pen.ellipse((x - 9, y - 9, x + THUMBNAIL + 8, y + THUMBNAIL + 8), None, "#d00000", 3)
     return np.asarray(sheet)
 
@@ -136,6 +128,7 @@ METHOD = View(
     says="a data set laid out by what the network thinks, neighbours, labels in doubt",
     source="van der Maaten and Hinton, 2008; Northcutt et al., 2021",
     needs=("data",),
+    takes=("layer", "count"),
     show=show,
     extra="explain",
 )

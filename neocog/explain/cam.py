@@ -8,12 +8,13 @@ A and G are (n, K, *positions). The methods differ in w, which may be one number
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from ..errors import NeocogError
-from .method import Asked, Attributed
+from .method import Asked, Attributed, Attribution
 from .placing import default_layer, onto_image, spatial
 from .subject import Subject
 
@@ -21,17 +22,13 @@ Weighting = Callable[[Tensor, Tensor], Tensor]
 """A and G -> the map (n, *positions), not yet rectified."""
 
 
-def each(w: Tensor, like: Tensor) -> Tensor:
-    """Weights (n, K) as (n, K, 1, ...), to multiply maps with."""
-    return w.reshape(*w.shape, *(1,) * (like.dim() - 2))
+def cam(name: str, says: str, source: str, weighting: Weighting, *, edges: bool = False) -> Attribution:
+    """The method that shows a weighting of a layer's maps."""
+    attribute = partial(_attribute, weighting=weighting, method=name)
+    return Attribution(name, says, source, attribute, signed=False, layer="reads", edges=edges)
 
 
-def layer_of(subject: Subject, asked: Asked) -> int:
-    """The layer whose maps are read: the one asked for, else the default."""
-    return default_layer(subject) if asked.layer is None else asked.layer
-
-
-def activation_map(subject: Subject, x: Tensor, asked: Asked, weighting: Weighting, method: str) -> Attributed:
+def _attribute(subject: Subject, x: Tensor, asked: Asked, weighting: Weighting, method: str) -> Attributed:
     """The rectified map over the image: (N, 1, *size)."""
     layer = layer_of(subject, asked)
     row = spatial(subject, layer, method)
@@ -40,6 +37,16 @@ def activation_map(subject: Subject, x: Tensor, asked: Asked, weighting: Weighti
         maps, gradients = at_layer(subject, x[part], asked, part, layer)
         found.append(weighting(maps, gradients).clamp(min=0))
     return Attributed(onto_image(torch.cat(found), row.field, tuple(x.shape[2:]))[:, None])
+
+
+def layer_of(subject: Subject, asked: Asked) -> int:
+    """The layer whose maps are read: the one asked for, else the default."""
+    return default_layer(subject) if asked.layer is None else asked.layer
+
+
+def weighted(w: Tensor, maps: Tensor) -> Tensor:
+    """Sum over k of w_k A_k, for one weight (n, K) a map: (n, *positions)."""
+    return torch.einsum("nk,nk...->n...", w, maps)
 
 
 def at_layer(subject: Subject, x: Tensor, asked: Asked, part: slice, layer: int) -> tuple[Tensor, Tensor]:

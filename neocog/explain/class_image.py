@@ -23,7 +23,7 @@ from . import colours
 from .climbing import Canvas, Climb, climb
 from .method import View
 from .question import Question, Shown, class_number
-from .sheet import Panel, Strip
+from .sheet import Panel, in_rows
 from .subject import Subject, Target
 
 PLAIN = Climb(steps=150, rate=0.03)
@@ -55,7 +55,6 @@ def show(question: Question, how: Climb, title: str) -> Shown:
         Panel(f"{row['class']}: {row['probability']:.1%}, moved {row['moved']:.1%}", colours.in_colour(image))
         for row, image in zip(rows, images, strict=True)
     ]
-    strips = [Strip(tuple(panels[k : k + ACROSS])) for k in range(0, len(panels), ACROSS)]
     mild = (
         f", shifts up to {how.jitter}, blur {how.blur} every {how.blur_every} steps, decay {how.decay}"
         if how.blur
@@ -65,8 +64,7 @@ def show(question: Question, how: Climb, title: str) -> Shown:
         f"how sure the network is of the class: of the image in bytes, and moved by one pixel; from noise, "
         f"{how.steps} steps of Adam at {how.rate}{mild}, seed {question.seed}"
     )
-    strips[-1] = Strip(strips[-1].panels, (caption,))
-    return Shown(title, tuple(strips), {"classes": rows, "steps": how.steps})
+    return Shown(title, in_rows(panels, ACROSS, caption), {"classes": rows, "steps": how.steps})
 
 
 def lead(subject: Subject, x: Tensor, target: Target) -> Tensor:
@@ -86,6 +84,7 @@ METHOD = View(
     says="images that a class is most certain for, kept smooth",
     source="Simonyan et al., 2013; Yosinski et al., 2015",
     needs=(),
+    takes=("target", "count"),
     show=partial(show, how=REGULARISED, title="what each class looks like to the network"),
 )
 PLAIN_METHOD = View(
@@ -93,5 +92,6 @@ PLAIN_METHOD = View(
     says="images that a class is most certain for, without regularisation",
     source="Simonyan et al., 2013; Nguyen et al., 2015",
     needs=(),
+    takes=("target", "count"),
     show=partial(show, how=PLAIN, title="what the network takes for each class with most certainty"),
 )

@@ -84,6 +84,12 @@ def climb(
     return [torch.cat(frames) for frames in zip(*parts, strict=True)]
 
 
+def reached(subject: Subject, canvas: Canvas, z: Tensor, value: Value) -> list[float]:
+    """The value of each image z, rounded to bytes as it is saved."""
+    parts = subject.batches(len(z), backward=False)
+    return [number for part in parts for number in value(canvas.rounded(z[part]), part).tolist()]
+
+
 def _climbed(
     canvas: Canvas, start: Tensor, value: Value, part: slice, how: Climb, seed: int, at: Collection[int]
 ) -> list[Tensor]:

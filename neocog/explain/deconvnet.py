@@ -10,14 +10,14 @@ Source: Zeiler and Fergus, "Visualizing and understanding convolutional networks
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from torch import Tensor, nn
 
 from ..network import Node
-from .gradient import gradients
-from .guided_backprop import Rectified, bends
-from .method import Asked, Attributed, Attribution
-from .subject import Subject
+from . import gradient
+from .guided_backprop import bends, rectified_back
+from .method import Attribution
 
 
 def deconvolved(node: Node, module: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
@@ -25,21 +25,16 @@ def deconvolved(node: Node, module: nn.Module, inputs: Sequence[Tensor]) -> Tens
     if not bends(node):
         y: Tensor = module(*inputs)
         return y
-    signal: Tensor = Rectified.apply(inputs[0])  # type: ignore[no-untyped-call]  # torch's
-    forward: Tensor = module(inputs[0]).detach()
-    return forward + signal - signal.detach()
-
-
-def attribute(subject: Subject, x: Tensor, asked: Asked) -> Attributed:
-    """What the deconvolutional network gives at the input."""
-    return Attributed(gradients(subject, x, asked, deconvolved))
+    signal, forward = rectified_back(inputs[0]), module(inputs[0]).detach()
+    passed: Tensor = forward + signal - signal.detach()
+    return passed
 
 
 METHOD = Attribution(
     name="deconvnet",
     says="the score sent back through transposed layers, rectified on the way",
     source="Zeiler and Fergus, 2014",
-    attribute=attribute,
+    attribute=partial(gradient.attribute, rule=deconvolved),
     signed=False,
     edges=True,
 )

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from . import colours
-from .climbing import Canvas, Climb, climb
+from .climbing import Canvas, Climb, climb, reached
 from .method import View
 from .question import Question, Shown
 from .sheet import Panel, Strip
@@ -37,12 +37,7 @@ def show(question: Question) -> Shown:
 
     with subject.working(), torch.no_grad():
         frames = climb(subject, canvas, start, value, HOW, question.seed, FRAMES)
-        values = [
-            torch.cat(
-                [value(canvas.rounded(z[part]), part) for part in subject.batches(len(z), backward=False)]
-            ).tolist()
-            for z in frames
-        ]
+        values = [reached(subject, canvas, z, value) for z in frames]
     what = "the mean square of all maps" if target is None else f"the mean of map {question.unit}"
     caption = (
         f"{node.name} {node.layer.token}: {what} grows; {HOW.steps} steps of Adam at {HOW.rate}, seed {question.seed}"
@@ -63,5 +58,6 @@ METHOD = View(
     says="an image changed so that a layer sees more of what it sees",
     source="Mordvintsev et al., 2015",
     needs=("image",),
+    takes=("layer", "unit"),
     show=show,
 )

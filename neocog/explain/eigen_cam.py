@@ -13,9 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .cam import activation_map
-from .method import Asked, Attributed, Attribution
-from .subject import Subject
+from .cam import cam
 
 
 def projected(maps: Tensor, gradients: Tensor) -> Tensor:
@@ -28,17 +26,10 @@ def projected(maps: Tensor, gradients: Tensor) -> Tensor:
     return shaped
 
 
-def attribute(subject: Subject, x: Tensor, asked: Asked) -> Attributed:
-    """The projection."""
-    return activation_map(subject, x, asked, projected, METHOD.name)
-
-
-METHOD = Attribution(
+METHOD = cam(
     name="eigen-cam",
     says="the first principal component of a layer's maps; of no class in particular",
     source="Muhammad and Yeasin, 2020",
-    attribute=attribute,
-    signed=False,
-    layer="reads",
+    weighting=projected,
     edges=True,
 )

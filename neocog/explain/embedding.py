@@ -18,22 +18,21 @@ from PIL import Image, ImageDraw
 
 from ..measure.field_picture import INK, PAPER, font
 from ..statistics import share_interval
-from .features import Features, features, neighbour_map, principal, probe, standardised
+from .features import LEAST, Features, features, neighbour_map, principal, probe, standardised
 from .inversion import spread
 from .method import View
 from .question import Question, Shown
-from .sheet import TEXT, Panel, Strip, cut_to
+from .sheet import TEXT, Panel, cut_to, in_rows
 
-IMAGES, LAYERS, ACROSS, SIDE = 1000, 8, 4, 300
+IMAGES, LAYERS, ACROSS, SIDE = 1000, 8, 5, 300
 COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#222222", "#ee8866", "#44bb99", "#999999")
 """Of classes, from Tol's bright and light schemes, made for any colour vision; the eleventh has the first again."""
 
 
 def show(question: Question, *, neighbours: bool) -> Shown:
     """A plot for each layer, the input first."""
-    subject, whole = question.subject, question.images_of_data()
-    chosen = np.random.default_rng(question.seed).permutation(len(whole))[: question.count or IMAGES]
-    dataset = whole.subset(np.sort(chosen))
+    subject = question.subject
+    _, dataset = question.sample(IMAGES, LEAST)
     layers = question.positions or (0, *spread(subject, LAYERS - 1))
     train = np.arange(len(dataset)) % 2 == 0
     panels, rows = [], []
@@ -51,14 +50,13 @@ def show(question: Question, *, neighbours: bool) -> Shown:
             {"layer": name, "features": values.shape[1], "probe_accuracy": share, "interval": list(interval)}
             | {"places": np.round(places, 3).tolist()}
         )
-    strips = [Strip(tuple(panels[k : k + ACROSS])) for k in range(0, len(panels), ACROSS)]
     how = "t-SNE" if neighbours else "the first two principal components"
     caption = (
         f"{len(dataset)} images of {dataset.name} by {how}; the probe is logistic regression on every second image, "
         f"its accuracy that on the others"
     )
-    strips[-1] = Strip((*strips[-1].panels, _key(dataset.classes)), (caption,))
-    return Shown("how classes come apart, layer by layer", tuple(strips), {"data": dataset.name, "layers": rows})
+    strips = in_rows((*panels, _key(dataset.classes)), ACROSS, caption)
+    return Shown("how classes come apart, layer by layer", strips, {"data": dataset.name, "layers": rows})
 
 
 def scatter(places: Features, labels: NDArray[np.int64]) -> NDArray[np.uint8]:
@@ -89,6 +87,7 @@ METHOD = View(
     says="a data set layer by layer, by principal components, with a linear probe's accuracy",
     source="Alain and Bengio, 2016",
     needs=("data",),
+    takes=("layers", "count"),
     show=partial(show, neighbours=False),
     extra="explain",
 )
@@ -97,6 +96,7 @@ NEIGHBOURS = View(
     says="the same by t-SNE",
     source="van der Maaten and Hinton, 2008; Alain and Bengio, 2016",
     needs=("data",),
+    takes=("layers", "count"),
     show=partial(show, neighbours=True),
     extra="explain",
 )

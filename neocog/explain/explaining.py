@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..errors import NeocogError, RunError
 from . import colours
 from .cam import layer_of
 from .evidence import Evidence, faithfulness, likeness
@@ -112,6 +113,8 @@ def _explained(question: Question, method: Attribution, layer: int | None) -> li
     asked = Asked(target, read, question.seed)
     found = method.attribute(subject, x, asked)
     maps = found.maps(signed=method.signed)
+    if not np.isfinite(maps).all():
+        raise RunError("the network's values overflow, so there is no map", where=method.name)
     evidence = _evidence(question, method, asked, found, maps) if question.evidence else [None] * len(x)
     scores = subject.scores(x, target).tolist()
     values = found.values.detach().float().cpu().numpy()
@@ -140,10 +143,14 @@ def _target(question: Question, method: Attribution, layer: int | None) -> tuple
     """What is explained, and the layer that is read for it.
 
     A unit is one of the layer's where the method reads none; where no unit is named, it is the strongest of each image.
+    Raises NeocogError for units that are the classes.
     """
     subject = question.subject
     if layer is None or method.layer != "unit":
         return question.class_target(), layer
+    if layer >= subject.end:
+        where = subject.network.nodes[layer].name
+        raise NeocogError("the units of this layer are the classes", where=where, hint="a target, and no layer")
     if question.unit is not None:
         return subject.units(layer, [question.unit] * len(question.x)), None
     return subject.units(layer, _strongest(question, layer)), None

@@ -17,26 +17,30 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..data import Dataset
-from ..errors import NeocogError
+from ..errors import NeocogError, RunError
 from .question import Question
 
 MOST = 1024
+LEAST = 20
+"""Fewer images than that say nothing about a data set."""
 PROBE_STEPS = 300
 
 Features = NDArray[np.float32]
 
 
 def features(question: Question, dataset: Dataset, positions: tuple[int, ...]) -> dict[int, Features]:
-    """For each of the layers the images' rows (N, D), as they come out of it."""
+    """For each of the layers the images' rows (N, D), as they come out of it. Raises RunError where they overflow."""
     subject = question.subject
     found: dict[int, list[Features]] = {k: [] for k in positions}
     with torch.no_grad():
-        for part in subject.batches(len(dataset), backward=False):
-            pixels = question.model.preprocessing.pixels(np.asarray(dataset.images[part]))
-            volumes = subject.volumes(subject.tensor(pixels.numbers(pixels.images)), positions)
-            for k, volume in volumes.items():
+        for x in question.inputs(dataset):
+            for k, volume in subject.volumes(x, positions).items():
                 found[k].append(_rows(volume).cpu().numpy())
-    return {k: np.concatenate(parts) for k, parts in found.items()}
+    every = {k: np.concatenate(parts) for k, parts in found.items()}
+    for k, rows in every.items():
+        if not np.isfinite(rows).all():
+            raise RunError("the values of this layer overflow", where=subject.network.nodes[k].name)
+    return every
 
 
 def _rows(volume: Tensor) -> Tensor:
@@ -83,9 +87,12 @@ def neighbour_map(rows: Features, seed: int) -> Features:
 def probe(rows: Features, labels: NDArray[np.int64], train: NDArray[np.bool_]) -> NDArray[np.int64]:
     """What a linear classifier, learned from the rows in `train`, takes every row for (Alain and Bengio, 2016).
 
-    It is multinomial logistic regression with a small penalty. Raises NeocogError where scikit-learn is not installed.
+    It is multinomial logistic regression with a small penalty. Raises NeocogError where scikit-learn is not installed,
+    and where all that it could learn from is one class.
     """
     linear = _learn("linear_model")
+    if len(np.unique(labels[train])) < 2:
+        raise NeocogError("a linear probe needs images of two classes or more", received="one class")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", _learn("exceptions").ConvergenceWarning)  # the last digits change no answer
         model = linear.LogisticRegression(C=0.1, max_iter=PROBE_STEPS).fit(rows[train], labels[train])

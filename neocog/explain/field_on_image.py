@@ -88,5 +88,6 @@ METHOD = View(
     says="what a unit sees of an image: its receptive field in theory and in effect",
     source="Luo et al., 2016; Araujo et al., 2019",
     needs=("image",),
+    takes=("layers", "unit"),
     show=show,
 )

@@ -12,26 +12,17 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from .cam import activation_map, each
-from .method import Asked, Attributed, Attribution
-from .subject import Subject
+from .cam import cam, weighted
 
 
-def weighted(maps: Tensor, gradients: Tensor) -> Tensor:
+def by_mean_gradient(maps: Tensor, gradients: Tensor) -> Tensor:
     """sum_k w_k A_k."""
-    return (each(gradients.flatten(2).mean(2), maps) * maps).sum(1)
+    return weighted(gradients.flatten(2).mean(2), maps)
 
 
-def attribute(subject: Subject, x: Tensor, asked: Asked) -> Attributed:
-    """The class activation map."""
-    return activation_map(subject, x, asked, weighted, METHOD.name)
-
-
-METHOD = Attribution(
+METHOD = cam(
     name="grad-cam",
     says="a layer's maps, weighted by their mean gradients",
     source="Selvaraju et al., 2017",
-    attribute=attribute,
-    signed=False,
-    layer="reads",
+    weighting=by_mean_gradient,
 )

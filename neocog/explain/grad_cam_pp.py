@@ -14,32 +14,21 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .cam import activation_map, each
-from .method import Asked, Attributed, Attribution
-from .subject import Subject
+from .cam import cam, weighted
 
 
-def weighted(maps: Tensor, gradients: Tensor) -> Tensor:
-    """sum_k w_k A_k."""
-    scaled = gradients / gradients.flatten(1).abs().amax(1).clamp(min=1e-30).view(-1, *(1,) * (gradients.dim() - 1))
-    squares = scaled**2
-    totals = each((maps * scaled**3).flatten(2).sum(2), maps)
-    below = 2 * squares + totals
-    alpha = torch.where(below == 0, 0.0, squares / torch.where(below == 0, 1.0, below))
-    w = (alpha * scaled.clamp(min=0)).flatten(2).sum(2)
-    return (each(w, maps) * maps).sum(1)
+def by_raising_positions(maps: Tensor, gradients: Tensor) -> Tensor:
+    """sum_k w_k A_k. Gradients are scaled to 1 at most, which keeps their cubes within float32."""
+    largest = gradients.flatten(1).abs().amax(1).clamp(min=1e-30)
+    g = gradients.flatten(2) / largest[:, None, None]
+    below = 2 * g**2 + (maps.flatten(2) * g**3).sum(2, keepdim=True)
+    alpha = torch.where(below == 0, 0.0, g**2 / torch.where(below == 0, 1.0, below))
+    return weighted((alpha * g.clamp(min=0)).sum(2), maps)
 
 
-def attribute(subject: Subject, x: Tensor, asked: Asked) -> Attributed:
-    """The class activation map."""
-    return activation_map(subject, x, asked, weighted, METHOD.name)
-
-
-METHOD = Attribution(
+METHOD = cam(
     name="grad-cam++",
     says="Grad-CAM whose weights are means over the positions that raise the score",
     source="Chattopadhay et al., 2018",
-    attribute=attribute,
-    signed=False,
-    layer="reads",
+    weighting=by_raising_positions,
 )

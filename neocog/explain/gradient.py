@@ -16,15 +16,10 @@ from .method import Asked, Attributed, Attribution
 from .subject import Rule, Subject
 
 
-def gradients(subject: Subject, x: Tensor, asked: Asked, rule: Rule | None = None) -> Tensor:
-    """The gradients of all images (N, C, *size), as many at once as memory allows."""
+def attribute(subject: Subject, x: Tensor, asked: Asked, rule: Rule | None = None) -> Attributed:
+    """The gradient, as many images at once as memory allows; `rule` changes the way back through some layers."""
     parts = subject.batches(len(x), backward=True)
-    return torch.cat([subject.gradient(x[part], asked.target.of(part), rule) for part in parts])
-
-
-def attribute(subject: Subject, x: Tensor, asked: Asked) -> Attributed:
-    """The gradient itself."""
-    return Attributed(gradients(subject, x, asked))
+    return Attributed(torch.cat([subject.gradient(x[part], asked.target.of(part), rule) for part in parts]))
 
 
 METHOD = Attribution(

@@ -10,6 +10,7 @@ it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,23 +22,24 @@ from ..layers.dropout import Dropout
 from ..layers.identity import Identity
 from ..layers.softmax import Softmax
 from ..network import Node
-from .gradient import gradients
-from .method import Asked, Attributed, Attribution
-from .subject import Subject
+from . import gradient
+from .method import Attribution
 
 
-class Rectified(torch.autograd.Function):
-    """The identity, whose gradient loses what is negative."""
-
+class _Rectified(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        """X as it is."""
         return x.view_as(x)
 
     @staticmethod
     def backward(ctx: Any, *dys: Tensor) -> Tensor:
-        """max(0, dy)."""
         return dys[0].clamp(min=0)
+
+
+def rectified_back(x: Tensor) -> Tensor:
+    """The identity, whose gradient loses what is negative: dx = max(0, dy)."""
+    y: Tensor = _Rectified.apply(x)  # type: ignore[no-untyped-call]  # torch's
+    return y
 
 
 def bends(node: Node) -> bool:
@@ -49,20 +51,14 @@ def bends(node: Node) -> bool:
 def guided(node: Node, module: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
     """The layer, with a rectified gradient arriving at activation functions."""
     y: Tensor = module(*inputs)
-    rectified: Tensor = Rectified.apply(y) if bends(node) else y  # type: ignore[no-untyped-call]  # torch's
-    return rectified
-
-
-def attribute(subject: Subject, x: Tensor, asked: Asked) -> Attributed:
-    """The guided gradient."""
-    return Attributed(gradients(subject, x, asked, guided))
+    return rectified_back(y) if bends(node) else y
 
 
 METHOD = Attribution(
     name="guided-backprop",
     says="the gradient through paths on which every activation raises the score",
     source="Springenberg et al., 2014",
-    attribute=attribute,
+    attribute=partial(gradient.attribute, rule=guided),
     signed=False,
     edges=True,
 )

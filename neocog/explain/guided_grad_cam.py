@@ -16,8 +16,8 @@ from .subject import Subject
 
 def attribute(subject: Subject, x: Tensor, asked: Asked) -> Attributed:
     """The product of both."""
-    where = grad_cam.attribute(subject, x, asked).values
-    return Attributed(where * guided_backprop.attribute(subject, x, asked).values)
+    where, guided = (method.attribute(subject, x, asked).values for method in (grad_cam.METHOD, guided_backprop.METHOD))
+    return Attributed(where * guided)
 
 
 METHOD = Attribution(

@@ -14,9 +14,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from .cam import activation_map
-from .method import Asked, Attributed, Attribution
-from .subject import Subject
+from .cam import cam
 
 
 def products(maps: Tensor, gradients: Tensor) -> Tensor:
@@ -29,29 +27,15 @@ def positive_products(maps: Tensor, gradients: Tensor) -> Tensor:
     return (gradients * maps).clamp(min=0).sum(1)
 
 
-def attribute(subject: Subject, x: Tensor, asked: Asked) -> Attributed:
-    """HiResCAM."""
-    return activation_map(subject, x, asked, products, METHOD.name)
-
-
-def attribute_by_element(subject: Subject, x: Tensor, asked: Asked) -> Attributed:
-    """Element-wise Grad-CAM."""
-    return activation_map(subject, x, asked, positive_products, BY_ELEMENT.name)
-
-
-METHOD = Attribution(
+METHOD = cam(
     name="hires-cam",
     says="a layer's maps times their gradients, position by position",
     source="Draelos and Carin, 2020",
-    attribute=attribute,
-    signed=False,
-    layer="reads",
+    weighting=products,
 )
-BY_ELEMENT = Attribution(
+BY_ELEMENT = cam(
     name="element-cam",
     says="element-wise Grad-CAM: the positive products of maps and gradients",
     source="Gildenblat, pytorch-grad-cam",
-    attribute=attribute_by_element,
-    signed=False,
-    layer="reads",
+    weighting=positive_products,
 )

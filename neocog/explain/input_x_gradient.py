@@ -10,22 +10,19 @@ Source: Shrikumar et al., "Not just a black box", arXiv 1605.01713.
 
 from __future__ import annotations
 
+from functools import partial
+
 from torch import Tensor
 
-from .gradient import gradients
+from . import gradient
 from .guided_backprop import guided
 from .method import Asked, Attributed, Attribution
-from .subject import Subject
+from .subject import Rule, Subject
 
 
-def attribute(subject: Subject, x: Tensor, asked: Asked) -> Attributed:
+def attribute(subject: Subject, x: Tensor, asked: Asked, rule: Rule | None = None) -> Attributed:
     """The input times its gradient."""
-    return Attributed(x * gradients(subject, x, asked))
-
-
-def attribute_guided(subject: Subject, x: Tensor, asked: Asked) -> Attributed:
-    """The input times its guided gradient."""
-    return Attributed(x * gradients(subject, x, asked, guided))
+    return Attributed(x * gradient.attribute(subject, x, asked, rule).values)
 
 
 METHOD = Attribution(
@@ -38,6 +35,6 @@ GUIDED = Attribution(
     name="input-x-guided",
     says="each pixel times its guided gradient",
     source="Shrikumar et al., 2016; Springenberg et al., 2014",
-    attribute=attribute_guided,
+    attribute=partial(attribute, rule=guided),
     edges=True,
 )

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..measure.field import looking
 from . import colours
-from .climbing import Canvas, Climb, climb
+from .climbing import Canvas, Climb, climb, reached
 from .method import View
 from .question import Question, Shown
 from .sheet import Panel, Strip
@@ -52,8 +52,7 @@ def show(question: Question) -> Shown:
                 return -away / wanted[part].square().flatten(1).sum(1).clamp(min=1e-12)
 
             (z,) = climb(subject, canvas, start, off, HOW, question.seed)
-            parts = subject.batches(len(z), backward=False)
-            made[k] = z, torch.cat([-off(canvas.rounded(z[part]), part) for part in parts]).tolist()
+            made[k] = z, [-number for number in reached(subject, canvas, z, off)]
     strips, rows = [], []
     for n, image in enumerate(question.images):
         panels = [Panel("what the network sees", colours.in_colour(question.fitted[n]))]
@@ -73,5 +72,6 @@ METHOD = View(
     says="another image with the same maps: what a layer still knows",
     source="Mahendran and Vedaldi, 2015",
     needs=("image",),
+    takes=("layers", "count"),
     show=show,
 )

@@ -9,26 +9,17 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from .cam import activation_map
-from .method import Asked, Attributed, Attribution
-from .subject import Subject
+from .cam import cam
 
 
-def weighted(maps: Tensor, gradients: Tensor) -> Tensor:
+def by_positive_gradient(maps: Tensor, gradients: Tensor) -> Tensor:
     """sum_k max(0, G_k) A_k."""
     return (gradients.clamp(min=0) * maps).sum(1)
 
 
-def attribute(subject: Subject, x: Tensor, asked: Asked) -> Attributed:
-    """The class activation map."""
-    return activation_map(subject, x, asked, weighted, METHOD.name)
-
-
-METHOD = Attribution(
+METHOD = cam(
     name="layer-cam",
     says="a layer's maps, each position weighted by its positive gradient",
     source="Jiang et al., 2021",
-    attribute=attribute,
-    signed=False,
-    layer="reads",
+    weighting=by_positive_gradient,
 )

@@ -69,6 +69,7 @@ class Handed(NamedTuple):
 def attribute(subject: Subject, x: Tensor, asked: Asked) -> Attributed:
     """The relevance of the input's values, or of a layer's maps over the image."""
     place = asked.layer or 0
+    row = spatial(subject, place, METHOD.name)
     found, gaps, notes = [], [], []
     for part in subject.batches(len(x), backward=True):
         relevance, biases, score = propagate(subject, x[part], asked, part, place)
@@ -79,7 +80,6 @@ def attribute(subject: Subject, x: Tensor, asked: Asked) -> Attributed:
         notes += [f"biases hold {abs(share):.0%} of the score" for share in shares.tolist()]
     values = torch.cat(found)
     if place:
-        row = spatial(subject, place, METHOD.name)
         values = onto_image(values.sum(1), row.field, tuple(x.shape[2:]))[:, None]
     return Attributed(values, torch.cat(gaps).cpu().numpy().astype(np.float64), notes)
 
@@ -142,10 +142,9 @@ def _hand(subject: Subject, k: int, norm: int | None, inputs: tuple[Tensor, ...]
         arrays = _arrays(module, behind)
         step = _positive if isinstance(layer, WEIGHTED) else _epsilon
         return step(module, arrays, x, relevance)
-    means = isinstance(
-        layer, AvgPool | GlobalAvgPool
-    )  # of values that may cancel, so their magnitudes count, as in a sum
-    return Handed((_shares(module, x.abs() if means else x, relevance),))
+    if isinstance(layer, AvgPool | GlobalAvgPool):
+        x = x.abs()  # values may cancel in a mean as in a sum, so their magnitudes count
+    return Handed((_shares(module, x, relevance),))
 
 
 def _arrays(module: nn.Module, norm: Any) -> tuple[Tensor, Tensor | None]:

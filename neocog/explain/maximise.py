@@ -17,7 +17,7 @@ from . import colours
 from .climbing import Canvas, Climb, climb
 from .method import View
 from .question import Question, Shown
-from .sheet import Panel, Strip
+from .sheet import Panel, in_rows
 
 HOW = Climb(steps=200, rate=0.03, jitter=2, blur=0.5)
 UNITS, ACROSS = 12, 6
@@ -26,9 +26,8 @@ UNITS, ACROSS = 12, 6
 def show(question: Question) -> Shown:
     """One image for each unit."""
     subject, position = question.subject, question.layer()
-    node, channels = subject.network.nodes[position], subject.network.shapes[position].channels
-    units = [question.unit] if question.unit is not None else list(range(min(question.count or UNITS, channels)))
-    target = subject.units(position, units)
+    node, target = subject.network.nodes[position], question.unit_targets(position, UNITS)
+    units = target.maps.tolist()
     canvas = Canvas(question.blank, subject.device)
     start = canvas.noise(len(units), tuple(question.shape), question.seed)
 
@@ -43,15 +42,17 @@ def show(question: Question) -> Shown:
         Panel(f"unit {unit}: {low:.2g} to {high:.2g}", colours.in_colour(image))
         for unit, image, low, high in zip(units, images, before, after, strict=True)
     ]
-    strips = [Strip(tuple(panels[k : k + ACROSS])) for k in range(0, len(panels), ACROSS)]
     caption = (
         f"{node.name} {node.layer.token}: the mean of each unit's map, of noise at first and of the image in bytes; "
         f"{HOW.steps} steps of Adam, shifts up to {HOW.jitter} pixels, blur {HOW.blur} every {HOW.blur_every} steps, "
         f"seed {question.seed}"
     )
-    strips[-1] = Strip(strips[-1].panels, (caption,))
     rows = [{"unit": unit, "start": low, "value": high} for unit, low, high in zip(units, before, after, strict=True)]
-    return Shown(f"what units of {node.name} respond to most", tuple(strips), {"layer": node.name, "units": rows})
+    return Shown(
+        f"what units of {node.name} respond to most",
+        in_rows(panels, ACROSS, caption),
+        {"layer": node.name, "units": rows},
+    )
 
 
 METHOD = View(
@@ -59,5 +60,6 @@ METHOD = View(
     says="images that units of a layer respond to most, from noise",
     source="Erhan et al., 2009; Yosinski et al., 2015",
     needs=(),
+    takes=("layer", "unit", "count"),
     show=show,
 )

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..errors import NeocogError
 from .subject import Subject, Target
 
 if TYPE_CHECKING:
@@ -62,17 +63,54 @@ class Attribution:
     layer: Literal["reads", "may", "unit"] = "unit"
     edges: bool = False
 
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """What a question must hold."""
+        return ("image",)
+
+    @property
+    def takes(self) -> tuple[str, ...]:
+        """What else it listens to."""
+        return ("target", "layers", "unit") if self.layer == "unit" else ("target", "layers")
+
 
 @dataclass(frozen=True)
 class View:
     """A method whose answer is a picture of its own: of weights, of images that it makes, or of a data set.
 
-    `needs` are what a question must hold: "image", "data". `extra` is the optional package that it uses.
+    `needs` are what a question must hold: "image", "data"; `takes` what else it listens to: "target", "unit", "count",
+    "layer", or "layers" if it may be several. `extra` is the optional package that it uses.
     """
 
     name: str
     says: str
     source: str
     needs: tuple[str, ...]
+    takes: tuple[str, ...]
     show: Callable[[Question], Shown]
     extra: str | None = None
+
+
+Method = Attribution | View
+
+
+def refuse_unheard(question: Question, method: Method) -> None:
+    """Raises NeocogError for the first thing that is asked and the method would not listen to."""
+    heard = (*method.needs, *method.takes)
+    given = {
+        "image": len(question.images) > 0,
+        "data": question.data is not None,
+        "layer": len(question.layers) > 0,
+        "target": question.target is not None,
+        "unit": question.unit is not None,
+        "count": question.count is not None,
+    }
+    for what, is_given in given.items():
+        if is_given and what not in heard and f"{what}s" not in heard:
+            raise NeocogError(f"{method.name} takes no {what}", hint=f"it takes {', '.join(heard)}")
+    if len(question.layers) > 1 and "layers" not in heard:
+        raise NeocogError(f"{method.name} looks at one layer", received=", ".join(question.layers))
+    if given["unit"] and given["target"]:
+        raise NeocogError("either a class is explained or a unit", received="target and unit")
+    if given["unit"] and isinstance(method, Attribution) and not given["layer"]:
+        raise NeocogError("a unit is one of a layer", received=f"unit {question.unit} of no layer", hint="--layer NAME")

@@ -16,9 +16,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..plan.receptive_field import Span
 from . import colours
 from .method import View
-from .placing import Span, view
+from .placing import seen
 from .question import Question, Shown
 from .sheet import Panel, Strip
 
@@ -40,9 +41,7 @@ def strongest(question: Question, position: int, units: Sequence[int], best: int
     size = subject.network.shapes[position].spatial
     values, places = [], []
     with torch.no_grad():
-        for part in subject.batches(len(dataset), backward=False):
-            pixels = question.model.preprocessing.pixels(np.asarray(dataset.images[part]))
-            x = subject.tensor(pixels.numbers(pixels.images))
+        for x in question.inputs(dataset):
             volume = subject.volumes(x, {position})[position][:, list(units)].flatten(2)
             largest = volume.max(dim=2)
             values.append(largest.values.cpu().numpy())
@@ -73,9 +72,7 @@ def show(question: Question) -> Shown:
     """A strip of patches for each unit."""
     subject, position = question.subject, question.layer()
     row, dataset = subject.planned.rows[position], question.images_of_data()
-    channels = row.output.channels
-    units = [question.unit] if question.unit is not None else list(range(min(question.count or UNITS, channels)))
-    subject.units(position, units)
+    units = question.unit_targets(position, UNITS).maps.tolist()
     with subject.working():
         every = strongest(question, position, units, BEST)
     strips, rows = [], []
@@ -83,10 +80,11 @@ def show(question: Question) -> Shown:
         panels = []
         for found in best:
             pixels = question.model.preprocessing.pixels(np.asarray(dataset.images[found.image : found.image + 1]))
-            patch = cut(pixels.images[0], view(row, found.position))
+            spans = seen(row, found.position)
+            patch = cut(pixels.images[0], spans)
             label = dataset.classes[int(dataset.labels[found.image])]
             panels.append(Panel(f"{label} {found.value:.2g}", colours.in_colour(patch), side=SIDE))
-            rows.append({"unit": unit, **found._asdict(), "class": label, "view": view(row, found.position)})
+            rows.append({"unit": unit, **found._asdict(), "class": label, "view": spans})
         strips.append(Strip(tuple(panels), (f"unit {unit}: class and value of each of its {len(best)} best images",)))
     sizes = "x".join(f"{axis.size:g}" for axis in row.field)
     title = f"patches of {dataset.name} that units of {row.name} respond to most; each sees {sizes} pixels"
@@ -98,5 +96,6 @@ METHOD = View(
     says="the patches of a data set that units of a layer respond to most",
     source="Zeiler and Fergus, 2014, figure 2",
     needs=("data",),
+    takes=("layer", "unit", "count"),
     show=show,
 )

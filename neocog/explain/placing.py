@@ -16,11 +16,9 @@ from torch import Tensor
 from ..errors import NeocogError
 from ..layer import Shape
 from ..plan.plan import Row
-from ..plan.receptive_field import Axis, Field
+from ..plan.receptive_field import Axis, Field, Span, view
 from ..spelling import Dims
 from .subject import Subject
-
-Span = tuple[float, float]
 
 
 def onto_image(maps: Tensor, field: Field, size: Dims) -> Tensor:
@@ -45,18 +43,15 @@ def _interpolation(axis: Axis, positions: int, pixels: int) -> Tensor:
     return torch.from_numpy(matrix)
 
 
-def view(row: Row, position: Dims) -> tuple[Span, ...]:
+def seen(row: Row, position: Dims) -> tuple[Span, ...]:
     """The first and the last pixel on each axis that a position sees in theory, perhaps beyond the image.
 
     Raises NeocogError where joined branches look at different strides, so that no rule says where.
     """
-    found = []
-    for axis, index in zip(row.field, position, strict=True):
-        if axis.jump is None and index:
-            raise NeocogError("its branches look at different strides, so no rule says where", where=row.name)
-        low, high = axis.reach
-        found.append((low + index * (axis.jump or 0), high + index * (axis.jump or 0)))
-    return tuple(found)
+    found = view(row.field, position)
+    if found is None:
+        raise NeocogError("its branches look at different strides, so no rule says where", where=row.name)
+    return found
 
 
 def default_layer(subject: Subject) -> int:

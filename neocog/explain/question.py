@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -85,6 +85,23 @@ class Question:
             raise NeocogError(f"the model was made for images of {'x'.join(map(str, expected))}", received=received)
         return self.data
 
+    def sample(self, most: int, least: int) -> tuple[NDArray[np.int64], Dataset]:
+        """So many images of the data set drawn by the seed, `count` where given, and their numbers there, in order.
+
+        Raises NeocogError where these are fewer than the method can do with.
+        """
+        whole = self.images_of_data()
+        chosen = np.sort(np.random.default_rng(self.seed).permutation(len(whole))[: self.count or most])
+        if len(chosen) < least:
+            raise NeocogError(f"this method needs {least} images or more", received=f"{len(chosen)} of {whole.name}")
+        return chosen, whole.subset(chosen)
+
+    def inputs(self, dataset: Dataset) -> Iterator[Tensor]:
+        """A data set's images as numbers (n, C, H, W), as many at once as memory allows without gradients."""
+        for part in self.subject.batches(len(dataset), backward=False):
+            pixels = self.model.preprocessing.pixels(np.asarray(dataset.images[part]))
+            yield self.subject.tensor(pixels.numbers(pixels.images))
+
     def layer(self) -> int:
         """The position of the one layer that is meant: the first named, else the default."""
         return self.positions[0] if self.positions else default_layer(self.subject)
@@ -110,6 +127,12 @@ class Question:
         """The classes' scores as targets."""
         return self.subject.classes(self.chosen)
 
+    def unit_targets(self, position: int, most: int) -> Target:
+        """The unit that is meant, or a layer's first ones: so many, `count` where given. Raises NeocogError."""
+        known = self.subject.network.shapes[position].channels
+        units = range(min(self.count or most, known)) if self.unit is None else [self.unit]
+        return self.subject.units(position, list(units))
+
 
 @dataclass(frozen=True, eq=False)
 class Shown:
@@ -120,7 +143,7 @@ class Shown:
     document: dict[str, Any] = field(default_factory=dict)
 
     def picture(self) -> bytes:
-        """A PNG file."""
+        """A PNG file. Raises NeocogError where it would be too large."""
         return draw(self.title, self.strips)
 
 

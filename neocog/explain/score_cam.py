@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .cam import each, layer_of
+from .cam import layer_of, weighted
 from .method import Asked, Attributed, Attribution
 from .placing import onto_image, spatial
 from .subject import Subject
@@ -28,17 +28,17 @@ def attribute(subject: Subject, x: Tensor, asked: Asked) -> Attributed:
         parts = subject.batches(len(x), backward=False)
         maps = torch.cat([subject.volumes(x[part], {layer})[layer] for part in parts])
     flat = maps.flatten(2)
-    low, high = flat.amin(2), flat.amax(2)
-    unit = (maps - each(low, maps)) / each((high - low).clamp(min=1e-12), maps)
+    low, range_ = flat.amin(2, keepdim=True), flat.amax(2, keepdim=True) - flat.amin(2, keepdim=True)
+    unit = ((flat - low) / range_.clamp(min=1e-12)).reshape(maps.shape)
     count = maps.shape[1]
     gains = torch.zeros(len(x), count, device=x.device)
     for images, numbers in subject.variants(len(x), count, backward=False):
         masks = onto_image(unit[images, numbers], row.field, size)
         gains[images, numbers] = subject.scores(masks[:, None] * x[images], asked.target.of(images.cpu().numpy()))
     gains -= subject.scores(torch.zeros_like(x), asked.target)[:, None]
-    w = torch.softmax(gains.masked_fill(high == low, -torch.inf), dim=1).nan_to_num(0)
-    cam = (each(w, maps) * maps).sum(1).clamp(min=0)
-    return Attributed(onto_image(cam, row.field, size)[:, None], notes=(f"{count} passes",) * len(x))
+    w = torch.softmax(gains.masked_fill(range_[..., 0] == 0, -torch.inf), dim=1).nan_to_num(0)
+    found = onto_image(weighted(w, maps).clamp(min=0), row.field, size)
+    return Attributed(found[:, None], notes=(f"{count} passes",) * len(x))
 
 
 METHOD = Attribution(

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from io import BytesIO
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from ..errors import NeocogError
 from ..measure.field_picture import INK, PAPER, SOFT, Pixels, font
 from . import colours
 
@@ -18,9 +18,10 @@ SMALL, LARGE = 224, 448
 MARGIN, GAP, LINE, TEXT = 28, 18, 21, 15
 BAR = 8
 FRAME = "#c5c9ce"
+TILE, DOT, WIDE = 64, 14, 900
+"""The longer side of a tile, the side of a single value, and the width of all tiles together, about."""
 LEAST_WIDTH = 720
 PIXELS = 60_000_000
-"""A sheet has at most so many."""
 
 
 @dataclass(frozen=True)
@@ -77,12 +78,22 @@ class Strip:
     lines: tuple[str, ...] = ()
 
 
+def in_rows(panels: Sequence[Panel], across: int, caption: str) -> tuple[Strip, ...]:
+    """Strips of so many panels, the caption below the last."""
+    rows = [tuple(panels[k : k + across]) for k in range(0, len(panels), across)]
+    return (*(Strip(row) for row in rows[:-1]), Strip(rows[-1], (caption,)))
+
+
 def draw(title: str, strips: Sequence[Strip]) -> bytes:
-    """A PNG file; the same bytes for the same strips."""
+    """A PNG file; the same bytes for the same strips. Raises NeocogError where it would be too large."""
     width = max([LEAST_WIDTH, *(_width(strip) for strip in strips)]) + 2 * MARGIN
     texts = [[part for line in strip.lines for part in _wrapped(line, width - 2 * MARGIN)] for strip in strips]
     heights = [_height(strip) + LINE * len(lines) + GAP for strip, lines in zip(strips, texts, strict=True)]
-    sheet = Image.new("RGB", (width, 2 * MARGIN + LINE + sum(heights)), PAPER)
+    height = 2 * MARGIN + LINE + sum(heights)
+    if width * height > PIXELS:
+        hint = "fewer images, layers or units"
+        raise NeocogError(f"a picture has at most {PIXELS:,} pixels", received=f"{width}x{height}", hint=hint)
+    sheet = Image.new("RGB", (width, height), PAPER)
     pen = ImageDraw.Draw(sheet)
     pen.text((MARGIN, MARGIN - 8), cut_to(title, width - 2 * MARGIN, TEXT * 1.2), INK, font(TEXT * 1.2))
     top = MARGIN + LINE
@@ -157,7 +168,17 @@ def cut_to(text: str, width: float, size: float = TEXT) -> str:
     return text
 
 
-def tiled(images: NDArray[np.uint8], columns: int, gap: int = 1, ground: int = 255) -> Pixels:
+def tiles(name: str, images: Pixels, bar: Bar | None, columns: int | None = None) -> Panel:
+    """Small pictures (n, h, w, 3) as a panel of tiles, enlarged pixel by pixel, so many in a row or as many as fit."""
+    height, width = images.shape[1:3]
+    side = TILE if max(height, width) > 1 else DOT
+    enlarge = max(1, min(side // max(height, width), WIDE // ((columns or 1) * (width + 1))))
+    larger = images.repeat(enlarge, axis=1).repeat(enlarge, axis=2)
+    picture = tiled(larger, columns or max(1, min(len(larger), WIDE // (larger.shape[2] + 2))), gap=2)
+    return Panel(name, picture, bar, side=max(picture.shape[:2]))
+
+
+def tiled(images: Pixels, columns: int, gap: int = 1, ground: int = 255) -> Pixels:
     """Pictures (n, h, w, 3) of one size as one, row by row, so many in a row."""
     count, height, width, _ = images.shape
     rows = -(-count // columns)

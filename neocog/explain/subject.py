@@ -204,7 +204,10 @@ class Subject:
         return torch.cat(found)
 
     def probabilities(self, x: Tensor) -> NDArray[np.float64]:
-        """The probability of each class (N, K); of a network that gives a map, that of its scores' mean."""
+        """The probability of each class (N, K); of a network that gives a map, that of its scores' mean.
+
+        Raises RunError where the scores overflow.
+        """
         with torch.no_grad():
             rows = [
                 self.predicting(x[part]).flatten(2).mean(2).cpu().numpy()
@@ -212,7 +215,10 @@ class Subject:
                 else self.predicting(x[part]).cpu().numpy()
                 for part in self.batches(len(x), backward=False)
             ]
-        return np.asarray(LOSSES[self.loss].posterior(np.concatenate(rows)), np.float64)
+        scores = np.concatenate(rows)
+        if not np.isfinite(scores).all():
+            raise RunError("the network's scores overflow, so nothing can be said about them")
+        return np.asarray(LOSSES[self.loss].posterior(scores), np.float64)
 
     def at_once(self, *, backward: bool) -> int:
         """How many images may run together, by the plan. Raises RunError where the limit allows not even one."""

@@ -12,29 +12,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .cam import activation_map, each
-from .method import Asked, Attributed, Attribution
-from .subject import Subject
+from .cam import cam, weighted
 
 
-def weighted(maps: Tensor, gradients: Tensor) -> Tensor:
+def by_active_gradient(maps: Tensor, gradients: Tensor) -> Tensor:
     """sum_k w_k A_k."""
     totals = maps.flatten(2).sum(2)
     moments = (maps * gradients).flatten(2).sum(2)
-    w = torch.where(totals == 0, 0.0, moments / torch.where(totals == 0, 1.0, totals))
-    return (each(w, maps) * maps).sum(1)
+    return weighted(torch.where(totals == 0, 0.0, moments / torch.where(totals == 0, 1.0, totals)), maps)
 
 
-def attribute(subject: Subject, x: Tensor, asked: Asked) -> Attributed:
-    """The class activation map."""
-    return activation_map(subject, x, asked, weighted, METHOD.name)
-
-
-METHOD = Attribution(
+METHOD = cam(
     name="xgrad-cam",
     says="Grad-CAM whose weights are means over where each map is active",
     source="Fu et al., 2020",
-    attribute=attribute,
-    signed=False,
-    layer="reads",
+    weighting=by_active_gradient,
 )

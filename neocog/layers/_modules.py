@@ -25,9 +25,9 @@ class _SpecialConv(nn.modules.conv._ConvNd):
         if index is not None:
             self.weight = nn.Parameter(torch.empty(len(index[0]), *self.weight.shape[2:]))  # one kernel per pair
 
-    def kernel(self) -> Tensor:
-        """The weight as cross-correlation uses it: (K, C/G, *F)."""
-        weight: Tensor = self.weight
+    def kernel(self, weight: Tensor | None = None) -> Tensor:
+        """The weight, or another array of its shape, as cross-correlation uses it: (K, C/G, *F)."""
+        weight = self.weight if weight is None else weight
         if self.index is not None:
             dense = weight.new_zeros(self.out_channels, self.in_channels, *weight.shape[1:])
             weight = dense.index_put(tuple(torch.tensor(i, device=weight.device) for i in self.index), weight)

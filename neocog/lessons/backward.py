@@ -14,12 +14,12 @@ from .drawing import Panel, matrix, sheet
 from .lesson import Claim, Figures, Lesson, Question, Taught, Text
 from .written import beside
 
-TITLE = Text("The way back through a convolution, term by term", "卷积的反馈运算，逐项展开")
+TITLE = Text("The way back through a convolution, term by term", "卷积的反馈运算（反向传播），逐项展开")
 FORWARD = Text(
     "Forward, z = a ⋆ w + b is the cross-correlation of a 3x3 input a with a 2x2 kernel w. Back comes the error term "
     "δ = ∂E/∂z, 2x2. Each a_ij gets the sum of δ·w over the windows that read it:",
     "前馈：z = a ⋆ w + b，3x3 的输入 a 与 2x2 的卷积核 w 作互相关。反馈：误差项 δ = ∂E/∂z，2x2。"
-    "读过 a_ij 的每个窗口都贡献一项 δ·w，总和就是它的梯度：",
+    "凡是包含 a_ij 的窗口各贡献一项 δ·w，加起来就是 a_ij 的梯度：",
 )
 WHOLE = Text(
     "The nine sums are one wide convolution of δ with w, which is the wide cross-correlation of δ with rot180(w). "
@@ -35,12 +35,12 @@ FINITE = Text(
     "与 E = Σδ·z 的有限差分一致，误差不超过 1e-8",
 )
 WRONG = Text(
-    "without the turn, δ cross-correlated with w itself, ∇a is another one: off by up to {0:g}",
-    "如果不旋转，直接用 δ 与 w 的互相关，得到的就不是 ∇a：最多差 {0:g}",
+    "without the turn, δ cross-correlated with w itself does not give ∇a: it is off by up to {0:g}",
+    "如果不旋转，直接用 δ 与 w 作互相关，得到的就不是 ∇a：最多相差 {0:g}",
 )
 STRIDED = Text(
-    "with a stride of 2, δ is first spread apart with zeros: so it is on a 4x4 input, to 1e-12",
-    "步长为 2 时，先在 δ 之间插入零：4x4 输入上误差不超过 1e-12",
+    "with a stride of 2, δ is first spread apart with zeros, then the same holds: on a 4x4 input, to 1e-12",
+    "步长为 2 时，先在 δ 的元素之间插入零，结论照样成立：4x4 的输入上误差不超过 1e-12",
 )
 A, W = np.array([[1, 2, 3], [4, 5, 6], [7, 8, 9]]), np.array([[1, 2], [3, 4]])
 DELTA, BIAS = np.array([[1, -1], [2, 3]]), 1
@@ -72,9 +72,7 @@ def teach(question: Question) -> Taught:
     by_terms = np.array([[_summed(i, j) for j in (1, 2, 3)] for i in (1, 2, 3)])
     formulas = {"∇a": convolve(DELTA, W, "wide"), "∇w": cross_correlate(A, DELTA), "∇b": DELTA.sum().reshape(1, 1)}
     z, grads = backward(A, W, DELTA)
-    gap = max(float(np.abs(formulas[name] - found).max()) for name, found in {**grads, "∇a": by_terms}.items()) + float(
-        np.abs(grads["∇a"] - by_terms).max()
-    )
+    gap = max(float(np.abs(formulas[name] - found).max()) for name, found in (*grads.items(), ("∇a", by_terms)))
     finite = _finite_gap(by_terms)
     wrong = float(np.abs(cross_correlate(DELTA, W, "wide") - by_terms).max())
     strided = _strided_gap()

@@ -18,7 +18,7 @@ HOW = Text(
     "{0} learns from {1:,} images at a rate of {2:g}, in mini-batches of "
     "different sizes. `oscillation` is the deviation of a step's loss from the line between its neighbours, over the "
     "second half of the run: sqrt(mean (l[t-1] - 2 l[t] + l[t+1])^2 / 6), so that the way down does not count.",
-    "{0} 以学习率 {2:g} 从 {1:,} 张图像学习，批量大小各不相同。"
+    "{0} 用 {1:,} 张图像训练，学习率 {2:g}，批量大小各不相同。"
     "“振荡”是后半段中每一步的损失偏离前后两步连线的程度："
     "sqrt(mean (l[t-1] - 2 l[t] + l[t+1])^2 / 6)，下降的趋势不计在内。",
 )
@@ -37,15 +37,15 @@ FALLS = Text(
 )
 ROOT = Text(
     "four times as many images a step divide it by {0:.1f} on average; independent images of equal loss would by 2",
-    "每步图像增加到四倍，振荡平均除以 {0:.1f}；若各图像独立且损失水平相同，应除以 2",
+    "每步的图像数增加到 4 倍，振荡平均降到 1/{0:.1f}；若各图像相互独立、损失水平相同，应降到 1/2",
 )
 MEMORY = Text(
     "what limits them is memory: by the plan, a step takes {0:.0f} KiB with {1} images and {2:.0f} KiB with {3}",
-    "批量的上限是内存：按规划，一步在批量 {1} 时占 {0:.0f} KiB，批量 {3} 时占 {2:.0f} KiB",
+    "批量的上限取决于内存：按规划，批量为 {1} 时一步占 {0:.0f} KiB，为 {3} 时占 {2:.0f} KiB",
 )
 COST = Text(
     "with as many images, small mini-batches make more steps and learn more: {0:.0%} right with {1}, {2:.0%} with {3}",
-    "图像总数相同时，小批量走的步数更多，学得也更多：批量 {1} 时正确 {0:.0%}，批量 {3} 时 {2:.0%}",
+    "图像总数相同时，批量小则步数多，学得也更多：批量为 {1} 时准确率 {0:.0%}，为 {3} 时 {2:.0%}",
 )
 SIZES = (4, 16, 64, 256)
 STEPS, LEAST, LR, TESTS = 32, 16, 0.05, 1000

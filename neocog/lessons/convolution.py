@@ -19,8 +19,8 @@ RULES = Text(
     "Convolution:        y[n] = sum over u of x[n - u] w[u].\n"
     "Cross-correlation:  y[n] = sum over u of x[n + u] w[u].\n"
     "What deep learning calls convolution is cross-correlation: kernels are learned, so nobody misses the flip.",
-    "卷积：  y[n] = 对 u 求和 x[n - u] w[u]。\n互相关：y[n] = 对 u 求和 x[n + u] w[u]。\n"
-    "深度学习里所说的“卷积”其实是互相关：卷积核是学出来的，翻不翻转并无区别。",
+    "卷积：  y[n] = Σ_u x[n - u] w[u]。\n互相关：y[n] = Σ_u x[n + u] w[u]。\n"
+    "深度学习里所说的“卷积”其实是互相关：卷积核是学出来的，翻转与否并无区别。",
 )
 POINT = Text(
     "A single point shows it: convolution draws the kernel there, cross-correlation the kernel turned by 180 degrees.",
@@ -28,7 +28,7 @@ POINT = Text(
 )
 FLIPPED = Text(
     "the convolution of 100 random images, by the Fourier transform, is xcorr(x, flip(w)), to 1e-12",
-    "100 幅随机图像用傅里叶变换算出的卷积就是 xcorr(x, flip(w))，误差不超过 1e-12",
+    "对 100 幅随机图像，用傅里叶变换算出的卷积与 xcorr(x, flip(w)) 相同，误差不超过 1e-12",
 )
 LAYERS = Text(
     "CONV computes the cross-correlation and CONV(FLIP=yes) the convolution, to 1e-12",

@@ -23,7 +23,7 @@ HOW = Text(
     "position. Its weights are only written in another shape. On a larger image it slides, and one pass gives the "
     "scores of all windows. A network that learned {0} digits in {1} steps:",
     "H x W x C 上有 K 个神经元的 FC，就是 K 个 H x W 滤波器的 CONV，P=0：在训练时的大小上只有一个位置。"
-    "权重只是换了形状。在更大的图像上它会滑动，一次前馈就给出所有窗口的得分。下面的网络用 {0} 张数字学了 {1} 步：",
+    "权重只是换了形状。在更大的图像上它会滑动，一次前馈就给出所有窗口的得分。下面的网络用 {0} 张数字训练了 {1} 步：",
 )
 PAGE = Text(
     "A page of {0}x{1} with the digits {2}, seen through {3} windows 2 pixels apart. The windows that hold a "
@@ -110,15 +110,6 @@ def teach(question: Question) -> Taught:
     gap, windows = float(np.abs(found.dense - found.crops).max()), found.crops[0].size
     once = int(at_size(slid.network, image.shape[2:]).plan().totals["macs"])
     each = windows * int(network.plan().totals["macs"])
-    fc, conv = (Network.parse(f"INPUT[7x7x512] -> {token}") for token in ("FC4096", "CONV7-4096(P=0)"))
-    parameters = [int(net.plan().totals["parameters"]) for net in (fc, conv)]
-    vgg, jump = larger()
-    scores_384, trunk = (
-        vgg.shapes[-1],
-        [s for s, n in zip(vgg.shapes, vgg.nodes, strict=True) if n.layer.op == "POOL"][-1],
-    )
-    crops = scores_384.positions
-    saved = crops * zoo("vgg16").plan().totals["macs"] / vgg.plan().totals["macs"]
     rows = tuple(
         (a.name, str(a.layer), str(b.layer), f"{network.nodes[k].layer.cost(*network.input_shapes(a)).parameters:,}")
         for k, (a, b) in enumerate(zip(network.nodes, slid.network.nodes, strict=True))
@@ -134,16 +125,10 @@ def teach(question: Question) -> Taught:
             PAGE.filled(*image.shape[2:], named, windows, " ".join(map(str, read))),
         ),
         claims=(
-            Claim(
-                VGG.filled(parameters[1], conv.shapes[-1]),
-                parameters[0] == parameters[1] and fc.shapes[-1] == conv.shapes[-1],
-            ),
+            _first_fc_of_vgg(),
             Claim(EQUAL, equal < 1e-12),
             Claim(DENSE.filled(windows), gap < 1e-12),
-            Claim(
-                LARGER.filled(trunk, scores_384, crops, jump, saved),
-                (trunk.as_list(), scores_384.as_list(), jump) == ([12, 12, 512], [6, 6, 1000], 32) and saved > 1,
-            ),
+            _vgg_on_a_larger_image(),
             Claim(CHEAPER.filled(once, each, each / once), once < each),
         ),
         numbers={
@@ -158,6 +143,21 @@ def teach(question: Question) -> Taught:
         },
         picture=_picture(image[0, 0], found.dense, best),
     )
+
+
+def _first_fc_of_vgg() -> Claim:
+    fc, conv = (Network.parse(f"INPUT[7x7x512] -> {token}") for token in ("FC4096", "CONV7-4096(P=0)"))
+    counted = [int(net.plan().totals["parameters"]) for net in (fc, conv)]
+    return Claim(VGG.filled(counted[1], conv.shapes[-1]), counted[0] == counted[1] and fc.shapes[-1] == conv.shapes[-1])
+
+
+def _vgg_on_a_larger_image() -> Claim:
+    vgg, jump = larger()
+    shapes = dict(zip((node.name for node in vgg.nodes), vgg.shapes, strict=True))
+    trunk, scores = shapes["pool5"], vgg.shapes[-1]
+    saved = scores.positions * zoo("vgg16").plan().totals["macs"] / vgg.plan().totals["macs"]
+    holds = (trunk.as_list(), scores.as_list(), jump) == ([12, 12, 512], [6, 6, 1000], 32) and saved > 1
+    return Claim(LARGER.filled(trunk, scores, scores.positions, jump, saved), holds)
 
 
 def larger() -> tuple[Network, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,12 @@ from .drawing import IMAGE, Panel, grey, painted, photo, sheet
 from .lesson import Claim, Figures, Lesson, Question, Table, Taught, Text
 from .written import beside
 
-TITLE = Text("Fixed filters: blur, sharpen, edges, slopes", "固定的滤波器：模糊、锐化、边缘、坡度")
+TITLE = Text("Fixed filters: blur, sharpen, edges, slopes", "固定的滤波器：模糊、锐化、边缘、灰度变化")
 HOW = Text(
     "A FILTER layer slides one 3x3 kernel over each channel. Kernels whose weights add up to 1 keep an even area as "
     "it is; those that add up to 0 answer with 0 there, and to edges with what has a sign: blue below 0, red above.",
     "FILTER 层让一个 3x3 的卷积核在每个通道上滑动。权重之和为 1 的卷积核使均匀的区域保持不变；"
-    "和为 0 的在那里给出 0，而对边缘给出有正负的值：图中蓝色为负，红色为正。",
+    "权重之和为 0 的卷积核在均匀区域输出 0，在边缘处输出有正有负的值：图中蓝色为负，红色为正。",
 )
 SEEN = Text("Image: {0}, {1}x{2}.", "图像：{0}，{1}x{2}。")
 OWN = Text("a digit of the test set", "测试集里的一个数字")
@@ -36,11 +37,11 @@ HEADER = (
 ROUGHNESS = Text(
     "Roughness is the mean magnitude of the difference between neighbouring pixels, which are 0 to 1, without the "
     "border, which sees padding.",
-    "粗糙度是相邻像素之差的平均绝对值，像素取值 0 到 1，不计看得见零填充的边缘。",
+    "粗糙度是相邻像素之差的绝对值的平均；像素值在 0 到 1 之间，受零填充影响的边框不计入。",
 )
 EVEN = Text(
     "on an even image mean, gaussian and sharpen change nothing, edge and sobel give 0, to 1e-12",
-    "均匀的图像上，mean、gaussian、sharpen 不改变任何值，edge 与 sobel 给出 0，误差不超过 1e-12",
+    "在均匀的图像上，mean、gaussian、sharpen 不改变任何值，edge 与 sobel 输出 0，误差不超过 1e-12",
 )
 ORDER = Text(
     "mean and gaussian make the image smoother, sharpen rougher: {0:.3f} and {1:.3f} < {2:.3f} < {3:.3f}",
@@ -48,7 +49,7 @@ ORDER = Text(
 )
 SLOPES = Text(
     "sobel-x answers to slopes across, sobel-y to slopes down: {0:g} and {1:g} on a slope to the right",
-    "sobel-x 只对横向的坡有反应，sobel-y 只对纵向的：在向右变亮的坡上分别为 {0:g}、{1:g}",
+    "sobel-x 只响应横向的灰度变化，sobel-y 只响应纵向的：在向右均匀变亮的图像上，输出分别为 {0:g} 和 {1:g}",
 )
 LONGEST = 320
 """A photo is made so large at most."""
@@ -56,7 +57,7 @@ LONGEST = 320
 
 def teach(question: Question) -> Taught:
     """All filters on a photo, or on a digit."""
-    image = _photo(question) if question.photo else load_data("mnist").test.images[0] / 255
+    image = _photo(question.photo) if question.photo else load_data("mnist").test.images[0] / 255
     answers = {name: filtered(name, image) for name in FILTERS}
     even = max(
         float(np.abs(filtered(name, np.full((5, 5, 1), 0.5))[1:-1, 1:-1] - 0.5 * FILTERS[name].sum()).max())
@@ -67,15 +68,13 @@ def teach(question: Question) -> Taught:
     rough = {name: _roughness(answers[name]) for name in ("mean", "gaussian", "sharpen")}
     own = _roughness(image)
     smooth = max(rough["mean"], rough["gaussian"])
-    shown = question.photo.name if question.photo else ""
-    name = Text(shown, shown) if shown else OWN
     height, width = image.shape[:2]
     return Taught(
         blocks=(
             HOW,
             Figures(beside({name: FILTERS[name] for name in ("mean", "gaussian", "sharpen")})),
             Figures(beside({name: FILTERS[name] for name in ("edge", "sobel-x", "sobel-y")})),
-            Text(SEEN.en.format(name.en, height, width), SEEN.zh.format(name.zh, height, width)),
+            SEEN.filled(question.photo.name if question.photo else OWN, height, width),
             Table(HEADER, (("x", "", *_figures(image)), *(_row(name, y) for name, y in answers.items()))),
             ROUGHNESS,
         ),
@@ -105,9 +104,9 @@ def filtered(name: str, image: NDArray[Any]) -> NDArray[np.float64]:
     return np.moveaxis(y[0], 0, -1)
 
 
-def _photo(question: Question) -> NDArray[np.float64]:
+def _photo(path: Path) -> NDArray[np.float64]:
     """The photo's pixels from 0 to 1, made smaller where it is large. Raises DataError."""
-    pixels = decode(question.photo) if question.photo else np.zeros((1, 1, 1), np.uint8)
+    pixels = decode(path)
     scale = min(1.0, LONGEST / max(pixels.shape[:2]))
     size = max(1, round(pixels.shape[0] * scale)), max(1, round(pixels.shape[1] * scale))
     return np.asarray(resized(pixels, size), np.float64) / 255
@@ -133,8 +132,10 @@ def _picture(image: NDArray[np.float64], answers: dict[str, NDArray[np.float64]]
     def shown(name: str, y: NDArray[np.float64]) -> Panel:
         y = y[1:-1, 1:-1] if min(y.shape[:2]) > 2 else y
         signed = abs(FILTERS[name].sum()) < 0.5 if name in FILTERS else False
-        pixels = painted(y.mean(axis=2)) if signed else grey(y[..., 0] if y.shape[2] == 1 else y)
-        return Panel(name, photo(pixels, side))
+        if signed:
+            means = y.mean(axis=2)
+            return Panel(f"{name}, to ±{np.abs(means).max():.2g}", photo(painted(means), side))
+        return Panel(name, photo(grey(y[..., 0] if y.shape[2] == 1 else y), side))
 
     panels = [shown("x", image), *(shown(name, y) for name, y in answers.items())]
     return sheet("FILTER", [panels[:4], panels[4:]])

@@ -28,7 +28,7 @@ MEMORY = Text(
 )
 ALEXNET = Text(
     "AlexNet's X_col is {0}x{1}, W_row {2}x{0}, the product {2}x{1} = 55x55x96; X_col holds {3:.1f} times the image",
-    "AlexNet 的 X_col 为 {0}x{1}，W_row 为 {2}x{0}，乘积 {2}x{1} 即 55x55x96；X_col 的数是图像的 {3:.1f} 倍",
+    "AlexNet 的 X_col 为 {0}x{1}，W_row 为 {2}x{0}，乘积 {2}x{1} 即 55x55x96；X_col 中数的个数是图像的 {3:.1f} 倍",
 )
 HEADER = (Text("matrix", "矩阵"), Text("rows", "行"), Text("columns", "列"), Text("numbers", "数的个数"))
 FILTERS = np.array([[[1, 0, -1], [2, 0, -2], [1, 0, -1]], [[0, 1, 0], [1, -4, 1], [0, 1, 0]]])

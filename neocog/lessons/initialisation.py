@@ -20,8 +20,8 @@ HOW = Text(
     "{0}: the deviation of the values behind each RELU for 256 digits, and {1} steps of gradient "
     "descent (mini-batches of 32, rate 0.05). Weights start with a deviation of 0.01; of 0.5; with He's sqrt(2/n), n "
     "being the number of inputs of a neuron; and as zero.",
-    "{0}：256 张数字在每个 RELU 之后的标准差，以及 {1} 步梯度下降（小批量 32，学习率 0.05）。"
-    "权重的初值：标准差 0.01；0.5；He 的 sqrt(2/n)，n 是一个神经元的输入个数；以及零。",
+    "{0}：256 张手写数字通过每个 RELU 之后激活值的标准差，以及 {1} 步梯度下降（小批量 32，学习率 0.05）的结果。"
+    "初始权重有四种：标准差 0.01；标准差 0.5；He 的 sqrt(2/n)，n 是一个神经元的输入个数；全零。",
 )
 HEADER = (
     Text("weights", "初始权重"),
@@ -48,7 +48,6 @@ LARGE = Text(
     "large: the signal grows {0:,.0f} times up to layer 6, the loss begins at {1:,.0f}, not ln 10; accuracy {2:.0%}",
     "太大：到第 6 层信号增长 {0:,.0f} 倍，最初的损失为 {1:,.0f}，而不是 ln 10；准确率 {2:.0%}",
 )
-DIVERGED = Text("no number", "不是数")
 HE = Text(
     "He: the signal at layer 6 is {0:.2f} of the first layer's, and training comes to {1:.0%}, the best of the four",
     "He：第 6 层的信号是第 1 层的 {0:.2f} 倍，训练达到 {1:.0%}，四者中最好",
@@ -84,7 +83,7 @@ def teach(question: Question) -> Taught:
     found = measured(question.seed, steps)
     last = {kind: start.deviations[-1] / (start.deviations[0] or 1.0) for kind, start in found.items()}
     right = {kind: start.accuracy for kind, start in found.items()}
-    rows = tuple(
+    rows: tuple[tuple[str | Text, ...], ...] = tuple(
         (STARTS[kind], *(f"{d:.2g}" for d in start.deviations), *_ends(start)) for kind, start in found.items()
     )
     lines = [
@@ -140,8 +139,8 @@ def _start(network: Network, own: Weights, data: Digits, tests: Digits, seed: in
     return Start([float(d) for d in behind], learned.losses, right)
 
 
-def _ends(start: Start) -> tuple[str | Text, ...]:
-    after = DIVERGED if start.after is None else f"{start.after:,.2f}"
+def _ends(start: Start) -> tuple[str, ...]:
+    after = "NaN" if start.after is None else f"{start.after:,.2f}"
     return f"{start.losses[0]:,.2f}", after, f"{start.accuracy:.1%}"
 
 

@@ -22,12 +22,16 @@ class Text:
     zh: str
 
     def filled(self, *numbers: Any) -> Text:
-        """The sentence with numbers where `{0}`, `{1}`, ... stand, as `str.format` has it."""
-        return Text(self.en.format(*numbers), self.zh.format(*numbers))
+        """The sentence with numbers, or other texts, where `{0}`, `{1}`, ... stand, as `str.format` has it."""
+        return Text(*(self.said(one).format(*(_said(n, one) for n in numbers)) for one in LANGUAGES))
 
     def said(self, language: str) -> str:
         """The sentence in one of `LANGUAGES`."""
         return self.zh if language == "zh" else self.en
+
+
+def _said(value: Any, language: str) -> Any:
+    return value.said(language) if isinstance(value, Text) else value
 
 
 @dataclass(frozen=True)

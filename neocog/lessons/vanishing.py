@@ -21,8 +21,9 @@ HOW = Text(
     "Here is one mini-batch of 64 digits through {2}, fresh from initialisation: the root "
     "mean square of ∂E/∂y behind each activation function, the last layer's being 1.",
     "sigmoid 的导数是 σ' = σ(1 - σ)，最大 0.25。反馈时每一层都要乘上它，"
-    "{0} 层之后最多剩 0.25^{0} = {1:.1e}（还要乘上权重的作用）。RELU 的导数是 0 或 1。"
-    "下面让一个 64 张数字的小批量通过刚刚初始化的 {2}：每个激活函数之后 ∂E/∂y 的均方根，以最后一层为 1。",
+    "{0} 层之后最多剩 0.25^{0} = {1:.1e}（权重的作用另计）。RELU 的导数是 0 或 1。"
+    "下面让 64 张手写数字组成的一个小批量通过刚刚初始化的 {2}，表中是每个激活函数的输出处 ∂E/∂y 的均方根，"
+    "以最后一层为 1。",
 )
 HEADER = (
     Text("layer", "层"),

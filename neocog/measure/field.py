@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from ..errors import NeocogError, RunError
 from ..network import Network
 from ..plan import Plan, Row, plan
-from ..plan.receptive_field import as_numbers
+from ..plan.receptive_field import Span, as_numbers, view
 from ..plan.tables import cells
 from ..spelling import Dims
 from ..torch_engine import NetworkModule, build
@@ -78,19 +78,9 @@ class EffectiveField:
         return self.size / self.theoretical_size
 
     @property
-    def view(self) -> tuple[tuple[float, float], ...] | None:
-        """The first and the last pixel of the theoretical field on each axis, perhaps beyond the image.
-
-        None where joined branches look at different strides, so that no rule says where a position looks. Behind a
-        layer that enlarges, it may lie off by one position of that layer's input.
-        """
-        found = []
-        for axis, index in zip(self.row.field, self.position, strict=True):
-            if axis.jump is None and index:
-                return None
-            low, high = axis.reach
-            found.append((low + index * (axis.jump or 0), high + index * (axis.jump or 0)))
-        return tuple(found)
+    def view(self) -> tuple[Span, ...] | None:
+        """The first and the last pixel of the theoretical field on each axis: see `plan.receptive_field.view`."""
+        return view(self.row.field, self.position)
 
     @property
     def clipped(self) -> bool:

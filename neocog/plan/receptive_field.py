@@ -40,6 +40,22 @@ class Axis:
 
 Field = tuple[Axis, ...]
 """One `Axis` for each spatial axis."""
+Span = tuple[float, float]
+
+
+def view(field: Field, position: Sequence[int]) -> tuple[Span, ...] | None:
+    """The first and the last pixel on each axis that a position sees in theory, perhaps beyond the image.
+
+    None where joined branches look at different strides, so that no rule says where a position looks. Behind a layer
+    that enlarges, it may lie off by one position of that layer's input.
+    """
+    found = []
+    for axis, index in zip(field, position, strict=True):
+        if axis.jump is None and index:
+            return None
+        moved = index * (axis.jump or 0)
+        found.append((axis.reach[0] + moved, axis.reach[1] + moved))
+    return tuple(found)
 
 
 def through(field: Field, window: Window | None) -> Field:

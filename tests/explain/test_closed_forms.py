@@ -108,14 +108,14 @@ def test_maps_keep_their_weight_as_their_formulas_say(gap):
     maps = torch.rand(2, 3, 4, 4, generator=rng)
     slopes = torch.randn(2, 3, 4, 4, generator=rng)
     torch.testing.assert_close(
-        xgrad_cam.weighted(maps, slopes).sum((1, 2)), (maps * slopes).sum((1, 2, 3)), rtol=1e-4, atol=1e-4
+        xgrad_cam.by_active_gradient(maps, slopes).sum((1, 2)), (maps * slopes).sum((1, 2, 3)), rtol=1e-4, atol=1e-4
     )
-    torch.testing.assert_close(layer_cam.weighted(maps, slopes), (maps * slopes.clamp(min=0)).sum(1))
+    torch.testing.assert_close(layer_cam.by_positive_gradient(maps, slopes), (maps * slopes.clamp(min=0)).sum(1))
     one = torch.zeros(1, 1, 2, 2)
     one[0, 0, 0, 1] = 3.0
     g = 0.5 * one.sign()
     # the only gradient is 0.5, scaled to 1: alpha = 1 / (2 + 3), weight alpha * 1
-    torch.testing.assert_close(grad_cam_pp.weighted(one, g), one[:, 0] / 5)
+    torch.testing.assert_close(grad_cam_pp.by_raising_positions(one, g), one[:, 0] / 5)
 
 
 def test_integrated_gradients_are_complete(subject, x):

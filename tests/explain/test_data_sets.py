@@ -131,6 +131,14 @@ def test_a_data_set_is_needed_and_must_fit(model, data):
         picture(model_of(NETS["vgg"]), "patches", data=data)
 
 
+def test_too_few_images_or_classes_are_refused(model, data):
+    for name in ("embedding", "embedding-tsne", "atlas"):
+        with pytest.raises(NeocogError, match="this method needs 20 images or more\n  received: 5 of corners"):
+            picture(model, name, data=data, count=5)
+    with pytest.raises(NeocogError, match="a linear probe needs images of two classes or more"):
+        probe(np.zeros((4, 2), np.float32), np.zeros(4, int), np.ones(4, bool))
+
+
 def test_without_scikit_learn_the_extra_is_named(monkeypatch):
     import sys
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -246,6 +248,17 @@ def test_a_unit_of_a_layer_can_be_explained():
             "conv1: its maps are numbered 0 to 1\n  received: unit 7",
         ),
         ({"layers": ("aux1",)}, "no output depends on this layer"),
+        ({"unit": 1}, "grad-cam takes no unit\n  try: it takes image, target, layers"),
+        ({"count": 3}, "grad-cam takes no count"),
+        ({"method": "gradient", "unit": 1}, "a unit is one of a layer\n  received: unit 1 of no layer"),
+        (
+            {"method": "gradient", "layers": ("conv1",), "unit": 1, "target": "1"},
+            "either a class is explained or a unit",
+        ),
+        (
+            {"method": "occlusion", "layers": ("fc2",), "unit": 1},
+            "fc2: the units of this layer are the classes\n  try: a target, and no layer",
+        ),
         ({"device": "tpu"}, "this device is unknown"),
     ],
 )
@@ -254,6 +267,32 @@ def test_mistakes_are_explained(question, says):
     with pytest.raises(NeocogError) as caught:
         explain(model_of(text.replace("GAP -> FC2]", "FC2]")), np.zeros((8, 8), np.uint8), **question)
     assert says in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("method", "question", "says"),
+    [
+        ("maximise", {"sources": [np.zeros((8, 8), np.uint8)]}, "maximise takes no image\n  try: it takes layer, unit"),
+        ("maximise", {"target": "1"}, "maximise takes no target"),
+        ("maximise", {"layers": ("conv1", "relu1")}, "maximise looks at one layer\n  received: conv1, relu1"),
+        ("class-image", {"layers": ("conv1",)}, "class-image takes no layer"),
+        ("filters", {"layers": ("relu1",)}, "relu1: only convolutions have filters that can be shown\n  try: conv1"),
+    ],
+)
+def test_what_a_method_does_not_listen_to_is_refused(method, question, says):
+    with pytest.raises(NeocogError) as caught:
+        picture(model_of("INPUT[8x8x1] -> CONV3-2 -> RELU -> GAP -> FC2"), method, **question)
+    assert says in str(caught.value)
+
+
+def test_a_network_whose_numbers_overflow_is_refused():
+    model = model_of("INPUT[8x8x1] -> CONV3-2 -> RELU -> GAP -> FC2")
+    with np.errstate(over="ignore"):
+        huge = {name: array * np.float32(1e30) for name, array in model.weights.items()}
+    with pytest.raises(RunError, match="the network's scores overflow"):
+        explain(replace(model, weights=huge), images_for(model), "input-x-gradient")
+    with pytest.raises(RunError, match="input-x-gradient: the network's values overflow, so there is no map"):
+        explain(replace(model, weights=huge), images_for(model), "input-x-gradient", target="1")
 
 
 def test_a_network_without_maps_is_refused():

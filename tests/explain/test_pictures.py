@@ -12,8 +12,9 @@ from PIL import Image
 
 from neocog import Network
 from neocog.data import Dataset
+from neocog.errors import NeocogError
 from neocog.explain import ask, colours, explain, field_on_image, patches, picture
-from neocog.explain.placing import onto_image, view
+from neocog.explain.placing import onto_image, seen
 from neocog.explain.sheet import GAP, LINE, MARGIN, Bar, Panel, Strip, draw, tiled
 
 
@@ -68,7 +69,7 @@ def test_positions_look_where_the_plan_says():
         maps = torch.zeros(1, *row.output.spatial)
         maps[0][position] = 1
         placed = onto_image(maps, row.field, (21, 13))[0]
-        spans = view(row, position)
+        spans = seen(row, position)
         centre = [(low + high) / 2 for low, high in spans]
         i, j = np.unravel_index(int(placed.argmax()), placed.shape)
         edge = [p in (0, n - 1) for p, n in zip(position, row.output.spatial, strict=True)]
@@ -130,6 +131,11 @@ def test_nothing_is_cut_off_and_names_cannot_break_the_layout():
     assert tiled(np.zeros((5, 3, 2, 3), np.uint8), 2).shape == (3 * 4 - 1, 2 * 3 - 1, 3)
 
 
+def test_a_picture_too_large_for_memory_is_refused():
+    with pytest.raises(NeocogError, match=r"at most 60,000,000 pixels\n  received: \d+x\d+\n  try: fewer images"):
+        draw("many", [Strip((Panel("one", np.zeros((9, 4, 3), np.uint8)),))] * 400)
+
+
 # --- what a unit sees -------------------------------------------------------------------------------------------------
 
 
@@ -172,7 +178,7 @@ def test_the_best_patches_are_the_planted_ones_cut_to_the_field(height, width, c
     for found in best:
         at = spots[found.image]
         assert found.position == (at[0] + 2, at[1] + 2)
-        patch = patches.cut(images[found.image], view(row, found.position))
+        patch = patches.cut(images[found.image], seen(row, found.position))
         np.testing.assert_array_equal(patch, images[found.image][at[0] : at[0] + 5, at[1] : at[1] + 5])
 
 
