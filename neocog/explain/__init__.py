@@ -99,7 +99,7 @@ BY_NAME = {method.name: method for method in METHODS}
 def method_of(name: str) -> Method:
     """The method of that name. Raises NeocogError with the nearest names."""
     if name not in BY_NAME:
-        near = get_close_matches(name, BY_NAME, n=3) or list(BY_NAME)
+        near = get_close_matches(name, BY_NAME, n=3) or ["neocog explain --list"]
         raise NeocogError("there is no such method", received=name[:80], hint=", ".join(near))
     return BY_NAME[name]
 

@@ -2,7 +2,8 @@ r"""DeepDream: an image is changed so that a layer, or one unit of it, sees more
 
     x* grows  mean of A^2 over all values of the layer      or  mean of map k, with a unit
 
-from the image itself, with shifts and a little blur. The steps in between are shown, so that one sees what grows.
+from the image itself, with shifts. There is no blur: on an image with sharp edges it would take away more than a step
+brings. The steps in between are shown, so that one sees what grows.
 
 Source: Mordvintsev, Olah and Tyka, "Inceptionism: going deeper into neural networks", 2015.
 """
@@ -18,7 +19,7 @@ from .method import View
 from .question import Question, Shown
 from .sheet import Panel, Strip
 
-HOW = Climb(steps=60, rate=0.012, jitter=2, blur=0.5, variation=0.05)
+HOW = Climb(steps=60, rate=0.012, jitter=2)
 FRAMES = (0, 10, 30)
 
 

@@ -86,8 +86,9 @@ def _shown(question: Question, k: int, arrays: dict[str, NDArray[Any]], classes:
         rows = "filters side by side"
     else:
         rows = f"a row for each filter, its first {min(INPUTS, weights.shape[1])} input maps"
-    caption = f"{node.name} {node.layer.token}: {len(chosen)} of {len(weights)} filters, {rows}, one scale" + (
-        f"; of the score of class {', '.join(dict.fromkeys(classes))}" if classes else ""
+    caption = (
+        f"{node.name} {node.layer.token}: {len(chosen)} of {len(weights)} filters, {rows}, each strip on one scale"
+        + (f"; of the score of class {', '.join(dict.fromkeys(classes))}" if classes else "")
     )
     *panels, last = (_panel(name, array[chosen], in_colour=in_colour) for name, array in arrays.items())
     document = {

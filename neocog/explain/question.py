@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import cached_property
 from typing import Any
 
@@ -153,7 +154,6 @@ def class_number(model: Model, target: str) -> int:
         return model.classes.index(target)
     if target.isdecimal() and target.isascii() and len(target) < 10 and int(target) < len(model.classes):
         return int(target)
-    from difflib import get_close_matches
-
-    near = ", ".join(get_close_matches(target, model.classes, n=3)) or f"0 to {len(model.classes) - 1}"
-    raise NeocogError("the model knows no such class", received=target[:80], hint=near)
+    numbers = f"0 to {len(model.classes) - 1}"
+    near = [] if target.lstrip("-").isdecimal() else get_close_matches(target, model.classes, n=3)
+    raise NeocogError("the model knows no such class", received=target[:80], hint=", ".join(near) or numbers)

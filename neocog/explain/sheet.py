@@ -18,8 +18,9 @@ SMALL, LARGE = 224, 448
 MARGIN, GAP, LINE, TEXT = 28, 18, 21, 15
 BAR = 8
 FRAME = "#c5c9ce"
-TILE, DOT, WIDE = 64, 14, 900
-"""The longer side of a tile, the side of a single value, and the width of all tiles together, about."""
+TILE, DOT, WIDE, AROUND = 64, 14, 900, 144
+"""The longer side of a tile, the side of a single value, the width of all tiles together, about, and what frames one:
+a grey that differs from all colours of values."""
 LEAST_WIDTH = 720
 PIXELS = 60_000_000
 
@@ -174,7 +175,8 @@ def tiles(name: str, images: Pixels, bar: Bar | None, columns: int | None = None
     side = TILE if max(height, width) > 1 else DOT
     enlarge = max(1, min(side // max(height, width), WIDE // ((columns or 1) * (width + 1))))
     larger = images.repeat(enlarge, axis=1).repeat(enlarge, axis=2)
-    picture = tiled(larger, columns or max(1, min(len(larger), WIDE // (larger.shape[2] + 2))), gap=2)
+    framed = np.pad(larger, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=AROUND)
+    picture = tiled(framed, columns or max(1, min(len(framed), WIDE // (framed.shape[2] + 1))))
     return Panel(name, picture, bar, side=max(picture.shape[:2]))
 
 

@@ -32,8 +32,9 @@ def test_the_gradient_is_that_of_the_kernel_shown(flip):
     assert largest["d score / d weights, image 1"] == pytest.approx(float(gradient.abs().max()), rel=1e-4)
     steepest = int(gradient.abs().sum((2, 3)).max(1).values.argmax())
     tiles = shown.strips[1].panels[0].pixels
-    side = tiles.shape[0]
-    tile = tiles[:side, steepest * (side + 2) : steepest * (side + 2) + side].astype(float)
+    framed = tiles.shape[0]
+    side, left = framed - 2, steepest * (framed + 1) + 1
+    tile = tiles[1 : 1 + side, left : left + side].astype(float)
     expected = 127.5 + 127.5 * gradient[steepest].movedim(0, -1).numpy() / float(gradient.abs().max())
     step = side // 3
     np.testing.assert_allclose(tile[step // 2 :: step, step // 2 :: step], expected, atol=0.6)
