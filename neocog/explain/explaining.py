@@ -214,5 +214,6 @@ def _panels(found: Explanation) -> tuple[Panel, ...]:
             own = Bar(False, colours.scale_of(strength))
             panels.append(Panel(name, colours.painted(strength, signed=False, scale=own.scale), own))
         if found.image.shape[2] == 3:
-            panels.append(Panel("by colour, 0 is grey", colours.around_grey(found.values)))
+            name = f"by colour, 0 is grey, to ±{colours.scale_of(found.values):.2g}"
+            panels.append(Panel(name, colours.around_grey(found.values)))
     return tuple(panels)
