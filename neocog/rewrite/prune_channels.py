@@ -49,8 +49,10 @@ def share_of(text: str) -> float:
 def prune_channels(network: Network, weights: Weights, layer: str = "", share: float = 0.5) -> Rewritten:
     """The network without that share of the layer's filters, at least one of which stays.
 
-    Raises RewriteError naming what keeps its maps from going.
+    Raises RewriteError naming what keeps its maps from going, and for a share that is none.
     """
+    if not 0 < share < 1:
+        raise RewriteError("a share lies between 0 and 1", received=f"{share:g}")
     start = position_of(network, layer, Conv, FullyConnected)
     pruning = _Pruning(network, weights)
     together = pruning.producers(start)

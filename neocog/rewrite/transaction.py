@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +15,7 @@ from ..network import Network
 from ..plan.difference import Difference, difference
 from .contract import Option, Outputs, Rewrite
 from .parts import Rewritten, Weights
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from .table import REWRITES
 
 FEWEST, MOST, WORK = 2, 256, 4e9
 """How many random images are compared, besides the golden ones: as many as take so many MACs together."""
@@ -88,12 +86,19 @@ class Report:
         }
 
 
-def transacted(model: Model, rewrite: Rewrite, options: Mapping[str, Any]) -> tuple[Model, Report]:
-    """The model after a rewrite, with new golden answers, and what was compared.
+def apply(model: Model, name: str, **options: Any) -> tuple[Model, Report]:
+    """The model after the rewrite of that name, with new golden answers, and a report: what changed, what it costs,
+    and how far outputs agree.
 
-    Raises RewriteError where the rewrite cannot be done, or its outputs differ by more than it allows.
+    The model given stays as it is; options may be texts. Raises RewriteError where the rewrite cannot be done, or its
+    outputs differ by more than it allows, and NeocogError for a name or option that there is not.
+
+        >>> from neocog import load
+        >>> from neocog.rewrite import apply
+        >>> model, report = apply(load("lenet.safetensors"), "fc-to-conv")  # doctest: +SKIP
     """
-    settings = {one.name: one.default for one in rewrite.options} | dict(options)
+    rewrite = _named(name)
+    settings = {one.name: one.default for one in rewrite.options} | _read(rewrite, options)
     notes = tuple(rewrite.notes(model.network, model.weights, **settings))
     changed = rewrite.change(model.network, model.weights, **settings)
     _check(changed)
@@ -108,6 +113,36 @@ def transacted(model: Model, rewrite: Rewrite, options: Mapping[str, Any]) -> tu
         images = model.golden[0]
         made = replace(made, golden=(images, made.scores(made.preprocessing(images))))
     return made, Report(rewrite.name, _plain(settings), found, verification, notes, means)
+
+
+def _named(name: str) -> Rewrite:
+    for rewrite in REWRITES:
+        if rewrite.name == name:
+            return rewrite
+    raise NeocogError("there is no such rewrite", received=name[:40], hint=", ".join(one.name for one in REWRITES))
+
+
+def _read(rewrite: Rewrite, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options, texts being read as what they are."""
+    known = {one.name: one for one in rewrite.options}
+    if unknown := sorted(options.keys() - known.keys()):
+        hint = ", ".join(one.flag for one in rewrite.options) or "it takes none"
+        raise NeocogError(f"{rewrite.name} has no such option", received=unknown[0][:40], hint=hint)
+    for one in rewrite.options:
+        if one.required and options.get(one.name) is None:
+            raise NeocogError(f"{rewrite.name} needs {one.flag}", hint=f"{one.flag} X: {one.what}")
+    return {name: _value(known[name], value) for name, value in options.items()}
+
+
+def _value(option: Option, value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return option.kind(value)
+    except NeocogError:
+        raise
+    except ValueError as error:
+        raise NeocogError(f"{option.flag} is {option.what}", received=value[:60], hint=str(error)[:120]) from None
 
 
 def _check(changed: Rewritten) -> None:
@@ -205,37 +240,3 @@ def outputs(
         parts = [module(torch.from_numpy(chunk).double()).numpy() for chunk in chunks]
     sizes = [len(chunk) for chunk in chunks]
     return np.concatenate(parts), float(np.average(means, weights=sizes)) if means else None
-
-
-def applied(model: Model, name: str, rewrites: Sequence[Rewrite], options: Mapping[str, Any]) -> tuple[Model, Report]:
-    """The transaction of the rewrite with that name; options may be texts.
-
-    Raises NeocogError for a name or option that there is not.
-    """
-    for rewrite in rewrites:
-        if rewrite.name == name:
-            return transacted(model, rewrite, _read(rewrite, options))
-    raise NeocogError("there is no such rewrite", received=name[:40], hint=", ".join(one.name for one in rewrites))
-
-
-def _read(rewrite: Rewrite, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options, texts being read as what they are."""
-    known = {one.name: one for one in rewrite.options}
-    if unknown := sorted(options.keys() - known.keys()):
-        hint = ", ".join(one.flag for one in rewrite.options) or "it takes none"
-        raise NeocogError(f"{rewrite.name} has no such option", received=unknown[0][:40], hint=hint)
-    for one in rewrite.options:
-        if one.required and options.get(one.name) is None:
-            raise NeocogError(f"{rewrite.name} needs {one.flag}", hint=f"{one.flag} X: {one.what}")
-    return {name: _value(known[name], value) for name, value in options.items()}
-
-
-def _value(option: Option, value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    try:
-        return option.kind(value)
-    except NeocogError:
-        raise
-    except ValueError as error:
-        raise NeocogError(f"{option.flag} is {option.what}", received=value[:60], hint=str(error)[:120]) from None

@@ -222,6 +222,11 @@ def test_scores_that_no_row_gives_alone_do_not_grow():
             "pool1",
             "fit=floor INPUT[10x9x1] -> POOL3(S=1) -> ADD[CONV3-1(D=2) | ID] -> CONV3-3(D=4)",
         ),
+        (
+            "INPUT[12x8x2] -> CONV2-4(S=2, P=0) -> LRN -> DECONV3-3(P=2) -> DECONV2-4(P=0, BIAS=no)",
+            "conv1",
+            "INPUT[12x8x2] -> CONV2-4(P=0) -> LRN -> DECONV3-3(P=4, D=2) -> DECONV2-4(P=0, D=2, BIAS=no)",
+        ),
     ],
 )
 def test_without_a_stride_the_old_map_is_every_second_position_of_the_new(text, layer, finer):
@@ -233,6 +238,35 @@ def test_without_a_stride_the_old_map_is_every_second_position_of_the_new(text, 
     before, after = scores(network, weights, x), scores(*found, x)
     assert difference(before, after[:, :, ::2, ::2]) < 1e-12
     assert found.network.plan().totals["parameters"] == network.plan().totals["parameters"]
+
+
+def test_a_mean_behind_the_stride_becomes_the_convolution_that_it_is():
+    network = Network.parse(
+        "INPUT[12x16x1] -> CONV2-3(S=2, P=0) -> AVGPOOL3x2(S=1, P=1) -> RELU -> AVGPOOL2(S=1) -> ID"
+    )
+    weights = weights_of(network)
+    found = dilate(network, weights, "conv1")
+    assert str(found.network) == (
+        "INPUT[12x16x1] -> CONV2-3(P=0) -> CONV3x2-3(P=2, D=2, G=3, BIAS=no) -> RELU -> "
+        "CONV2-3(P=0, D=2, G=3, BIAS=no) -> ID"
+    )
+    x = images_for(network)
+    before, after = scores(network, weights, x), scores(*found, x)
+    assert difference(before, after[:, :, ::2, ::2]) < 1e-7  # 1/6 is no number of float32
+
+
+def test_arms_that_are_joined_lose_their_strides_together():
+    block = "ADD[CONV3-8({}) -> BN -> RELU -> CONV3-8 -> BN | {}] -> RELU"
+    blocks = [block.format("S=2, P=1", "CONV1-8(S=2, P=0) -> BN"), block.format("S=2, P=1", "SHORTCUT(K=8, S=2)")]
+    model = model_of(f"fit=floor INPUT[16x16x1] -> CONV3-4 -> {blocks[0]} -> {blocks[1]} -> GAP -> FC3")
+    dense, _ = apply(model, "fc-to-conv")
+    finer, report = apply(dense, "dilate", layer="conv5")
+    assert report.notes == ("the stride goes from conv5, shortcut1",)
+    finest, report = apply(finer, "dilate", layer="conv4")
+    assert report.notes == ("the stride goes from conv2, conv4",)
+    assert report.verification.error < 1e-6
+    assert "CONV3-8(D=4) -> BN | SHORTCUT(K=8, S=1)" in str(finest.network)
+    assert "CONV4-8(P=0, D=4, G=8, BIAS=no" in str(finest.network)
 
 
 def test_a_dense_network_gives_a_finer_map_on_larger_images():
@@ -250,7 +284,14 @@ def test_a_dense_network_gives_a_finer_map_on_larger_images():
 @pytest.mark.parametrize(
     ("text", "layer", "says"),
     [
-        ("INPUT[8x8x1] -> POOL2 -> POOL2 -> FC3", "pool1", "POOL cannot be spread"),
+        (
+            "INPUT[8x8x1] -> POOL2 -> POOL2 -> FC3",
+            "pool1",
+            "POOL cannot be spread over a finer map\n  try: --layer",
+        ),
+        ("INPUT[8x8x1] -> POOL2 -> AVGPOOL3(S=1, P=1, ZEROS=no)", "pool1", "avgpool1.*other weights at the border"),
+        ("INPUT[8x8x1] -> POOL2 -> AVGPOOL2", "pool1", "avgpool1, AVGPOOL2: a layer with a stride of its own"),
+        ("INPUT[8x8x1] -> POOL2 -> DECONV4-2(S=2, P=1)", "pool1", "DECONV cannot be spread"),
         ("INPUT[8x8x1] -> POOL2 -> CONV3-2 -> FC3", "pool1", "fc1, FC3: FC cannot be spread"),
         ("INPUT[8x8x1] -> CONV3-2 -> FC3", "conv1", "no stride to take away"),
         ("INPUT[8x8x1] -> CONV3-2 -> FC3", "conv9", "there is no such layer"),
