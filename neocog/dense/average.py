@@ -17,7 +17,7 @@ from ..errors import NeocogError
 from ..model import Model
 from .plane import FIT, Picture, Scale, plane
 from .routes import AUTO, Route, route
-from .scoremap import ScoreMap, form_of
+from .scoremap import ScoreMap, form_of, window_model
 
 BATCH = 100
 
@@ -37,6 +37,7 @@ class Averaging:
         """Raises NeocogError for a network, stride, method or scale that does not do."""
         if not scales:
             raise NeocogError("averaging needs a scale or more")
+        model = window_model(model)
         return cls(model, route(form_of(model), stride, method), tuple(scales))
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:

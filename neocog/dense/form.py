@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import NeocogError, RewriteError, ShapeError
 from ..layers.auxiliary import Auxiliary
 from ..layers.rbf import RBF
 from ..network import Network
@@ -134,6 +135,33 @@ class Form:
                 module.add_module(name, nn.Sequential(Parted(cut), module.get_submodule(name)))
             self._modules[key] = module
         return self._modules[key]
+
+
+def of_one_cell(network: Network) -> Network:
+    """The network on images of one window: itself, or where it gives a map, on the size that a single cell takes.
+
+    Raises NeocogError for a map of which no smaller image gives a single cell.
+    """
+    last = network.shapes[-1]
+    if last.positions == 1:
+        return network
+    refusal = NeocogError(
+        "a score map is made of windows that have one score for each class, and this network gives a map of whose "
+        "cells no image has a single one",
+        received=str(last),
+    )
+    jumps = [axis.jump for axis in network.plan().rows[-1].field]
+    sides = zip(network.input_shape.spatial, last.spatial, jumps, strict=True)
+    size = [n - (cells - 1) * int(jump or n) for n, cells, jump in sides]
+    if min(size) < 1:
+        raise refusal
+    try:
+        single = at_size(network, size)
+        if single.shapes[-1].positions == 1:
+            return single
+    except (RewriteError, ShapeError):
+        pass
+    raise refusal
 
 
 def _without_sides(piece: Piece) -> tuple[Piece, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from time import perf_counter
@@ -17,7 +17,7 @@ from ..data.decode import PIXELS
 from ..errors import DataError, NeocogError
 from ..losses import LOSSES
 from ..model import Model, weight_shapes
-from .form import Form
+from .form import Form, of_one_cell
 from .plane import Picture, Plane, Scale, plane
 from .reach import Reach
 from .routes import AUTO, Route, route
@@ -107,6 +107,13 @@ class ScoreMap:
 
 
 @lru_cache(maxsize=1)
+def window_model(model: Model) -> Model:
+    """The model for images of one window, which is itself unless its network gives a map. Raises NeocogError."""
+    network = of_one_cell(model.network)
+    return model if network is model.network else replace(model, network=network, golden=None)
+
+
+@lru_cache(maxsize=1)
 def form_of(model: Model) -> Form:
     """The sliding form of a model. Raises NeocogError for one that has none, or whose weights an export keeps."""
     if not model.weights.keys() >= weight_shapes(model.network).keys():
@@ -147,6 +154,7 @@ def score(
     Raises NeocogError for a network, stride, scale or method that does not do, DataError for an image.
     """
     begun = perf_counter()
+    model = window_model(model)
     form = form_of(model)
     seen = plane(Picture.of(source, pixels), model.preprocessing, scale)
     try:

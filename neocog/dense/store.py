@@ -84,8 +84,7 @@ class Store:
         self.journal.unlink(missing_ok=True)
         os.ftruncate(self._file, 0)
         os.ftruncate(self._file, self._length)
-        os.lseek(self._file, 0, os.SEEK_SET)
-        os.write(self._file, self._header)
+        self._put(0, self._header)
         os.fsync(self._file)
         self.journal.write_text(f"{self._key}\n", encoding="utf-8")  # half of it would be the key of nothing
 
@@ -108,8 +107,7 @@ class Store:
         scores = np.ascontiguousarray(scores, "<f4")
         try:
             for run, place in self._runs(scores, block):
-                os.lseek(self._file, place, os.SEEK_SET)
-                os.write(self._file, run.tobytes())
+                self._put(place, run.tobytes())
             os.fsync(self._file)
             with self.journal.open("a", encoding="utf-8") as journal:
                 journal.write(f"{json.dumps([tile, zlib.crc32(scores.tobytes())])}\n")
@@ -118,6 +116,13 @@ class Store:
         except OSError as error:
             raise self._failed(error) from None
         self.done.add(tile)
+
+    def _put(self, place: int, content: bytes) -> None:
+        """Write all of it: the last free bytes of a disk take a part without an error."""
+        os.lseek(self._file, place, os.SEEK_SET)
+        left = memoryview(content)
+        while left:
+            left = left[os.write(self._file, left) :]
 
     def _runs(self, scores: Volume, block: Block) -> list[tuple[NDArray[np.float32], int]]:
         """The rows of a block, one after another, and where in the file each begins."""

@@ -19,6 +19,7 @@ from neocog.dense.tiles import Tiling
 from neocog.initialise import initialise
 from neocog.rewrite import dilate, fc_to_conv
 from neocog.rewrite.parts import at_size
+from neocog.torch_engine import build
 
 
 @pytest.fixture(autouse=True)
@@ -199,8 +200,6 @@ def test_dilation_is_that_of_the_network_rewritten():
     sliding = fc_to_conv(model.network, model.weights)
     spread = dilate(sliding.network, sliding.weights, "conv2")
     image = model.preprocessing(picture(33, 29)[None])
-    from neocog.torch_engine import build
-
     module = build(at_size(spread.network, (33, 29)), weights=spread.weights).eval()
     with torch.no_grad():
         expected = module(torch.from_numpy(image)).numpy()
@@ -230,8 +229,6 @@ def test_sequences_slide_too(name):
     x = np.random.default_rng(0).normal(size=(2, network.input_shape.channels, 61)).astype(np.float32)
     form = Form.of(network, weights)
     (window,), (jump,) = form.sight.window, form.sight.jump
-    from neocog.torch_engine import build
-
     module = build(network, weights=weights).eval()
     for stride, method in ((jump, "auto"), (1, SHIFT), (1, DILATE)):
         way = route(form, stride, method)
@@ -306,6 +303,35 @@ def test_a_network_that_cannot_slide_is_refused_with_its_layer(text, says):
     network = Network.parse(text)
     with pytest.raises(NeocogError, match=says.replace("(", r"\(")):
         Form.of(network, initialise(network, 0, "he"))
+
+
+@pytest.mark.parametrize(
+    ("text", "window"),
+    [
+        ("INPUT[16x16x1] -> CONV3-4 -> RELU -> POOL2 -> CONV3-4 -> BN -> POOL2 -> CONV1-3", (4, 4)),
+        ("INPUT[12x16x1] -> CONV3-4(P=0) -> POOL2 -> CONV2-3(P=0) -> RELU -> CONV3x4-3(P=0) -> SOFTMAX", (10, 12)),
+    ],
+)
+def test_a_network_that_gives_a_map_gives_a_larger_one_of_a_larger_image(text, window):
+    model, image = model_of(text), picture(28, 36)
+    found = score(model, image)
+    assert found.route.sight.window == window
+    whole = at_size(model.network, (28, 36))
+    x = model.preprocessing.numbers(image[None])
+    with torch.no_grad():
+        wanted = build(whole, weights=model.weights).eval()(torch.from_numpy(x.numbers(x.images))).numpy()
+    assert found.scores == pytest.approx(wanted[0], abs=1e-5)
+    height, width = model.network.input_shape.spatial
+    assert score(model, image[:height, :width]).cells == model.network.shapes[-1].spatial
+    proof = prove(found)
+    assert proof.holds
+    assert proof.alone.crops == found.crops
+
+
+def test_a_map_that_was_enlarged_has_no_single_cell():
+    enlarged = model_of("INPUT[8x8x1] -> CONV3-2 -> POOL2 -> CONV1-3 -> UPSAMPLE2")
+    with pytest.raises(NeocogError, match="no image has a single one"):
+        score(enlarged, picture(16, 16))
 
 
 def test_strides_and_sizes_that_cannot_be_are_refused():
