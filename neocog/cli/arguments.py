@@ -15,6 +15,8 @@ from ..errors import NeocogError
 class Parser(argparse.ArgumentParser):
     """argparse, with its errors in the form of all others: `error: ...`, or a JSON document."""
 
+    _mixing = False
+
     def __init__(self, **settings: str) -> None:
         super().__init__(
             **settings,  # type: ignore[arg-type]  # all that are given here are texts
@@ -31,6 +33,16 @@ class Parser(argparse.ArgumentParser):
                 f"unrecognized arguments: {' '.join(left_over)}", hint=near[0] if near else f"{self.prog} --help"
             )
         return known
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Options may stand between files: alone, argparse would take a verb's last files to be those before them."""
+        if self._mixing or self._subparsers is not None:
+            return super().parse_known_args(args, namespace)
+        self._mixing = True
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._mixing = False
 
     def error(self, message: str) -> NoReturn:
         """Raise NeocogError."""

@@ -8,8 +8,9 @@ import sys
 
 import pytest
 
-from neocog import load
+from neocog import NeocogError, load
 from neocog.cli import VERBS
+from neocog.cli.arguments import Parser
 from neocog.training.run import read_metrics
 
 IN = "INPUT[8x8x1]"
@@ -367,3 +368,18 @@ def test_a_signal_ends_training_and_keeps_the_weights_so_far(sent, code, folder,
     ]
     assert read_metrics(run)
     assert load(run / "interrupted.safetensors").record["interrupted"] is True
+
+
+def test_options_may_stand_between_files():
+    parser = Parser(prog="verb")
+    parser.add_argument("index")
+    parser.add_argument("images", nargs="*")
+    parser.add_argument("--top", type=int)
+    for words in (["i", "--top", "3", "a", "b"], ["i", "a", "--top", "3", "b"], ["--top", "3", "i", "a", "b"]):
+        found = parser.parse_args(words)
+        assert (found.index, found.images, found.top) == ("i", ["a", "b"], 3)
+    assert parser.parse_args(["i", "--", "-x"]).images == ["-x"]
+    with pytest.raises(NeocogError, match="unrecognized arguments: --none"):
+        parser.parse_args(["i", "--none"])
+    with pytest.raises(NeocogError, match="required: index"):
+        parser.parse_args([])
