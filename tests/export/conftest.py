@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from exports import RESIDUAL, made_model
 
-from neocog import Model
+from neocog import Model, train, zoo
 
 
 @pytest.fixture(scope="session")
@@ -16,3 +16,10 @@ def make() -> Callable[..., Model]:
 @pytest.fixture(scope="session")
 def residual() -> Model:
     return made_model(RESIDUAL)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory) -> Model:
+    """LeNet-5 as published, after two epochs of MNIST."""
+    out = tmp_path_factory.mktemp("run") / "lenet5"
+    return train(zoo("lenet5"), "mnist", epochs=2, engine="native", progress="none", out=out)

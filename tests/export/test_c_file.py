@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from exports import RESIDUAL, digits, made_model
 
-from neocog import Model, NeocogError, zoo
+from neocog import Model, NeocogError, load_data, zoo
 from neocog.export.c_file import identifier, write_c
 from neocog.native.jit import machine
 from neocog.runtimes.compiled import compiled_c
@@ -86,23 +86,32 @@ def test_a_network_compiles_without_a_warning_and_gives_the_models_scores(text, 
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-4 * np.abs(wanted).max())
 
 
-@pytest.fixture(scope="module")
-def lenet5(tmp_path_factory) -> tuple[Model, Path]:
-    """LeNet-5 as published, and its export as a program that reads images from a file."""
-    model, folder = made_model(str(zoo("lenet5"))), tmp_path_factory.mktemp("c")
+def program_of(model: Model, folder: Path) -> Path:
+    """A model's export as a program that reads images from a file."""
     write_c(model, folder / "lenet5.c", folder / "lenet5.h")
     (folder / "main.c").write_text(MAIN)
-    return model, compile_it(folder, "lenet5.c", "main.c", flags=(*STRICT, "-O2"))
+    return compile_it(folder, "lenet5.c", "main.c", flags=(*STRICT, "-O2"))
 
 
-@needs_compiler
-@pytest.mark.parametrize("count", [500, pytest.param(10_000, marks=pytest.mark.slow)])
-def test_lenet_5_in_c_answers_as_the_model_does(lenet5, count):
-    model, program = lenet5
-    images = digits(count).images
+def assert_answers_as_the_model(program: Path, model: Model, images: np.ndarray) -> None:
     found, wanted = answers(program, images), model.answers(images)
     assert (found[:, 0] == wanted.argmin(1)).all()  # the nearest drawing
     np.testing.assert_allclose(found[:, 1:], wanted, rtol=0, atol=1e-4 * np.abs(wanted).max())
+
+
+@needs_compiler
+def test_lenet_5_in_c_answers_as_the_model_does(tmp_path):
+    model = made_model(str(zoo("lenet5")))
+    assert_answers_as_the_model(program_of(model, tmp_path), model, digits(500).images)
+
+
+@needs_compiler
+@pytest.mark.slow
+def test_trained_lenet_5_in_c_reads_all_test_digits_as_the_model_does(trained, tmp_path):
+    data = load_data("mnist").test
+    program = program_of(trained, tmp_path)
+    assert_answers_as_the_model(program, trained, data.images)
+    assert (answers(program, data.images)[:, 0] == data.labels).mean() > 0.97
 
 
 @needs_compiler

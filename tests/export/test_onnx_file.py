@@ -13,7 +13,7 @@ import onnxruntime
 import pytest
 from exports import digits
 
-from neocog import ModelFileError, NeocogError, Network
+from neocog import ModelFileError, NeocogError, Network, load_data
 from neocog.export import onnx_file
 from neocog.export.onnx_file import onnx_bytes, read_onnx, write_onnx
 from neocog.files import canonical
@@ -69,6 +69,18 @@ def test_the_checker_of_onnx_passes_and_anyone_can_run_it(file, residual):
     assert (scores.name, scores.shape) == ("scores", ["N", 10])
     some = digits(5).images
     np.testing.assert_allclose(session.run(None, {"images": some})[0], residual.answers(some), rtol=0, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_trained_lenet_5_reads_all_test_digits_as_the_model_does(trained, tmp_path):
+    path, data = tmp_path / "lenet5.onnx", load_data("mnist").test
+    write_onnx(trained, path)
+    onnx.checker.check_model(str(path), full_check=True)
+    (scores,) = onnxruntime.InferenceSession(path.read_bytes()).run(None, {"images": data.images})
+    wanted = trained.answers(data.images)
+    assert (scores.argmin(1) == wanted.argmin(1)).all()  # the nearest drawing
+    np.testing.assert_allclose(scores, wanted, rtol=0, atol=1e-4 * np.abs(wanted).max())
+    assert evaluate(open_model(path), data).top1 == evaluate(trained, data).top1 > 0.97
 
 
 def test_writing_twice_gives_the_same_file(residual):
