@@ -1,4 +1,4 @@
-"""`neocog import NET WEIGHTS -o MODEL`."""
+"""`neocog import NET WEIGHTS -o MODEL`, and `neocog import FILE.onnx -o MODEL`."""
 
 from __future__ import annotations
 
@@ -10,17 +10,23 @@ from typing import TYPE_CHECKING
 
 from ..errors import NeocogError
 from .output import command, console, print_error, print_json, print_wrapped, printable
+from .reading import counted
 from .source import add_network, read_file, read_network, safetensors_file
 
 if TYPE_CHECKING:
+    from ..data import Dataset
     from ..interop.weights.report import Report
+    from ..network import Network
 
+ONNX = ".onnx"
 SHOWN = 8
 """How many names of a kind are printed; --json has them all."""
 
 EXAMPLES = """examples:
   neocog import resnet50 resnet50.pth -o resnet50.safetensors --classes imagenet.txt
   neocog import vgg16 model.safetensors -o vgg16.safetensors --json
+  neocog import lenet5-relu lenet.pth --data mnist -o lenet.safetensors
+  neocog import somebodys.onnx --data mnist -o somebodys.safetensors
   neocog import my-resnet18.net resnet18.pth -o start.safetensors --partial"""
 
 
@@ -30,13 +36,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "weights",
         metavar="WEIGHTS",
-        help="a state dict: safetensors, or .pt, .pth or .bin of torch.save, of which only arrays are read, never code",
+        nargs="?",
+        help="a state dict: safetensors, or .pt, .pth or .bin of torch.save, of which only arrays are read, never code "
+        "(none where NET is an .onnx file: its graph and arrays are read, and nothing of it is run)",
     )
     parser.add_argument(
         "-o", "--out", type=safetensors_file, required=True, metavar="MODEL", help="the model file to write"
     )
     parser.add_argument(
-        "--layout", metavar="L", help="whose names WEIGHTS has: torchvision, timm, caffe; seen by default"
+        "--layout",
+        metavar="L",
+        help="whose names WEIGHTS has: torchvision, timm, caffe, or neocog for those of NET's plan; seen by default",
+    )
+    parser.add_argument(
+        "--data",
+        metavar="DATA",
+        help="the set that they were trained on: its mean, deviation and classes (default: those of the layout)",
     )
     parser.add_argument("--classes", metavar="FILE", help="the classes' names, one a line (default: class 0, class 1)")
     parser.add_argument(
@@ -46,13 +61,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the model and say what became of each array; where the weights do not do, say that and write nothing."""
+    if args.net.lower().endswith(ONNX):
+        return _from_onnx(args)
+    if args.weights is None:
+        raise NeocogError("the weights of the network are needed", hint="neocog import NET WEIGHTS -o MODEL")
     network = read_network(args)
     classes = _classes(args.classes, network.shapes[-1].channels) if args.classes else None
     from ..interop import import_weights
     from ..interop.weights import WeightsError
 
     try:
-        model, report = import_weights(network, args.weights, args.layout, classes=classes, partial=args.partial)
+        model, report = import_weights(
+            network, args.weights, args.layout, data=_data(args.data, network), classes=classes, partial=args.partial
+        )
     except WeightsError as error:
         if not args.json:
             _print(error.report, stderr=True)
@@ -62,11 +83,50 @@ def run(args: argparse.Namespace) -> int:
         print_json({"model": str(args.out), **report.as_json()})
         return 0
     _print(report, stderr=False)
-    out = console()
     if report.unmatched:
-        print_wrapped(out, f"fresh       {len(report.unmatched):,} arrays have the values that training starts from")
-    out.print(f"model       {args.out}\n\nnext:\n  {command()} predict {quote(str(args.out))} IMAGE...", soft_wrap=True)
+        print_wrapped(
+            console(), f"fresh       {len(report.unmatched):,} arrays have the values that training starts from"
+        )
+    _print_next(args.out)
     return 0
+
+
+def _from_onnx(args: argparse.Namespace) -> int:
+    """Network and weights from one file."""
+    from ..interop import from_onnx
+    from ..interop.prepared import model_of
+
+    for name, value in (("WEIGHTS", args.weights), ("--layout", args.layout), ("--partial", args.partial)):
+        if value:
+            raise NeocogError(
+                f"an {ONNX} file holds all that it needs, so there is no {name}", received=str(value)[:80]
+            )
+    network, weights = from_onnx(args.net)
+    classes = _classes(args.classes, network.shapes[-1].channels) if args.classes else None
+    record = {"imported": {"layout": "onnx", "file": Path(args.net).name, "initialised": []}}
+    model = model_of(network, weights, record, data=_data(args.data, network), classes=classes)
+    model.save(args.out)
+    if args.json:
+        print_json({"model": str(args.out), "network": str(network), "arrays": list(weights)})
+        return 0
+    out = console()
+    print_wrapped(out, f"network     {network}")
+    print_wrapped(out, f"matched     {len(weights):,} arrays, all that its layers have")
+    _print_next(args.out)
+    return 0
+
+
+def _print_next(path: Path) -> None:
+    console().print(f"model       {path}\n\nnext:\n  {command()} predict {quote(str(path))} IMAGE...", soft_wrap=True)
+
+
+def _data(source: str | None, network: Network) -> Dataset | None:
+    from ..data import load_data
+
+    if source is None:
+        return None
+    with counted() as told:
+        return load_data(source, network.input_shape, told).train
 
 
 def _classes(file: str, count: int) -> list[str]:

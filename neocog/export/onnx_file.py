@@ -12,7 +12,7 @@ import base64
 import binascii
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +24,7 @@ from ..data import Preprocessing
 from ..data.resample import shares
 from ..errors import ModelFileError, NeocogError
 from ..files import canonical, check_finite, checksum, first_bytes, read_json, write_atomically
+from ..interop.wire import fields
 from ..model import FORMAT, GOLDEN, Model, described, weight_shapes
 from ..network import Network
 from ..reference import Weights
@@ -207,8 +208,8 @@ def _constants(network: Network, preprocessing: Preprocessing | None) -> int:
 
 def _document(message: memoryview) -> tuple[dict[str, Any], int]:
     """What the metadata say, found without parsing anything else, and in how many bytes."""
-    found = [bytes(part) for number, part in _fields(message, SPARE_FIELDS) if number == 14]
-    entries = [dict(_fields(memoryview(entry), 2)) for entry in found]
+    found = [bytes(part) for number, part in fields(message, SPARE_FIELDS) if number == 14]
+    entries = [dict(fields(memoryview(entry), 2)) for entry in found]
     texts = [bytes(entry.get(2, b"")) for entry in entries if bytes(entry.get(1, b"")) == KEY.encode()]
     if len(texts) != 1:
         raise ModelFileError(
@@ -223,56 +224,15 @@ def _document(message: memoryview) -> tuple[dict[str, Any], int]:
     return document, len(texts[0])
 
 
-def _fields(message: memoryview, most: int) -> Iterator[tuple[int, memoryview]]:
-    """The fields of a protobuf message by number: those that have a length, as they lie there; others as nothing.
-
-    Raises ModelFileError where there are more than `most`, or where it is no message.
-    """
-    at, count = 0, 0
-    while at < len(message):
-        count += 1
-        if count > most:
-            raise ModelFileError(f"there are more than {most:,} parts in this file, and its network has fewer")
-        key, at = _varint(message, at)
-        match key & 7:
-            case 0:
-                _, at = _varint(message, at)
-                yield key >> 3, message[:0]
-            case 1 | 5 as kind:
-                at += 8 if kind == 1 else 4
-                yield key >> 3, message[:0]
-            case 2:
-                length, at = _varint(message, at)
-                yield key >> 3, message[at : at + length]
-                at += length
-            case _:
-                raise ModelFileError("this is no ONNX file")
-    if at > len(message):
-        raise ModelFileError("this file is cut off, or no ONNX file")
-
-
-def _varint(message: memoryview, at: int) -> tuple[int, int]:
-    """A whole number, and where the next thing begins."""
-    value = shift = 0
-    while at < len(message) and shift < 70:
-        byte = message[at]
-        at += 1
-        value |= (byte & 127) << shift
-        if byte < 128:
-            return value, at
-        shift += 7
-    raise ModelFileError("this file is cut off, or no ONNX file")
-
-
 def _check_amount(message: memoryview, graph: Graph, told: int) -> None:
     """Whether there are no more parts and bytes in the file than its network needs: before it is parsed."""
     parts = len(graph.operators) + len(graph.arrays)
     arrays = sum(array.nbytes for array in graph.arrays.values())
     if len(message) > arrays + told + PER_OPERATOR * parts:
         raise ModelFileError("there is more in this file than its network needs", received=f"{len(message):,} bytes")
-    for number, part in _fields(message, SPARE_FIELDS):
+    for number, part in fields(message, SPARE_FIELDS):
         if number == 7:  # the graph
-            for _ in _fields(part, parts + SPARE_FIELDS):
+            for _ in fields(part, parts + SPARE_FIELDS):
                 pass
 
 

@@ -7,6 +7,7 @@ slides a window is in `windows.py`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -21,6 +22,7 @@ from ..layers.flatten import Flatten
 from ..layers.gelu import GELU
 from ..layers.groupnorm import GroupNorm
 from ..layers.lrelu import LeakyReLU
+from ..layers.lrn import LocalResponseNorm
 from ..layers.prelu import PReLU
 from ..layers.relu import ReLU
 from ..layers.softmax import Softmax
@@ -125,6 +127,18 @@ def _scale_and_shift(op: Operation) -> dict[str, Stored]:
     if len(found) == 1:
         raise NeocogError(f"{op.name} has both a scale and a shift or neither", received=f"only a {next(iter(found))}")
     return found
+
+
+def response_norm(op: Operation) -> Recognised:
+    """`LRN` across maps, where it is one operation; its alpha is n times ours."""
+    n = op["size"]
+    return Recognised(LocalResponseNorm(n, op["k"], shortest(op["alpha"], n), op["beta"]), (op["input"],))
+
+
+def shortest(total: float, parts: int) -> float:
+    """The number with the fewest digits that times `parts` is `total`: what somebody wrote, not what division left."""
+    candidates = (float(f"{total / parts:.{digits}g}") for digits in range(1, 17))
+    return next((value for value in candidates if math.isclose(value * parts, total, rel_tol=1e-15)), total / parts)
 
 
 def gelu(op: Operation) -> Recognised:

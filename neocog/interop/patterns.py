@@ -15,7 +15,7 @@ from ..layers.shortcut import Shortcut
 from ..layers.spp import SpatialPyramid
 from ..layers.subsample import Subsample
 from ..spelling import Dims, uniform
-from .operations import Recognised, arrays
+from .operations import Recognised, arrays, shortest
 from .torch_graph import Operation, Stored
 from .windows import fitted
 
@@ -51,12 +51,6 @@ def response_norm_across(op: Operation) -> Recognised | None:
     return Recognised(LocalResponseNorm(n, float(shift["other"]), alpha, float(power["exponent"])), (x,))
 
 
-def shortest(total: float, parts: int) -> float:
-    """The number with the fewest digits that times `parts` is `total`: what somebody wrote, not what division left."""
-    candidates = (float(f"{total / parts:.{digits}g}") for digits in range(1, 17))
-    return next((value for value in candidates if math.isclose(value * parts, total, rel_tol=1e-15)), total / parts)
-
-
 def response_norm_within(op: Operation) -> Recognised | None:
     """`LRN(REGION=within)`: x * (k + alpha * sum of squares)^-beta."""
     x = op["input"]
@@ -76,7 +70,7 @@ def response_norm_within(op: Operation) -> Recognised | None:
 def scaled_tanh(op: Operation) -> Recognised | None:
     """`SCALEDTANH`: 1.7159 tanh(2x/3)."""
     steps = behind(op, "mul", "tanh", "mul")
-    if not steps or (steps[0]["other"], steps[2]["other"]) != (AMPLITUDE, SLOPE):
+    if not steps or not (_is(steps[0]["other"], AMPLITUDE) and _is(steps[2]["other"], SLOPE)):
         return None
     return Recognised(ScaledTanh(), (steps[2]["input"],))
 
@@ -164,3 +158,8 @@ def _is_power_of(power: Operation, shift: Operation, scale: Operation) -> bool:
     """Whether the three are (k + alpha * ...)^beta with plain numbers."""
     values = (power["exponent"], shift["other"], scale["other"])
     return shift["alpha"] == 1 and all(isinstance(value, int | float) for value in values)
+
+
+def _is(value: Any, number: float) -> bool:
+    """Whether a value is that number, as precisely as files of single precision have it."""
+    return isinstance(value, int | float) and math.isclose(value, number, rel_tol=1e-6)

@@ -34,6 +34,7 @@ SINGLE: Mapping[str, Callable[[Operation], Recognised]] = {
     "batch_norm": operations.batch_norm,
     "group_norm": operations.group_norm,
     "instance_norm": operations.instance_norm,
+    "local_response_norm": operations.response_norm,
     "relu": operations.by_itself(ReLU()),
     **dict.fromkeys(("clamp", "clamp_min"), operations.clamp),
     "leaky_relu": operations.leaky_relu,

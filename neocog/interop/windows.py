@@ -116,7 +116,16 @@ def max_pool(op: Operation) -> Recognised:
     if any(d != 1 for d in op["dilation"]):
         raise NeocogError("POOL has no dilation", received=f"dilation={write_dims(op['dilation'])}")
     layer = MaxPool(uniform(kernel), uniform(tuple(op["stride"]) or kernel), uniform(_per_axis(op, "padding")))
-    return Recognised(fitted(layer, op["input"], op), (op["input"],))
+    return _pooling(layer, op["input"], op)
+
+
+def _pooling(layer: MaxPool | AvgPool, x: Operation, op: Operation) -> Recognised:
+    if (made := fitted(layer, x, op)) is None:
+        raise NeocogError(
+            "this pooling has other windows than the same padding on both sides gives",
+            received=f"{write_dims(op.shape[2:])} from {write_dims(x.shape[2:])} by {layer}",
+        )
+    return Recognised(made, (x,))
 
 
 def avg_pool(op: Operation) -> Recognised:
@@ -133,8 +142,7 @@ def avg_pool(op: Operation) -> Recognised:
             hint="padding in the pooling itself",
         )
     padding = uniform(tuple(p + q for p, q in zip(own, before, strict=True)))
-    layer = AvgPool(uniform(kernel), uniform(tuple(op["stride"]) or kernel), padding, zeros=counts)
-    return Recognised(fitted(layer, x, op), (x,))
+    return _pooling(AvgPool(uniform(kernel), uniform(tuple(op["stride"]) or kernel), padding, zeros=counts), x, op)
 
 
 def adaptive_pool(op: Operation) -> Recognised:

@@ -10,8 +10,10 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.numpy import load_file, save_file
+from torch import nn
+from torch.nn import functional as F
 
-from neocog import ModelFileError, Network, load, zoo
+from neocog import ModelFileError, NeocogError, Network, load, load_data, zoo
 from neocog.cli import main
 from neocog.initialise import initialise
 from neocog.interop import export_weights, import_weights
@@ -185,7 +187,8 @@ def test_the_command_shows_the_report_before_the_reason(folder, capsys):
     [
         (["small.net", "none.pth"], "none.pth: this file cannot be read\n  received: No such file"),
         (["small.net", "small.net"], "weights are a safetensors file or what torch.save writes"),
-        (["lenet5", "resnet18.safetensors"], "no other library's names are known for this network"),
+        (["lenet5", "resnet18.safetensors"], "arrays of the network have no value in these weights"),
+        (["lenet5", "resnet18.safetensors", "--layout", "timm"], "no other library's names are known for this network"),
         (["small.net", "resnet18.safetensors", "--layout", "keras"], "there is no such layout"),
         (["small.net", "resnet18.safetensors", "-o", "model.pth"], "a name ending in .safetensors is needed"),
         (
@@ -200,6 +203,56 @@ def test_mistakes_on_the_command_line_are_explained(words, says, folder, capsys)
     assert main(["import", "-o", "m.safetensors", *words]) == 2
     assert says in capsys.readouterr().err
     assert sorted(folder.iterdir()) == before
+
+
+class Tutorial(nn.Module):
+    """LeNet-5 as people write it, whose names happen to be those of our plan."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(1, 6, 5, padding=2), nn.Conv2d(6, 16, 5)
+        self.fc1, self.fc2, self.fc3 = nn.Linear(400, 120), nn.Linear(120, 84), nn.Linear(84, 10)
+
+    def forward(self, x):
+        x = F.max_pool2d(F.relu(self.conv2(F.max_pool2d(F.relu(self.conv1(x)), 2))), 2)
+        return self.fc3(F.relu(self.fc2(F.relu(self.fc1(x.flatten(1))))))
+
+
+def test_names_of_the_plan_are_a_layout_that_every_network_has(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    module = Tutorial().eval()
+    torch.save(module.state_dict(), "lenet.pth")
+    assert main(["import", "lenet5-relu", "lenet.pth", "--data", "mnist", "-o", "lenet.safetensors"]) == 0
+    assert "the network, under the names of neocog\nmatched     10 of 10 arrays" in capsys.readouterr().out
+    model, digits = load("lenet.safetensors"), load_data("mnist")
+    assert (model.classes, model.loss, model.preprocessing.mean) == (digits.test.classes, "cross-entropy", (0.13066,))
+    images = digits.test.images[:8]
+    with torch.no_grad():
+        wanted = module(torch.from_numpy(model.preprocessing(images))).numpy()
+    np.testing.assert_allclose(model.answers(images), wanted, rtol=0, atol=1e-5)
+    assert len(model.golden[0]) == 4
+    for words, says in [
+        ([], "nothing here says how images become numbers"),
+        (["--layout", "caffe"], "no other library's names are known"),
+    ]:
+        assert main(["import", "lenet5-relu", "lenet.pth", "-o", "other.safetensors", *words]) == 2
+        assert says in capsys.readouterr().err
+
+
+def test_data_of_other_classes_are_refused(state):
+    digits = load_data("mnist").train
+    with pytest.raises(NeocogError, match="the data set tells 10 classes apart, the network 1,000"):
+        import_weights(Network.parse(small_text()), state, data=digits)
+
+
+def test_names_that_nobody_has_are_answered_with_those_that_would_do():
+    weights = {f"layers.{k}.kernel": np.ones(3, np.float32) for k in range(3)}
+    with pytest.raises(ModelFileError, match="none of these names") as caught:
+        import_weights("lenet5-relu", weights)
+    assert caught.value.hint.startswith(
+        "names as in the network's plan, from conv1.weight on; in Python neocog.interop"
+    )
 
 
 def test_a_files_words_cannot_steer_the_terminal(folder, state, capsys):

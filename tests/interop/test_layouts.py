@@ -13,7 +13,7 @@ import torch
 
 from neocog import NeocogError, zoo
 from neocog.interop import export_weights, import_weights
-from neocog.interop.weights.layouts import LAYOUTS, maps_for
+from neocog.interop.weights.layouts import LAYOUTS, map_in, maps_for
 from neocog.model import Model
 
 EVERY_MAP = [one for maps in LAYOUTS.values() for one in maps]
@@ -216,8 +216,9 @@ def test_every_zoo_network_with_weights_for_photographs_says_how_they_were_prepa
 
 def test_a_network_or_layout_without_names_is_refused_with_those_that_have(small):
     with pytest.raises(NeocogError, match=r"no other library's names are known.*\n  try: alexnet-one, vgg11"):
-        maps_for(zoo("lenet5"))
-    with pytest.raises(NeocogError, match=r"^caffe has no names for resnet18\n  try: torchvision, timm$"):
+        map_in(zoo("lenet5"), "torchvision")
+    assert maps_for(zoo("lenet5")) == ()
+    with pytest.raises(NeocogError, match=r"^caffe has no names for resnet18\n  try: torchvision, timm, neocog$"):
         import_weights("resnet18", {"conv1.weight": np.zeros(3)}, layout="caffe")
-    with pytest.raises(NeocogError, match=r"received: keras\n  try: torchvision, timm, caffe$"):
+    with pytest.raises(NeocogError, match=r"received: keras\n  try: torchvision, timm, caffe, neocog$"):
         import_weights("resnet18", {"conv1.weight": np.zeros(3)}, layout="keras")

@@ -11,13 +11,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ...data import Dataset
 from ...errors import ModelFileError
 from ...files import write_atomically
 from ...initialise import initialise
 from ...model import Model
 from ...network import Network
 from ...zoo import zoo
-from .layouts import LAYOUTS, largest_with, map_in, recognise
+from ..prepared import model_of
+from .layouts import LAYOUTS, OWN, largest_with, map_in, own_names, recognise
 from .namemap import Place
 from .report import Report, compare, fits
 from .state import State, opened
@@ -37,16 +39,20 @@ def import_weights(
     weights: Source,
     layout: str | None = None,
     *,
+    data: Dataset | None = None,
     classes: Sequence[str] | None = None,
     partial: bool = False,
 ) -> tuple[Model, Report]:
     """A model with the weights that another library's state dict holds, and a report on each array.
 
-    `network` is a zoo name, or a network that is one of the zoo's but for the size of its images and its number of
-    classes. `weights` is a file (see `opened`) or a dict of arrays. The layout is recognised by the names unless it
-    is given. `classes` are the classes' names. With `partial`, arrays without a value keep those that training would
-    start from. Raises ModelFileError for a file that cannot be used, WeightsError where arrays are missing, and
-    NeocogError for a network that no layout has names for.
+    `network` is a zoo name or any network. `weights` is a file (see `opened`) or a dict of arrays. The layout is
+    recognised by the names unless it is given: other libraries' names are known for the zoo's networks, also with
+    images of another size and another number of classes, and every network has its own names. `data` is the training
+    set, whose mean, deviation and classes the model takes; without it they are those of the layout. `classes` are the
+    classes' names. With `partial`, arrays without a value keep those that training would start from.
+
+    Raises ModelFileError for a file that cannot be used, WeightsError where arrays are missing, and NeocogError for
+    a layout without names for the network, for own names without `data`, and for data with other classes.
     """
     net = zoo(network) if isinstance(network, str) else network
     where = "" if isinstance(weights, Mapping) else os.fspath(weights)
@@ -54,7 +60,7 @@ def import_weights(
         try:
             chosen = map_in(net, layout) if layout else recognise(net, state.arrays)
         except ModelFileError as error:
-            raise _foreign(error, where, state) from None
+            raise _foreign(error, net, where, state) from None
         report = compare(chosen, net, state)
         if not report.matched or (report.unmatched and not partial):
             raise _incomplete(report, net, state, where)
@@ -64,8 +70,8 @@ def import_weights(
         values = initialise(net) if report.unmatched else {}
         values |= {name: _from_place(places[name], state) for name in report.matched}
     record = {"imported": {"layout": report.layout, "file": Path(where).name, "initialised": list(report.unmatched)}}
-    names = tuple(classes) if classes is not None else tuple(f"class {k}" for k in range(net.shapes[-1].channels))
-    return Model(net, values, chosen.preprocessing(net), names, "cross-entropy", record), report
+    known = chosen.preprocessing(net)
+    return model_of(net, values, record, data=data, classes=classes, known=known), report
 
 
 def export_weights(model: Model, layout: str) -> dict[str, Values]:
@@ -120,9 +126,12 @@ def _owners(state: State) -> tuple[list[str], int]:
     return largest_with(lambda place: place.name in state.arrays and fits(state.arrays[place.name], place))
 
 
-def _foreign(error: ModelFileError, where: str, state: State) -> ModelFileError:
-    """The same error with the file and the networks whose weights these are."""
-    return ModelFileError(error.rule, where=where, received=error.received, hint=", ".join(_owners(state)[0]))
+def _foreign(error: ModelFileError, network: Network, where: str, state: State) -> ModelFileError:
+    """The same error with the file, and the networks whose weights these are, or what names would do."""
+    own = next(iter(own_names(network).places(network).values()), None)
+    ours = f"names as in the network's plan, from {own.name} on; " if own else ""
+    hint = ", ".join(_owners(state)[0]) or f"{ours}in Python neocog.interop.from_torch reads a module with any names"
+    return ModelFileError(error.rule, where=where, received=error.received, hint=hint)
 
 
 def _incomplete(report: Report, network: Network, state: State, where: str) -> WeightsError:
@@ -136,9 +145,9 @@ def _incomplete(report: Report, network: Network, state: State, where: str) -> W
     hint = "--partial, which keeps freshly initialised values for them"
     if kinds := _other_classes(report, network, state):
         rule = f"the weights tell {kinds:,} classes apart, the network {network.shapes[-1].channels:,}"
+        start = "" if report.layout == OWN else f" (neocog zoo {report.network} > my.net)"
         hint = (
-            f"the network's text with FC{kinds} at its end (neocog zoo {report.network} > my.net), "
-            "or --partial for an output layer that starts afresh"
+            f"the network's text with FC{kinds} at its end{start}, or --partial for an output layer that starts afresh"
         )
     elif owners := _owners(state)[0]:
         hint = f"{', '.join(owners)}, whose weights these are"

@@ -1,4 +1,7 @@
-"""Every layout there is, and which of them suit a network or a state dict. A new one is one file and one line here."""
+"""Every layout there is, and which of them suit a network or a state dict. A new one is one file and one line here.
+
+Our own names are a layout too, the only one that every network has.
+"""
 
 from __future__ import annotations
 
@@ -15,28 +18,35 @@ LAYOUTS: dict[str, tuple[NameMap, ...]] = {
     "timm": timm.MAPS,
     "caffe": caffe.MAPS,
 }
+"""Other libraries' names, for networks of the zoo."""
+OWN = "neocog"
 
 
 def maps_for(network: Network) -> tuple[NameMap, ...]:
-    """The maps that fit a network. Raises NeocogError where there is none."""
-    found = tuple(one for maps in LAYOUTS.values() for one in maps if one.fits(network))
-    if not found:
+    """Other libraries' maps that fit a network; none where it is no network of theirs."""
+    return tuple(one for maps in LAYOUTS.values() for one in maps if one.fits(network))
+
+
+def own_names(network: Network) -> NameMap:
+    """The names in our model files, and in the module that `network.build()` makes."""
+    owners = [node.name for node in network.nodes if node.layer.parameters(*network.input_shapes(node))]
+    return NameMap("the network", OWN, tuple(owners), photographs=None)
+
+
+def map_in(network: Network, layout: str) -> NameMap:
+    """The map of a network in a layout. Raises NeocogError where there is none."""
+    if layout not in (*LAYOUTS, OWN):
+        raise NeocogError("there is no such layout", received=layout[:40], hint=", ".join((*LAYOUTS, OWN)))
+    maps = (*maps_for(network), own_names(network))
+    for one in maps:
+        if one.layout == layout:
+            return one
+    if len(maps) == 1:
         raise NeocogError(
             "no other library's names are known for this network: it has to be one of the zoo's below, "
             "but for the size of its images and its number of classes",
             hint=", ".join(dict.fromkeys(one.network for maps in LAYOUTS.values() for one in maps)),
         )
-    return found
-
-
-def map_in(network: Network, layout: str) -> NameMap:
-    """The map of a network in a layout. Raises NeocogError where there is none."""
-    if layout not in LAYOUTS:
-        raise NeocogError("there is no such layout", received=layout[:40], hint=", ".join(LAYOUTS))
-    maps = maps_for(network)
-    for one in maps:
-        if one.layout == layout:
-            return one
     raise NeocogError(f"{layout} has no names for {maps[0].network}", hint=", ".join(one.layout for one in maps))
 
 
@@ -65,7 +75,7 @@ def recognise(network: Network, names: Collection[str]) -> NameMap:
     def found(one: NameMap) -> int:
         return sum(place.name in known for place in one.places(network).values())
 
-    best = max(maps_for(network), key=found)
+    best = max((*maps_for(network), own_names(network)), key=found)
     if not found(best):
         raise ModelFileError(
             f"none of these names is one of {best.network}'s in any layout",

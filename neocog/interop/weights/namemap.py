@@ -52,14 +52,15 @@ class NameMap:
     """The arrays of one zoo network as one library names them.
 
     `as_convolutions` are prefixes of FC layers kept as convolutions over the whole volume, (K, C, H, W) for our
-    (K, C*H*W). `bgr` is for networks whose input is blue, green, red. `aside` says what else such a state dict
-    holds, by the beginning of its names, and why we need none of it. `note` is what a user of the weights must know.
+    (K, C*H*W). `photographs` is None where the names do not say how images were prepared. `bgr` is for networks whose
+    input is blue, green, red. `aside` says what else such a state dict holds, by the beginning of its names, and why we
+    need none of it. `note` is what a user of the weights must know.
     """
 
     network: str
     layout: str
     prefixes: tuple[Prefix, ...]
-    photographs: Photographs = IMAGENET
+    photographs: Photographs | None = IMAGENET
     bgr: bool = False
     as_convolutions: tuple[str, ...] = ()
     aside: tuple[tuple[str, str], ...] = ()
@@ -83,8 +84,10 @@ class NameMap:
                 found[f"{node.name}.{name}"] = Place(f"{_owner(prefix, name)}.{name}", shape, own, turned)
         return found
 
-    def preprocessing(self, network: Network) -> Preprocessing:
-        """What brings a photograph to the network's input."""
+    def preprocessing(self, network: Network) -> Preprocessing | None:
+        """What brings a photograph to the network's input; None where the names do not say that."""
+        if self.photographs is None:
+            return None
         height, width = network.input_shape.spatial
         mean, std, crop = self.photographs
         return Preprocessing((height, width), (height, width), mean, std, crop=crop)
