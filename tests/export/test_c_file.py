@@ -111,7 +111,7 @@ def test_trained_lenet_5_in_c_reads_all_test_digits_as_the_model_does(trained, t
     data = load_data("mnist").test
     program = program_of(trained, tmp_path)
     assert_answers_as_the_model(program, trained, data.images)
-    assert (answers(program, data.images)[:, 0] == data.labels).mean() > 0.97
+    assert (answers(program, data.images)[:, 0] == data.labels).mean() > 0.95
 
 
 @needs_compiler
