@@ -220,7 +220,7 @@ def test_scores_that_no_row_gives_alone_do_not_grow():
         (
             "fit=floor INPUT[10x9x1] -> POOL3(S=2) -> ADD[CONV3-1 | ID] -> CONV3-3(D=2)",
             "pool1",
-            "fit=floor INPUT[10x9x1] -> POOL3(S=1) -> ADD[CONV3-1(D=2) | ID] -> CONV3-3(D=4)",
+            "INPUT[10x9x1] -> POOL3(S=1) -> ADD[CONV3-1(D=2) | ID] -> CONV3-3(D=4)",
         ),
         (
             "INPUT[12x8x2] -> CONV2-4(S=2, P=0) -> LRN -> DECONV3-3(P=2) -> DECONV2-4(P=0, BIAS=no)",
