@@ -14,6 +14,7 @@ from ..data import Dataset
 from ..data.dataset import Images, Rows
 from ..data.streamed import Streamed
 from ..feed import Course, Pixels
+from ..native.trainer import cores
 from .batches import Pass
 
 READY_BYTES = 2**28
@@ -113,8 +114,10 @@ def _of_waiting(waiting: float, images: Images) -> str:
     if waiting <= WORTH_SAYING:
         return ""
     if isinstance(images, Streamed):
-        why = f"{images.threads} threads decode them too slowly"
-        what = "neocog data pack decodes them once for all; --decode-threads N decodes more at a time"
+        why = f"{images.threads} thread{'s' * (images.threads > 1)} on {cores()} cores decode them too slowly"
+        what = "neocog data pack decodes them once for all"
+        if images.threads < cores():
+            what += f"; --decode-threads {cores()} decodes more at a time"
     else:
         why, what = "they are read from a disk", "a faster disk, or memory that holds them all"
     return f"the engine waited for images {waiting:.0%} of the time: {why}. Try: {what}"

@@ -98,33 +98,35 @@ def test_an_error_of_the_reading_thread_ends_the_run_with_its_name(photos, tmp_p
 
 
 class Slow:
-    """A clock for the engine's waiting: each look at it is a second later."""
+    """A clock for the engine's waiting: each look at it is an hour later, longer than any epoch here takes."""
 
     def __init__(self) -> None:
         self.now = 0.0
 
     def __call__(self) -> float:
-        self.now += 1.0
+        self.now += 3600.0
         return self.now
 
 
 def test_waiting_is_measured_shown_and_explained(photos, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(ahead, "perf_counter", Slow())
+    monkeypatch.setattr(ahead, "cores", lambda: 4)
     _, epochs = run(load_data(str(photos), SHAPE, how=How(True, 2)), tmp_path / "run")
     assert all(epoch["waiting"] == 1.0 for epoch in epochs)  # by that clock it waited for longer than the epoch was
     assert epochs[0]["advice"] == (
-        "the engine waited for images 100% of the time: 2 threads decode them too slowly. "
-        "Try: neocog data pack decodes them once for all; --decode-threads N decodes more at a time"
+        "the engine waited for images 100% of the time: 2 threads on 4 cores decode them too slowly. "
+        "Try: neocog data pack decodes them once for all; --decode-threads 4 decodes more at a time"
     )
     monkeypatch.undo()
     _, epochs = run(load_data(str(photos), SHAPE), tmp_path / "in memory")
     assert [(epoch["waiting"], epoch["advice"]) for epoch in epochs] == [(0.0, "")] * 2
 
 
-def test_advice_depends_on_what_is_waited_for(photos, tmp_path):
+def test_advice_depends_on_what_is_waited_for(photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(ahead, "cores", lambda: 2)
     streamed = load_data(str(photos), SHAPE, how=How(True, 2)).train
     assert advice(0.05, streamed) == ""
-    assert "--decode-threads" in advice(0.06, streamed.subset(np.arange(10)))
+    assert advice(0.06, streamed.subset(np.arange(10))).endswith("decodes them once for all")  # each core is busy
     pack(str(photos), tmp_path / "photos.safetensors", SHAPE)
     assert "read from a disk" in advice(0.5, load_data(str(tmp_path / "photos.safetensors")).train)
 
