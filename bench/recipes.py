@@ -31,7 +31,7 @@ def once(path: str, seed: int, given: dict[str, Any]) -> dict[str, Any]:
     """The record of one run."""
     recipe = read_recipe(path)
     network = Network.parse(recipe.network)
-    data = load_data(recipe.data)
+    data = load_data(recipe.data, network.input_shape)
     settings = {**recipe.settings, **given, "seed": seed}
     with TemporaryDirectory() as folder:
         return dict(train(network, data, out=Path(folder, "run"), progress="none", **settings).record)
