@@ -143,7 +143,8 @@ class _Conv(_Weighted):
         self, module: nn.Conv1d | nn.Conv2d, kind: torch.dtype, norms: tuple[nn.Module, ...], relu: bool
     ) -> None:
         super().__init__(module, kind, norms, relu)
-        self.window = (list(module.stride), list(module.padding), list(module.dilation), module.groups)
+        padding: list[int] = [int(p) for p in module.padding]
+        self.window = (list(module.stride), padding, list(module.dilation), module.groups)
         hang = module.hang if isinstance(module, _modules.Conv1d | _modules.Conv2d) else ()
         self.ends = [end for hung in reversed(hang) for end in (0, hung)] if any(hang) else []
         self.make_ready()
