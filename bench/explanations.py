@@ -6,8 +6,8 @@ Trains LeNet-5 (ReLU) on MNIST for 3 epochs and ResNet-20 with half the maps on 
 `lenet5.safetensors` and `resnet20-narrow.safetensors` in FOLDER where they lie there. The images are the first of the
 test set that the network gets right.
 
-- lead: insertion minus deletion, less that of random maps (`neocog.explain.evidence`), the mean over images with the
-  95 % interval of that mean. It is above 0 where the map finds what counts.
+- lead: insertion minus deletion, less that of random maps (`neocog.explain.evidence`), the mean over images with 1.96
+  standard errors of that mean. It is above 0 where the map finds what counts.
 - shifted: the same against the image's own map, moved by a random distance: as smooth, at the wrong place.
 - likeness: to the map of a network with random weights, the mean over images.
 - gap: the largest by which a sum misses the score's change, for methods that promise it.
@@ -102,7 +102,7 @@ def measured(question: Question, method: Attribution, random: list[float]) -> di
 
 
 def interval(values: list[float]) -> str:
-    """The mean and the half of its 95 % interval."""
+    """The mean and 1.96 standard errors of it."""
     return f"{mean(values):+.3f} ± {1.96 * stdev(values) / len(values) ** 0.5:.3f}"
 
 

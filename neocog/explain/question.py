@@ -154,6 +154,6 @@ def class_number(model: Model, target: str) -> int:
         return model.classes.index(target)
     if target.isdecimal() and target.isascii() and len(target) < 10 and int(target) < len(model.classes):
         return int(target)
-    numbers = f"0 to {len(model.classes) - 1}"
     near = [] if target.lstrip("-").isdecimal() else get_close_matches(target, model.classes, n=3)
-    raise NeocogError("the model knows no such class", received=target[:80], hint=", ".join(near) or numbers)
+    hint = ", ".join(near) or f"{', '.join(model.classes[:10])}; or 0 to {len(model.classes) - 1}"
+    raise NeocogError("the model knows no such class", received=target[:80], hint=hint)

@@ -241,7 +241,7 @@ def test_a_unit_of_a_layer_can_be_explained():
         ({"layers": ("relu9",)}, "the network has no layer of this name\n  received: relu9"),
         ({"layers": ("gap1",)}, "gap1: grad-cam reads maps, and this layer has one position\n  try: layer relu1"),
         ({"layers": ("softmax1",)}, "softmax1: the scores are made before this layer"),
-        ({"target": "dog"}, "the model knows no such class\n  received: dog\n  try: 0 to 1"),
+        ({"target": "dog"}, "the model knows no such class\n  received: dog\n  try: class 0, class 1; or 0 to 1"),
         ({"target": "class2"}, "class 0"),
         (
             {"method": "gradient", "layers": ("conv1",), "unit": 7},
