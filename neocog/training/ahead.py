@@ -120,4 +120,4 @@ def _of_waiting(waiting: float, images: Images) -> str:
             what += f"; --decode-threads {cores()} decodes more at a time"
     else:
         why, what = "they are read from a disk", "a faster disk, or memory that holds them all"
-    return f"the engine waited for images {waiting:.0%} of the time: {why}. Try: {what}"
+    return f"the engine waits for images: {why}. Try: {what}"

@@ -29,10 +29,13 @@ class Progress(Protocol):
         """The run is over, well or not."""
 
 
-def describe(epoch: Epoch, epochs: int) -> str:
-    """One line on one epoch, with the share of waiting for images if there was any, and another with advice on it."""
+def describe(epoch: Epoch, epochs: int, said: str = "") -> str:
+    """One line on one epoch, with the share of waiting for images if there was any, and another with advice on it.
+
+    `said` is the advice that was shown last, which is not shown again.
+    """
     waited = f"  waiting {epoch.waiting:.0%}" if epoch.waiting else ""
-    advice = f"\n  {epoch.advice}" if epoch.advice else ""
+    advice = f"\n  {epoch.advice}" if epoch.advice not in ("", said) else ""
     return (
         f"epoch {epoch.epoch:>{len(str(epochs))}}/{epochs}  loss {epoch.train_loss:.4f}  "
         f"train {epoch.train_accuracy:7.2%}  {epoch.measured_on} {epoch.accuracy:7.2%}  "
@@ -64,6 +67,7 @@ class Lines(Silence):
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
+        self.said = ""
 
     def started(self, headline: str, epochs: int, steps: int) -> None:
         """The headline."""
@@ -71,7 +75,8 @@ class Lines(Silence):
 
     def epoch_done(self, epoch: Epoch, epochs: int) -> None:
         """The epoch's line."""
-        print(describe(epoch, epochs), file=self.stream, flush=True)
+        print(describe(epoch, epochs, self.said), file=self.stream, flush=True)
+        self.said = epoch.advice or self.said
 
     def found(self, finding: Finding) -> None:
         """What is the matter, where and what to try."""
@@ -96,7 +101,7 @@ class Bar:
             refresh_per_second=8,
             transient=True,
         )
-        self.epochs = 0
+        self.epochs, self.said = 0, ""
 
     def started(self, headline: str, epochs: int, steps: int) -> None:
         """The headline, and the empty bar."""
@@ -112,7 +117,8 @@ class Bar:
 
     def epoch_done(self, epoch: Epoch, epochs: int) -> None:
         """The epoch's line, above the bar."""
-        self.console.print(describe(epoch, epochs), markup=False)
+        self.console.print(describe(epoch, epochs, self.said), markup=False)
+        self.said = epoch.advice or self.said
 
     def found(self, finding: Finding) -> None:
         """What is the matter, above the bar."""

@@ -114,7 +114,7 @@ def test_waiting_is_measured_shown_and_explained(photos, tmp_path, monkeypatch, 
     _, epochs = run(load_data(str(photos), SHAPE, how=How(True, 2)), tmp_path / "run")
     assert all(epoch["waiting"] == 1.0 for epoch in epochs)  # by that clock it waited for longer than the epoch was
     assert epochs[0]["advice"] == (
-        "the engine waited for images 100% of the time: 2 threads on 4 cores decode them too slowly. "
+        "the engine waits for images: 2 threads on 4 cores decode them too slowly. "
         "Try: neocog data pack decodes them once for all; --decode-threads 4 decodes more at a time"
     )
     monkeypatch.undo()
@@ -147,6 +147,7 @@ def test_an_epochs_line_shows_waiting_where_there_was_any():
     values = (1, 10, 0.1, 1.0, 0.5, 1.0, 0.5, "test", 2.0, 100.0)
     assert "waiting" not in describe(Epoch(*values), 3)
     assert describe(Epoch(*values, 0.234, "advice"), 3).endswith("2.0 s  waiting 23%\n  advice")
+    assert describe(Epoch(*values, 0.234, "advice"), 3, said="advice").endswith("2.0 s  waiting 23%")
     meter = Meter()
     assert meter.waiting == 0.0
 
