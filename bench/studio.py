@@ -37,7 +37,7 @@ NETWORKS = {
     ),
 }
 SECONDS, TURNS, WARM = 10.0, 5, 3.0
-PLANNED = ("lenet5", "vgg16", "resnet50", "googlenet", "resnet110", "resnet1202")
+PLANNED = ("lenet5", "vgg16", "resnet50", "googlenet", "resnet110", "resnet152", "resnet1202")
 
 
 def alone(source: str, data: str) -> float:

@@ -17,8 +17,9 @@ from ..dense.heat import class_picture, kinds_picture
 from ..errors import NeocogError
 from ..explain import METHODS, Attribution, Question, method_of, shown
 from ..predict.classify import Standard
+from .inside import Run, test_images
 from .running import Live
-from .workshop import Run, Workshop, test_images
+from .workshop import Workshop
 
 T = TypeVar("T")
 
@@ -52,15 +53,15 @@ def answer(workshop: Workshop, name: str, asked: Mapping[str, Any]) -> dict[str,
     needs = ("image",) if isinstance(method, Attribution) else method.needs
     if not isinstance(method, Attribution) and method.extra is not None:
         raise NeocogError("this method needs an optional package", received=method.name, hint="neocog explain")
-    images = []
+    model, images = run.model(), []
     if "image" in needs:
-        pixels, _, notes = workshop.picture(run, asked["image"])
-        images = [Standard("image", pixels, notes)]
+        picture = workshop.picture(run, model, asked["image"])
+        images = [Standard("image", picture.pixels, picture.notes)]
     data = None
     if "data" in needs:
         test = test_images(run)
         data = test.subset(np.arange(min(MOST_DATA, len(test))))
-    model, target, layer = run.model(), asked.get("target"), asked.get("layer")
+    target, layer = asked.get("target"), asked.get("layer")
 
     def answered() -> dict[str, Any]:
         question = Question(

@@ -5,20 +5,24 @@ from __future__ import annotations
 import json
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..data import Dataset, Preprocessing, Splits, load_data
-from ..errors import NeocogError
+from ..errors import ModelFileError, NeocogError
 from ..model import Model, load
 from ..network import Network
 from ..training.checkpoint import newest
 from ..training.run import CHECKPOINTS, CONFIG, INTERRUPTED, METRICS, MODEL, read_config
-from .records import Curve
-from .running import CURVES, EDITABLE
+from .progress import CURVES
+from .records import Curve, legible
+from .running import EDITABLE
 
+MODELS = (MODEL, f"{CHECKPOINTS}/best.safetensors", INTERRUPTED)
+"""Where a run's folder may hold a model, the most final first."""
 BLOCK = 4 * 2**20
 """Bytes of a log that are read at once."""
 
@@ -30,34 +34,35 @@ class Attached:
         self.name, self.path = name, path
         self.curves = {curve: Curve() for curve in CURVES}
         self.last: dict[str, Any] = {}
-        self._read = 0
+        self._read, self._lock = 0, Lock()
         if path.is_dir() and not (path / CONFIG).is_file():
             raise NeocogError("there is no run in this folder", where=str(path), received=f"no {CONFIG}")
         self.config = read_config(path) if path.is_dir() else {}
         self._kept: tuple[Path, int, Model] | None = None
-        if not path.is_dir():
-            self.model()
+        self.text = str(self.config.get("network", "") if path.is_dir() else self.model().network)
 
     def model(self) -> Model:
         """The run's model, its best so far, or what its newest checkpoint holds. Raises NeocogErrors."""
-        if self.path.is_file():
-            return self._loaded(self.path)
-        for place in (MODEL, f"{CHECKPOINTS}/best.safetensors", INTERRUPTED):
-            if (self.path / place).is_file():
-                return self._loaded(self.path / place)
+        for path in (self.path, *(self.path / place for place in MODELS)):
+            if path.is_file():
+                return self._loaded(path)
         return self._from_checkpoint()
 
     def _loaded(self, path: Path) -> Model:
-        stamp = path.stat().st_mtime_ns
-        if self._kept is None or self._kept[:2] != (path, stamp):
-            self._kept = (path, stamp, load(path))
-        return self._kept[2]
+        with self._lock:
+            try:
+                stamp = path.stat().st_mtime_ns
+                if self._kept is None or self._kept[:2] != (path, stamp):
+                    self._kept = (path, stamp, load(path))
+            except OSError as error:
+                raise ModelFileError("this file cannot be read", received=error.strerror or "") from None
+            return self._kept[2]
 
     def _from_checkpoint(self) -> Model:
-        network = Network.parse(str(self.config.get("network", "")))
+        network = Network.parse(self.text)
         found, _ = newest(self.path / CHECKPOINTS, network)
         if found is None:
-            raise NeocogError("this run has no weights to show yet", where=str(self.path))
+            raise NeocogError("this run has no weights to show yet", received=self.name)
         kind = "average" if any(name.startswith("average/") for name in found.state) else "weights"
         weights = {
             name.partition("/")[2]: np.asarray(array, np.float32)
@@ -93,10 +98,11 @@ class Attached:
 
     def _follow(self) -> None:
         """Read what the log has gained, whole lines only."""
-        log = self.path / METRICS
-        if not log.is_file():
+        try:
+            file = (self.path / METRICS).open("rb")
+        except OSError:  # there is no log yet, or the folder was taken away
             return
-        with log.open("rb") as file:
+        with file:
             if file.seek(0, 2) < self._read:  # it was cut back: the run was resumed from a checkpoint
                 self._read = 0
                 for curve in self.curves.values():
@@ -126,21 +132,21 @@ class Attached:
 
     def state(self, *, curves: bool = False) -> dict[str, Any]:
         """The run as plain values, as `Live.state` has them."""
-        if self.path.is_dir():
+        with self._lock:
             self._follow()
         settings = self.config.get("settings", {})
         finished = self.path.is_file() or (self.path / MODEL).is_file()
         told: dict[str, Any] = {
             "name": self.name,
             "kind": "attached",
-            "network": str(self.config.get("network") or self.model().network),
+            "network": self.text,
             "data": str((self.config.get("data") or {}).get("name", "")),
             "status": "finished" if finished else "elsewhere",
             "message": "",
             "engine": str(self.config.get("reason", "")),
             "optimizer": settings.get("optimizer", ""),
             **{key: settings.get(key) for key in EDITABLE},
-            **self.last,
+            **{key: legible(value) if isinstance(value, float) else value for key, value in self.last.items()},
             "events": [],
             "looks": self._read,
         }

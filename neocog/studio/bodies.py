@@ -51,6 +51,15 @@ class Begin(Body):
     settings: Chosen = Chosen()
 
 
+class Compare(Body):
+    """A run with each optimizer, of so many steps."""
+
+    text: Text
+    data: Word = "mnist"
+    settings: Chosen = Chosen()
+    steps: int = Field(default=300, ge=1, le=10**6)
+
+
 class Edit(Body):
     """Settings to change from the next step on; those left out stay."""
 

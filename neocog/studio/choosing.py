@@ -12,6 +12,7 @@ from ..losses import default_loss
 from ..network import Network
 from ..plan.tables import size
 from ..torch_engine.allocator import available_memory
+from ..training.fits import check_batches
 from ..training.settings import LEARNING_RATES, Settings
 
 FOR_EVER = 10**9
@@ -24,8 +25,12 @@ def available() -> list[str]:
     return [name for name, one in PUBLISHED.items() if name == "mnist" or not one.missing(folder / name)]
 
 
-def check_memory(network: Network, settings: Settings) -> None:
-    """Raise NeocogError where training takes more memory by the plan than this machine has left."""
+def check_settings(network: Network, settings: Settings, images: int) -> None:
+    """Raise NeocogError where so many images are too few for mini-batches, or training takes more memory than is left.
+
+    Memory is by the plan, against what this machine has available now.
+    """
+    check_batches(network, images, settings.batch_size)
     made = network.plan(batch=settings.batch_size, optimizer=settings.optimizer)
     needed, free = made.memory["training_bytes"], available_memory()
     if free is not None and needed > free:

@@ -8,8 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..data import Dataset
+
 MOST_MAPS, MOST_SIDE = 32, 64
 """Of a volume that is shown: as many channels at once, each thinned out to so many pixels along a side."""
+SAMPLES = 12
+"""Test images that are shown at once."""
 
 
 def maps(values: NDArray[Any], first: int = 0, most: int = MOST_MAPS) -> dict[str, Any]:
@@ -35,6 +39,16 @@ def image(pixels: NDArray[np.uint8]) -> dict[str, Any]:
     """An image (H, W, 1 or 3) as it is."""
     height, width, channels = pixels.shape
     return {"shape": [height, width, channels], "data": b64encode(pixels.tobytes()).decode("ascii")}
+
+
+def samples(test: Dataset, first: int) -> dict[str, Any]:
+    """A dozen test images with their labels, from number `first` on."""
+    chosen = [(first + k) % len(test) for k in range(min(SAMPLES, len(test)))]
+    images = [
+        {"number": k, "label": test.classes[int(test.labels[k])], "image": image(np.asarray(test.images[k]))}
+        for k in chosen
+    ]
+    return {"total": len(test), "images": images}
 
 
 def thinned(values: NDArray[np.float64]) -> NDArray[np.float64]:

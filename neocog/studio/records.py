@@ -26,7 +26,9 @@ class Curve:
         self._count = 0
 
     def add(self, step: int, value: float) -> None:
-        """A value at a step, which is later than those before."""
+        """A value at a step, which is later than those before; what is no finite number leaves no point."""
+        if not math.isfinite(value):
+            return
         self._steps, self._total, self._count = self._steps + step, self._total + value, self._count + 1
         if self._count < self.each:
             return
@@ -101,6 +103,6 @@ def moved(before: Mapping[str, NDArray[Any]], after: Mapping[str, NDArray[Any]])
     return found
 
 
-def short(value: float | None) -> float | None:
+def legible(value: float | None) -> float | None:
     """With as many digits as a screen can show; None for what is no number."""
     return None if value is None or not math.isfinite(value) else float(f"{value:.5g}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -47,7 +47,7 @@ class Scene:
     """What was done to the image so that the network can take it."""
 
     def __post_init__(self) -> None:
-        macs = self.network.plan().totals["macs"]
+        macs = multiplications(self.network)
         if macs > MOST_MACS:
             raise NeocogError(
                 f"networks of up to {MOST_MACS:,} multiplications are followed with all numbers",
@@ -159,10 +159,15 @@ class Scene:
         return {part: list(getattr(window, part)) for part in ("kernel", "stride", "padding", "dilation")}
 
 
+@lru_cache(maxsize=64)
+def multiplications(network: Network) -> int:
+    """How many a forward pass of one image takes; kept, because a network that is watched is asked every second."""
+    return int(network.plan().totals["macs"])
+
+
 def dead_units(network: Network, weights: Weights, x: NDArray[Any]) -> dict[str, float]:
     """For each RELU the share of its units (channels; of a vector, its values) that are 0 for all images x."""
-    macs = max(1, network.plan().totals["macs"])
-    count = max(1, min(PROBED, len(x), PROBE_MACS // macs))
+    count = max(1, min(PROBED, len(x), PROBE_MACS // max(1, multiplications(network))))
     if count < 2:
         return {}
     outputs = reference.forward(network, weights, x[:count]).outputs

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import shutil
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -11,10 +14,11 @@ from studio_requests import reach, rest
 
 from neocog import train
 from neocog.data import load_data
-from neocog.errors import NeocogError
+from neocog.errors import NeocogError, RunError
 from neocog.model import Model, load
 from neocog.network import Network
-from neocog.studio import Workshop
+from neocog.studio import Workshop, choosing, routes, workshop
+from neocog.studio.orders import Orders
 from neocog.studio.records import MOST_POINTS, Allowance, Curve, Share
 
 SMALL = "INPUT[28x28x1] -> POOL2 -> CONV3-4 -> RELU -> POOL2 -> FC10"
@@ -170,7 +174,67 @@ def test_only_one_run_learns_at_a_time(shop, digits):
     live.ready.wait()
     assert digits.paused
     shop.remove(live.name)
-    assert live.name not in shop.runs
+    assert live not in shop.runs
+
+
+@pytest.mark.usefixtures("few_digits")
+def test_optimizers_are_compared_in_turn(monkeypatch):
+    monkeypatch.setattr(workshop, "OPTIMIZERS", ("sgd", "nesterov", "adamw"))
+    shop = Workshop()
+    try:
+        runs = shop.compare(SMALL, "mnist", {"seed": 2, "lr": 7.0}, 4)
+        for run in runs:
+            while run.step < 4 or not run.paused:
+                run.ask(lambda: None).result()
+        assert [run.step for run in runs] == [4, 4, 4]
+        assert [run.settings.optimizer for run in runs] == ["sgd", "nesterov", "adamw"]
+        assert [run.settings.lr for run in runs] == [0.1, 0.02, 0.004]  # each its own, not that of the request
+        shop.resume(runs[1].name)
+        reach(runs[1], 6)  # beyond the end, once one says so
+    finally:
+        shop.close()
+
+
+def test_curves_are_told_again_when_they_have_changed(shop, digits):
+    shown = {}
+
+    def told():
+        return next(run for run in told_now(shop, shown) if run["name"] == digits.name)
+
+    told_now = routes.live._states_with_curves
+    assert "curves" in told()
+    assert "curves" not in told()
+    digits.clear()
+    assert told()["curves"]["loss"] == []
+    assert "curves" not in told()
+
+
+def test_a_run_that_was_removed_is_forgotten_whole(shop):
+    live = shop.begin(SMALL, "mnist", {}, paused=True)
+    shop.layers(live.name, {}, 0, 2)
+    gone = weakref.ref(live)
+    shop.remove(live.name)
+    del live
+    gc.collect()
+    assert gone() is None
+    assert all(run in shop.runs for run in shop._insides)
+
+
+def test_whoever_asks_a_run_that_ends_is_answered():
+    orders = Orders()
+    first = orders.ask(lambda: 7)
+    orders.end()
+    assert first.result(timeout=0) == 7
+    with pytest.raises(RunError, match="has ended"):
+        orders.ask(lambda: 8).result(timeout=0)
+
+
+def test_an_edit_that_would_take_too_much_memory_is_refused(api, digits, monkeypatch):
+    monkeypatch.setattr(choosing, "available_memory", lambda: 10**6)
+    answer = api("PATCH", f"runs/{digits.name}", {"batch_size": 10_000})
+    assert answer.status == 400
+    assert "memory" in answer.json["error"]["rule"]
+    assert api("PATCH", f"runs/{digits.name}", {}).status == 400
 
 
 def test_curves_never_grow():
@@ -270,6 +334,14 @@ def test_a_running_run_is_followed_line_by_line(finished, tmp_path):
     assert len(seen[-1]["curves"]["validation_loss"]) == 2
     (folder / "metrics.jsonl").write_bytes(b"".join(lines[:3]))  # as a resumed run cuts its log
     assert len(attached.state(curves=True)["curves"]["loss"]) <= 3
+    with (folder / "metrics.jsonl").open("ab") as file:  # as no JSON of a browser may have them
+        file.write(b'{"kind": "steps", "step": 9, "lr": NaN, "loss": Infinity}\n')
+    assert "NaN" not in (told := json.dumps(attached.state(curves=True)))
+    assert "Infinity" not in told
+    shutil.rmtree(folder)
+    assert attached.state()["status"] == "elsewhere"  # and it is told of as it was
+    with pytest.raises(NeocogError, match="no weights"):
+        attached.model()
 
 
 def test_what_is_no_run_is_refused(tmp_path):
@@ -301,7 +373,7 @@ def test_test_images_and_confusion_are_told(api, digits):
     assert all(right == (name == one["label"]) for one in answers for name, _, right in one["top"])
     table = api("GET", f"runs/{digits.name}/confusion").json
     assert np.array(table["counts"]).shape == (10, 10)
-    assert np.array(table["counts"]).sum() == len(digits.answers)
+    assert np.array(table["counts"]).sum() == len(digits.progress.answers)
 
 
 def test_clearing_empties_the_curves(api, digits):
@@ -330,8 +402,8 @@ def test_a_hundred_thousand_steps_leave_a_run_as_large_as_ten_thousand():
     sizes = []
     for step in (10_000, 100_000):
         reach(live, step)
-        told = live.state(curves=True)
-        kept = [len(curve.points) for curve in live.curves.values()], len(live.predictions), len(live.answers)
+        told, progress = live.state(curves=True), live.progress
+        kept = [len(one.points) for one in progress.curves.values()], len(progress.predictions), len(progress.answers)
         sizes.append((len(json.dumps(told)), kept))
     shop.close()
     assert sizes[1][0] < sizes[0][0] + 20_000

@@ -1,0 +1,124 @@
+"""How a run is getting on: its curves, what it says of images it has not learned from, and how fast it is."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from ..data import Dataset
+from ..losses import LOSSES
+from ..model import Weights
+from ..training.engine import Engine
+from ..training.session import Session
+from ..training.settings import Settings
+from ..views import Views
+from .records import Curve, Share, legible
+
+CURVES = ("loss", "train_accuracy", "validation_loss", "validation_accuracy")
+FIGURES = ("loss", "decay_loss", "forward_ms", "backward_ms", "images_per_second")
+WINDOW, CHECKED = 1000, 100
+"""Latest images that accuracies are of; images that are checked in a look."""
+TEST_WINDOW, PREDICTED, MOST_PREDICTIONS = 200, 4, 40
+TEST_VIEWS = Views(shift=1)
+SMOOTHING = 0.98
+"""Of the loss that is shown: each step counts for the rest."""
+
+
+class Progress:
+    """Written by the run's thread alone and read by others; as large after a million steps as after a thousand."""
+
+    def __init__(self) -> None:
+        self.curves = {curve: Curve() for curve in CURVES}
+        self.train, self.validation, self.test = Share(WINDOW), Share(WINDOW), Share(TEST_WINDOW)
+        self.figures: dict[str, float | None] = dict.fromkeys(FIGURES)
+        self.answers: deque[tuple[int, int]] = deque(maxlen=WINDOW)
+        self.predictions: deque[dict[str, Any]] = deque(maxlen=MOST_PREDICTIONS)
+        self.looks = 0
+        self._speed: deque[tuple[int, float]] = deque(maxlen=20)
+
+    def took(self, images: int, seconds: float) -> None:
+        """Some steps were made."""
+        self._speed.append((images, seconds))
+
+    def learned(self, step: int, loss: float, right: int, size: int) -> None:
+        """A step's mean loss, and how many of its images were answered rightly before it."""
+        self.train.add(right, size)
+        self.curves["loss"].add(step, loss)
+        self.curves["train_accuracy"].add(step, right / size)
+        before = self.figures["loss"]
+        self.figures["loss"] = loss if before is None else SMOOTHING * before + (1 - SMOOTHING) * loss
+
+    def look(self, step: int, session: Session, engine: Engine, settings: Settings, weights: Weights) -> bool:
+        """See how good the network is on images it has not learned from; False where its scores are no numbers."""
+        finite = self._check(step, session, engine, settings.loss)
+        if finite and step:  # what it guessed before it learned anything is no part of how good it is
+            finite = self._predict(step, session, engine, settings)
+        self._note_figures(settings.weight_decay, weights)
+        self.looks += 1
+        return finite
+
+    def clear(self) -> None:
+        """Empty the curves."""
+        for curve in self.curves.values():
+            curve.clear()
+
+    def state(self) -> dict[str, Any]:
+        """The numbers as plain values; None for what is not known yet."""
+        return {
+            **{key: legible(value) for key, value in self.figures.items()},
+            "train_accuracy": legible(self.train.value),
+            "validation_accuracy": legible(self.validation.value),
+            "test_accuracy": legible(self.test.value),
+            "windows": {"train": self.train.count, "validation": self.validation.count, "test": self.test.count},
+            "looks": self.looks,
+        }
+
+    def _check(self, step: int, session: Session, engine: Engine, named: str) -> bool:
+        """The next held-out images."""
+        held, began = session.measured_on, self.looks * CHECKED
+        rows = np.arange(began, began + min(CHECKED, len(held))) % len(held)
+        images, labels = np.asarray(held.images[rows]), held.labels[rows]
+        started = perf_counter()
+        scores = engine.answers(session.preprocessing.pixels(images)).astype(np.float64)
+        self.figures["forward_ms"] = 1e3 * (perf_counter() - started) / len(rows)
+        if not np.isfinite(scores).all():
+            return False
+        loss = LOSSES[named]
+        found = loss.posterior(scores).argmax(axis=1)
+        right = int((found == labels).sum())
+        if step:
+            self.validation.add(right, len(rows))
+            self.answers.extend(zip(labels.tolist(), found.tolist(), strict=True))
+        self.curves["validation_loss"].add(step, float(loss.value(scores, labels)))
+        self.curves["validation_accuracy"].add(step, right / len(rows))
+        return True
+
+    def _predict(self, step: int, session: Session, engine: Engine, settings: Settings) -> bool:
+        """A few test images, each seen in several views."""
+        test: Dataset = session.data.test
+        rng = np.random.default_rng((settings.seed, self.looks))
+        rows = np.sort(rng.choice(len(test), min(PREDICTED, len(test)), replace=False))
+        pixels = session.preprocessing.pixels(np.asarray(test.images[rows]))
+        scores = TEST_VIEWS.scores(pixels, engine.answers).astype(np.float64)
+        if not np.isfinite(scores).all():
+            return False
+        shares = LOSSES[settings.loss].posterior(scores)
+        for row, share in zip(rows.tolist(), shares, strict=True):
+            label, order = int(test.labels[row]), np.argsort(-share, kind="stable")[:3]
+            self.test.add(int(order[0] == label), 1)
+            top = [[test.classes[k], round(float(share[k]), 4), bool(k == label)] for k in order]
+            self.predictions.appendleft({"number": row, "label": test.classes[label], "top": top, "step": step})
+        return True
+
+    def _note_figures(self, weight_decay: float, weights: Weights) -> None:
+        squares = sum(float(np.square(w, dtype=np.float64).sum()) for w in weights.values() if w.ndim > 1)
+        self.figures["decay_loss"] = 0.5 * weight_decay * squares
+        images, seconds = (math.fsum(part) for part in zip(*self._speed, strict=True)) if self._speed else (0.0, 0.0)
+        if seconds:
+            forward = self.figures["forward_ms"] or 0.0
+            self.figures["images_per_second"] = images / seconds
+            self.figures["backward_ms"] = max(0.0, 1e3 * seconds / images - forward)
