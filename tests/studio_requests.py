@@ -48,8 +48,19 @@ def ask(
         sent.append(("content-length", str(len(content))))
     if body is not None and not isinstance(body, bytes):
         sent.append(("content-type", "application/json"))
+    waiting = chunks if chunks is not None else [content]
+    return RUNNER.run(_asked(app, _scope(method, path, sent), waiting))
+
+
+async def dribble(app: Any, path: str, key: str) -> Answer:
+    """A POST of somebody who may ask, whose body begins and never ends."""
+    sent = [("host", HOST), ("authorization", f"Bearer {key}"), ("content-type", "application/json")]
+    return await _asked(app, _scope("POST", path, sent), [b"{"], ends=False)
+
+
+def _scope(method: str, path: str, headers: list[tuple[str, str]]) -> dict[str, Any]:
     raw, _, query = path.partition("?")
-    scope = {
+    return {
         "type": "http",
         "asgi": {"version": "3.0"},
         "http_version": "1.1",
@@ -59,19 +70,20 @@ def ask(
         "raw_path": raw.encode(),
         "query_string": query.encode(),
         "root_path": "",
-        "headers": [(n.lower().encode("latin-1"), v.encode("latin-1")) for n, v in sent],
+        "headers": [(n.lower().encode("latin-1"), v.encode("latin-1")) for n, v in headers],
         "client": ("127.0.0.1", 50000),
         "server": ("127.0.0.1", 8765),
     }
-    return RUNNER.run(_asked(app, scope, chunks if chunks is not None else [content]))
 
 
-async def _asked(app: Any, scope: dict[str, Any], chunks: list[bytes]) -> Answer:
+async def _asked(app: Any, scope: dict[str, Any], chunks: list[bytes], *, ends: bool = True) -> Answer:
     waiting, found = list(chunks), []
 
     async def receive() -> dict[str, Any]:
         if waiting:
-            return {"type": "http.request", "body": waiting.pop(0), "more_body": bool(waiting)}
+            return {"type": "http.request", "body": waiting.pop(0), "more_body": bool(waiting) or not ends}
+        if not ends:
+            await asyncio.Event().wait()
         return {"type": "http.disconnect"}
 
     async def send(message: dict[str, Any]) -> None:
@@ -82,8 +94,15 @@ async def _asked(app: Any, scope: dict[str, Any], chunks: list[bytes]) -> Answer
     return Answer(found[0]["status"], headers, b"".join(one.get("body", b"") for one in found[1:]))
 
 
-def knock(app: Any, path: str, headers: tuple[tuple[str, str], ...], *, tellings: int = 1) -> list[dict[str, Any]]:
-    """Open a web socket, hear so many messages, and hang up: what came, the refusal or what was told."""
+def knock(
+    app: Any,
+    path: str,
+    headers: tuple[tuple[str, str], ...],
+    *,
+    tellings: int = 1,
+    says: list[dict[str, Any]] | None = None,
+) -> list[dict[str, Any]]:
+    """Open a web socket, say something, hear so many messages, and hang up: what came, the refusal or what was told."""
     scope = {
         "type": "websocket",
         "asgi": {"version": "3.0"},
@@ -99,18 +118,16 @@ def knock(app: Any, path: str, headers: tuple[tuple[str, str], ...], *, tellings
         "subprotocols": [],
         "extensions": {},
     }
-    return RUNNER.run(_knocked(app, scope, tellings))
+    return RUNNER.run(_knocked(app, scope, tellings, [{"type": "websocket.connect"}, *(says or [])]))
 
 
-async def _knocked(app: Any, scope: dict[str, Any], tellings: int) -> list[dict[str, Any]]:
+async def _knocked(app: Any, scope: dict[str, Any], tellings: int, says: list[dict[str, Any]]) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
-    heard, connected = asyncio.Event(), False
+    heard = asyncio.Event()
 
     async def receive() -> dict[str, Any]:
-        nonlocal connected
-        if not connected:
-            connected = True
-            return {"type": "websocket.connect"}
+        if says:
+            return says.pop(0)
         await heard.wait()
         return {"type": "websocket.disconnect", "code": 1000}
 

@@ -7,7 +7,7 @@
 | a request that a browser says another site began        | 403                                                |
 | a change by cookie without `Origin`, a bare web socket  | 403                                                |
 | no key, or one that is not known                        | 401; after a few wrong ones 429, for longer and longer |
-| more bytes than the path takes                          | 413                                                |
+| more bytes than the path takes                          | 413; what comes too slowly: `patience.py`          |
 
 The link that is printed holds a token that is good once: it is exchanged for a session in a cookie that scripts cannot
 read and other sites cannot send. Programs without a browser send either as `Authorization: Bearer ...`. Every answer,
@@ -27,8 +27,9 @@ from dataclasses import dataclass, field
 from time import monotonic
 from urllib.parse import parse_qs, urlsplit
 
-from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .patience import CLOSE, limited
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
 """Names by which this machine calls itself; others may have been made to point here."""
@@ -148,7 +149,8 @@ class Guard:
         except Refusal as refusal:
             await _refuse(scope, sending, refusal)
             return
-        await self.app(scope, _limited(receive, limit), sending)
+        reading = limited(receive, limit) if scope["type"] == "http" else receive
+        await self.app(scope, reading, sending)
 
     def _is_entry(self, scope: Scope) -> bool:
         """Whether this is the link that was printed."""
@@ -230,22 +232,6 @@ def _check_length(scope: Scope, headers: dict[str, list[str]]) -> int:
     return limit
 
 
-def _limited(receive: Receive, limit: int) -> Receive:
-    """What comes in, up to so many bytes, whatever length was said."""
-    seen = 0
-
-    async def counted() -> Message:
-        nonlocal seen
-        message = await receive()
-        if message["type"] == "http.request":
-            seen += len(message.get("body", b""))
-            if seen > limit:
-                raise HTTPException(413, f"at most {limit:,} bytes are taken here")
-        return message
-
-    return counted
-
-
 def _with_headers(send: Send) -> Send:
     """What goes out, with the headers of every answer."""
 
@@ -262,6 +248,7 @@ def _with_headers(send: Send) -> Send:
 async def _refuse(scope: Scope, send: Send, refusal: Refusal) -> None:
     body = json.dumps({"error": {"rule": refusal.rule}}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    headers += [(name.encode(), value.encode()) for name, value in CLOSE.items()]
     if refusal.retry_after:
         headers.append((b"retry-after", str(max(1, round(refusal.retry_after))).encode()))
     if scope["type"] == "websocket" and "websocket.http.response" not in scope.get("extensions", {}):

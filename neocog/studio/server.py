@@ -13,6 +13,7 @@ import uvicorn
 
 from ..errors import RunError
 from .app import create_app
+from .patience import Patient
 from .security import Guard, Keys, Redacted
 from .workshop import Workshop
 
@@ -80,6 +81,7 @@ def settings(app: Guard) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         proxy_headers=False,
+        http=Patient,
         ws="websockets-sansio",
         ws_max_size=64 * 1024,
         timeout_graceful_shutdown=GRACE,

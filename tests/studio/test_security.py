@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
+from urllib.parse import quote
 
+import image_bombs
 import pytest
 from studio_requests import HOST, ORIGIN, ask, knock
 
 from neocog.studio import Workshop, guarded
 from neocog.studio.app import create_app
+from neocog.studio.routes import live
 from neocog.studio.security import FREE_TRIES, HEADERS, Guard, Keys, Redacted, Waiting
 
 PORT = 8765
@@ -276,3 +280,89 @@ def test_what_is_logged_holds_no_keys(caplog):
         logger.info("Authorization: Bearer abcDEF-_123; Cookie: neocog-studio-8765=abcDEF-_123")
     assert "abcDEF" not in caplog.text
     assert caplog.text.count("<redacted>") == 3
+
+
+@pytest.mark.parametrize("name", image_bombs.REFUSED)
+def test_images_that_are_traps_are_refused_before_they_are_unfolded(app, session, name):
+    content, _ = image_bombs.REFUSED[name]
+    answer = ask(app, "POST", "/api/images", content, key=session)
+    assert answer.status == 400
+    assert len(answer.body) < 1000
+
+
+@pytest.mark.parametrize("name", ["a\nb.png", "\u202egnp.exe", "<b>\r\nSet-Cookie: x=1", "x" * 5000, "\x00", "%ff%fe"])
+def test_names_of_files_are_written_out(app, session, name):
+    content, _ = image_bombs.HARMLESS[next(iter(image_bombs.HARMLESS))]
+    answer = ask(app, "POST", "/api/images", content, key=session, headers=(("x-name", quote(name)),))
+    assert answer.status == 200
+    assert "set-cookie" not in answer.headers
+    shown = answer.json["name"]
+    assert shown.isprintable()
+    assert len(shown) <= 500
+
+
+ODD = (b"", b"{", b"[]", b"null", b'"x"', b"\xff\xfe", b"[" * 50_000, b'{"text": ' + b"9" * 5000 + b"}")
+ODD_VALUES = (None, True, -1, 1e308, 10**30, "x" * 70, "\x00", [], {}, [[]], "../../etc/passwd")
+TAKING = {
+    "POST /api/plan": {"text": "INPUT[4x4x1] -> FC2"},
+    "POST /api/window": {"size": 7, "kernel": 3, "padding": 0},
+    "POST /api/runs": {"text": "x", "data": "mnist", "settings": {}, "engine": "auto"},
+    "POST /api/comparisons": {"text": "x", "data": "mnist", "settings": {}, "steps": 3},
+    "PATCH /api/runs/{name}": {"lr": -1.0, "momentum": 0.9, "batch_size": 8, "weight_decay": 0.0},
+    "POST /api/runs/{name}/layers": {"image": {"number": 1}, "first": 0, "count": 1},
+    "POST /api/runs/{name}/why": {
+        "method": "none",
+        "image": {"number": 1},
+        "target": 1,
+        "layer": "conv1",
+        "evidence": False,
+    },
+    "POST /api/runs/{name}/dense": {"upload": "none", "target": 1, "stride": 4},
+    "POST /api/scenes": {"run": "none", "image": {"upload": "none"}, "label": 0, "text": "x", "seed": 1},
+    "POST /api/scenes/{key}/cell": {"layer": "conv1", "channel": 0, "place": [0, 0], "first": 0},
+}
+"""What each route takes: bodies that mean something, and begin nothing."""
+
+
+@pytest.mark.parametrize("route", TAKING)
+def test_no_message_is_so_odd_that_the_server_makes_a_mistake(app, session, digits, route):
+    method, path = route.split()
+    scene = ask(app, "POST", "/api/scenes", {"seed": 1}, key=session).json["scene"]
+    there = path.replace("{name}", digits.name).replace("{key}", scene)
+    replaced = [{**TAKING[route], field: value} for field in (*TAKING[route], "more") for value in ODD_VALUES]
+    for body in (*ODD, *(json.dumps(one).encode() for one in replaced)):
+        answer = ask(app, method, there, body, key=session, headers=(("content-type", "application/json"),))
+        assert answer.status < 500, body[:80]
+        assert answer.status == 200 or answer.json["error"]["rule"], body[:80]
+
+
+def test_numbers_in_addresses_may_be_odd_too(app, session, digits):
+    scene = ask(app, "POST", "/api/scenes", {"seed": 1}, key=session).json["scene"]
+    for value in ("-5", "x", "1e9", "9" * 30, "9" * 5000, "%00", ""):
+        for path in (f"/api/runs/{digits.name}/samples?first=", f"/api/scenes/{scene}/volume?layer=conv1&first="):
+            assert ask(app, "GET", path + value, key=session).status in (200, 400, 422), path + value[:40]
+
+
+@pytest.mark.parametrize("route", [one for one in NAMES_OF_ROUTES if "/api/runs/x" in one])
+def test_runs_are_known_by_name_alone(app, session, digits, route):
+    method, path = route.split()
+    body = TAKING.get(f"{method} {path.replace('/x', '/{name}')}", {})
+    if "image" in body:
+        body = {**body, "image": {}}
+    for name in ("mnist-0", digits.name.upper(), f"{digits.name}%00", f"{digits.name}%20", "..", "%2e%2e", "*"):
+        answer = ask(app, method, path.replace("/x", f"/{name}"), body, key=session)
+        assert answer.status in (400, 404, 405), name
+    assert digits.status == "paused"
+
+
+def test_only_so_many_listen_at_once(app, cookie, monkeypatch):
+    monkeypatch.setattr(live, "MOST_LISTENERS", 0)
+    first, second = knock(app, "/api/live", (("host", HOST), ("origin", ORIGIN), ("cookie", cookie)))
+    assert (first["type"], second) == ("websocket.accept", {"type": "websocket.close", "code": 1013, "reason": ""})
+
+
+@pytest.mark.parametrize("message", [{"text": "{"}, {"bytes": b"\xff" * 100}, {"text": ""}, {"text": "[" * 50_000}])
+def test_what_is_said_to_the_socket_is_not_listened_to(app, cookie, message):
+    headers = (("host", HOST), ("origin", ORIGIN), ("cookie", cookie))
+    heard = knock(app, "/api/live", headers, tellings=2, says=[{"type": "websocket.receive", **message}] * 3)
+    assert [one["type"] for one in heard[:3]] == ["websocket.accept", "websocket.send", "websocket.send"]
