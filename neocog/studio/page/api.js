@@ -1,10 +1,19 @@
 // Talking to the server: JSON over fetch, and one web socket that tells of all runs and comes back by itself.
 
-export class Refused extends Error {
+/** What the server would not do: `error` is its explanation, `status` is 0 where it did not answer at all. */
+class Refused extends Error {
   constructor(error, status) {
-    super(error.where ? `${error.where}: ${error.rule}` : error.rule);
+    super(error.rule);
     this.error = error;
     this.status = status;
+  }
+}
+
+async function fetched(path, options) {
+  try {
+    return await fetch(`/api/${path}`, options);
+  } catch {
+    throw new Refused({ rule: "the server does not answer" }, 0);
   }
 }
 
@@ -25,7 +34,7 @@ async function ask(method, path, body) {
     options.body = JSON.stringify(body);
     options.headers["content-type"] = "application/json";
   }
-  return answered(await fetch(`/api/${path}`, options));
+  return answered(await fetched(path, options));
 }
 
 export const get = (path) => ask("GET", path);
@@ -33,22 +42,25 @@ export const post = (path, body = {}) => ask("POST", path, body);
 export const patch = (path, body) => ask("PATCH", path, body);
 export const remove = (path) => ask("DELETE", path);
 
+const NAME = 60;
+
 /** Send a file as it is. */
 export async function send(path, file, name = file.name || "image") {
-  const headers = { "content-type": "application/octet-stream", "x-name": encodeURIComponent(name).slice(0, 240) };
-  return answered(await fetch(`/api/${path}`, { method: "POST", body: file, headers }));
+  const short = [...name.toWellFormed()].slice(0, NAME).join("");
+  const headers = { "content-type": "application/octet-stream", "x-name": encodeURIComponent(short) };
+  return answered(await fetched(path, { method: "POST", body: file, headers }));
 }
 
 export const runPath = (name, rest = "") => `runs/${encodeURIComponent(name)}${rest}`;
 
 const listeners = new Set();
-let last = null;
+const SOON_MS = 500, LATE_MS = 5000;
+let last = null, pause = SOON_MS;
 
-/** Be told of all runs whenever there is news; and whether the server is there. */
+/** Be told `{there, closed, runs}` whenever there is news; `closed` is when the server is there and does not know us. */
 export function listen(listener) {
   listeners.add(listener);
   if (last) listener(last);
-  return () => listeners.delete(listener);
 }
 
 function tell(news) {
@@ -56,25 +68,28 @@ function tell(news) {
   for (const listener of listeners) listener(news);
 }
 
-const kept = new Map();
+const curves = new Map();
 
+/** Runs with their curves, which are told more seldom than the rest. */
+function withCurves(runs) {
+  const names = new Set(runs.map((run) => run.name));
+  for (const name of curves.keys()) if (!names.has(name)) curves.delete(name);
+  for (const run of runs) {
+    if (run.curves) curves.set(run.name, run.curves);
+    run.curves = curves.get(run.name) || {};
+  }
+  return runs;
+}
+
+/** Hold the web socket, and open it again whenever it is lost. */
 export function connect() {
   const socket = new WebSocket(`ws://${location.host}/api/live`);
-  let pause = connect.pause || 500;
-  socket.onopen = () => { connect.pause = 500; };
-  socket.onmessage = (message) => {
-    const told = JSON.parse(message.data);
-    const names = new Set(told.runs.map((run) => run.name));
-    for (const name of kept.keys()) if (!names.has(name)) kept.delete(name);
-    for (const run of told.runs) {
-      if (run.curves) kept.set(run.name, run.curves);
-      run.curves = kept.get(run.name) || {};
-    }
-    tell({ there: true, runs: told.runs });
-  };
-  socket.onclose = () => {
-    tell({ there: false, runs: last?.runs || [] });
+  socket.onopen = () => { pause = SOON_MS; };
+  socket.onmessage = (message) => tell({ there: true, closed: false, runs: withCurves(JSON.parse(message.data).runs) });
+  socket.onclose = async () => {
+    const closed = await get("about").then(() => false, (error) => error.status === 401);
+    tell({ there: false, closed, runs: last?.runs || [] });
     setTimeout(connect, pause);
-    connect.pause = Math.min(5000, pause * 1.5);
+    pause = Math.min(LATE_MS, pause * 1.5);
   };
 }

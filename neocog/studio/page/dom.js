@@ -1,14 +1,6 @@
 // Building the page: elements from plain values. Text is only ever set as text, so that no name can become markup.
 
-import { TEXTS } from "./texts.js";
-
-export const language = localStorage.getItem("language") || (navigator.language.startsWith("zh") ? "zh" : "en");
-
-/** The words for a key in the reader's language; `{0}`, `{1}` are filled in. */
-export function t(key, ...values) {
-  const words = TEXTS[key]?.[language === "zh" ? 1 : 0] ?? key;
-  return words.replace(/\{(\d)\}/g, (_, k) => String(values[Number(k)]));
-}
+import { spoken, t } from "./words.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const SHAPES = new Set(["svg", "path", "line", "circle", "rect", "text", "g", "polyline", "title"]);
@@ -51,6 +43,12 @@ export function card(title, ...children) {
 }
 
 let numbered = 0;
+/** The same element, as wide as its class says: "half", "third", "two" thirds, "five" or "seven" of twelve parts. */
+export function sized(size, made) {
+  made.classList.add(size);
+  return made;
+}
+
 /** A field with its label above it. */
 export function field(label, input, hint) {
   input.id = input.id || `field-${++numbered}`;
@@ -69,7 +67,7 @@ export function number(value, digits = 4) {
   if (value === 0) return "0";
   const size = Math.abs(value);
   if (Number.isInteger(value) && size < 1e15) return value.toLocaleString("en-US");
-  if (size >= 1e5 || size < 1e-3) return value.toExponential(Math.max(0, digits - 2)).replace("-", "−").replace("e−", "e-");
+  if (size >= 1e5 || size < 1e-4) return value.toExponential(Math.max(0, digits - 2)).replace("-", "−").replace("e−", "e-");
   return value.toPrecision(digits).replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, "").replace("-", "−");
 }
 
@@ -95,14 +93,24 @@ export function settled(action, milliseconds) {
   };
 }
 
+/** What went wrong, in one line. */
+export function sentence(error) {
+  const { received, hint } = error.error ?? {};
+  return [headline(error.error ?? { rule: error.message }), received && `${t("received")}: ${spoken(received)}`, hint && `${t("try")}: ${spoken(hint)}`]
+    .filter(Boolean).join(" · ");
+}
+
+export const complain = (error) => say(sentence(error), true);
+
+const headline = ({ where, rule }) => (where ? `${where}: ${spoken(rule)}` : spoken(rule));
+
 /** A mistake as the server explains it. */
 export function mistake(error) {
-  const lines = [error.where ? `${error.where}: ${error.rule}` : error.rule];
-  return h("div.mistake", { role: "alert" },
-    h("strong", {}, lines[0]),
+  return h("div.mistake", {},
+    h("strong", {}, headline(error)),
     error.excerpt && h("pre", {}, error.excerpt),
-    error.received && h("p", {}, `${t("received")}: ${error.received}`),
-    error.hint && h("p", {}, `${t("try")}: ${error.hint}`));
+    error.received && h("p", {}, `${t("received")}: ${spoken(error.received)}`),
+    error.hint && h("p", {}, `${t("try")}: ${spoken(error.hint)}`));
 }
 
 export const dark = () => getComputedStyle(document.documentElement).getPropertyValue("--is-dark").trim() === "1";

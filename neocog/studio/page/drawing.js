@@ -1,9 +1,10 @@
 // Maps of numbers as pictures, and curves as lines. Colours follow the page's own.
 
 import { dark, h, number } from "./dom.js";
+import { t } from "./words.js";
 
 /** The bytes of a base64 text. */
-export function bytes(text) {
+function bytes(text) {
   const raw = atob(text);
   const made = new Uint8Array(raw.length);
   for (let k = 0; k < raw.length; k++) made[k] = raw.charCodeAt(k);
@@ -133,7 +134,7 @@ export function chart(series, { label, low, high, shares } = {}) {
   const all = series.flatMap((one) => one.points);
   const svg = h("svg.chart", { viewBox: `0 0 ${WIDE} ${HIGH}`, role: "img", "aria-label": label });
   if (!all.length) {
-    svg.append(h("text.tick", { x: WIDE / 2, y: HIGH / 2, "text-anchor": "middle" }, "…"));
+    svg.append(h("text.tick", { x: WIDE / 2, y: HIGH / 2, "text-anchor": "middle" }, t("afterSteps")));
     return svg;
   }
   const right = Math.max(1, ...all.map((p) => p[0]));

@@ -1,17 +1,18 @@
 // A network's text as it is typed: planned while one types, mistakes underlined, repairs one click away.
 
 import { post } from "./api.js";
-import { fill, h, mistake, settled, t } from "./dom.js";
+import { fill, h, mistake, settled } from "./dom.js";
+import { t } from "./words.js";
 
-const WAIT = 60;
+const WAIT = 60, ROWS = 5;
 
-/** An editor; `options.changed` gets each plan (or mistake), `options.batch()` the batch it is for. */
-export function editor(text, options = {}) {
+let numbered = 0;
+
+/** An editor; `changed(told, text)` gets each plan or mistake, `batch()` is the mini-batch that memory is planned for. */
+export function editor(text, { changed, batch = () => 1 }) {
   const under = h("pre.under", { ariaHidden: "true" });
-  const area = h("textarea", { spellcheck: false, value: text, ariaLabel: t("text"), rows: options.rows || 5 });
-  area.setAttribute("autocomplete", "off");
-  area.setAttribute("autocapitalize", "off");
-  const below = h("div", { ariaLive: "polite" });
+  const below = h("div", { ariaLive: "polite", id: `text-says-${++numbered}` });
+  const area = h("textarea", { spellcheck: false, value: text, ariaLabel: t("text"), ariaDescribedby: below.id, rows: ROWS, autocomplete: "off", autocapitalize: "off" });
   const root = h("div", {}, h("div.editor", {}, under, area), below);
   let asked = 0;
 
@@ -19,20 +20,20 @@ export function editor(text, options = {}) {
     const mine = ++asked, written = area.value;
     let told;
     try {
-      told = await post("plan", { text: written, batch: options.batch?.() || 1, optimizer: options.optimizer?.() || "momentum" });
+      told = await post("plan", { text: written, batch: batch() });
     } catch (error) {
       told = { ok: false, error: error.error || { rule: error.message }, layers: [] };
     }
     if (mine !== asked) return;
     mark(written, told.ok ? null : told.error);
-    options.changed?.(told, written);
-    root.dataset.planned = String(mine);
+    changed(told, written);
   }
 
   function mark(written, error) {
+    area.setAttribute("aria-invalid", String(error !== null));
     if (!error) {
       fill(under, written);
-      fill(below, options.quiet ? null : h("p.good", {}, t("planned")));
+      fill(below, h("p.good", {}, t("planned")));
       return;
     }
     const { begin = 0, end = 0 } = error;
@@ -56,7 +57,7 @@ export function editor(text, options = {}) {
     return plan();
   }
   plan();
-  return { root, set, plan, area, get text() { return area.value; } };
+  return { root, set, plan, get text() { return area.value; } };
 }
 
 /** The line with carets under what is wrong. */

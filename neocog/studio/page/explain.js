@@ -1,20 +1,22 @@
 // Asking a network about an image: what it says, what in the image it says it for, and what speaks for that.
 
 import { get, listen, post, runPath } from "./api.js";
-import { card, field, fill, h, number, say, select, t } from "./dom.js";
+import { card, complain, field, fill, h, number, say, select, sized } from "./dom.js";
 import { imageCanvas } from "./drawing.js";
-import { picker, topBars } from "./pick.js";
+import { picker, stepLink, topBars } from "./pick.js";
+import { spoken, t } from "./words.js";
 
 const MOST_ANSWERS = 12;
 
 export function explainView() {
-  let runs = [], methods = [], name = null, image = { number: 0 }, what = "", told = null, target = "", layer = "", method = "grad-cam";
+  let runs = [], methods = [], asked = 0, name = null, image = { number: 0 }, what = "", told = null, target = "", layer = "", method = "grad-cam";
   const choice = h("div.row.end"), answer = h("div"), how = h("div.row.end"), says = h("p.soft");
   const answers = h("div.whys", { id: "whys", ariaLive: "polite" });
   const withEvidence = h("input", { type: "checkbox", checked: true, id: "evidence" });
   const go = h("button.main", { id: "why", onclick: why }, t("askWhy"));
   const stride = h("input.number", { type: "number", min: 1, placeholder: t("own"), id: "slide-stride" });
   const slide = h("button", { id: "slide", onclick: slideOver }, t("slideOver"));
+  const sliding = h("div.row.end", {}, field(t("stride"), stride), slide, h("span.soft", {}, t("slideWords")));
   const choose = picker(() => name, (source, words) => {
     image = source;
     what = words;
@@ -23,23 +25,23 @@ export function explainView() {
 
   async function ask() {
     if (!name) return;
+    const mine = ++asked;
     try {
-      told = await post("scenes", { run: name, image });
-      target = "";
+      const found = await post("scenes", { run: name, image });
+      if (mine !== asked) return;
+      told = found;
       draw();
     } catch (error) {
-      complain(error);
+      if (mine === asked) complain(error);
     }
   }
-
-  const complain = (error) => say([error.message, error.error?.received, error.error?.hint].filter(Boolean).join(" · "), true);
 
   function draw() {
     const label = told.label === null ? null : told.classes[told.label];
     fill(answer, h("div.row", {}, imageCanvas(told.image, Math.max(1, Math.floor(140 / told.image.shape[0])), t("asSeen")),
       h("div", {}, h("p.soft", {}, what), topBars(told.top || [], image.upload ? null : label))),
-    told.notes.length ? h("p.soft", {}, told.notes.join("; ")) : null,
-    h("p", {}, h("a.button", { href: `#step/${encodeURIComponent(name)}/` }, t("stepThrough"))));
+    told.notes.length ? h("p.soft", {}, told.notes.map(spoken).join(" · ")) : null,
+    h("p", {}, h("a.button", { href: stepLink(name, "", 0, image) }, t("stepThrough"))));
     drawHow();
   }
 
@@ -62,7 +64,7 @@ export function explainView() {
 
   function drawSays() {
     const one = methods.find((found) => found.name === method);
-    says.textContent = one ? `${one.says} (${one.source})` : "";
+    says.textContent = one ? `${spoken(one.says)} (${one.source})` : "";
   }
 
   async function why() {
@@ -71,14 +73,14 @@ export function explainView() {
     answers.prepend(waiting);
     try {
       const found = await post(runPath(name, "/why"), { method, image, target: target === "" ? null : Number(target), layer: layer || null, evidence: withEvidence.checked });
-      answers.prepend(h("figure.why", {}, h("img", { src: `data:image/png;base64,${found.picture}`, alt: [found.title, ...found.lines].join(". ") }),
-        h("figcaption", {}, h("strong", {}, found.title), found.document.explanations.map((one) => one.evidence && evidenceOf(one)))));
+      answers.prepend(h("figure.why", {}, h("img", { src: `data:image/png;base64,${found.picture}`, alt: [titled(found.title), ...found.lines].join(". ") }),
+        h("figcaption", {}, h("strong", {}, titled(found.title)), found.document.explanations.map((one) => one.evidence && evidenceOf(one)))));
       while (answers.children.length > MOST_ANSWERS) answers.lastChild.remove();
     } catch (error) {
       complain(error);
     }
     waiting.remove();
-    go.disabled = false;
+    go.disabled = name === null;
   }
 
   async function slideOver() {
@@ -96,50 +98,56 @@ export function explainView() {
     } catch (error) {
       complain(error);
     }
-    slide.disabled = false;
+    slide.disabled = name === null;
+  }
+
+  /** Ask another network, about the image that was brought or its first test image. */
+  function turnTo(other) {
+    name = other;
+    told = null;
+    layer = target = "";
+    if (!image.upload) [image, what] = [{ number: 0 }, ""];
+    choose.more();
+    ask();
   }
 
   function drawChoice() {
     const ready = runs.filter((run) => !["preparing", "failed"].includes(run.status));
-    if (!ready.some((run) => run.name === name)) name = ready.at(-1)?.name ?? null;
-    if (!ready.length) {
-      fill(choice, h("p.soft", {}, t("noNetwork")), h("a.button", { href: "#train" }, t("train")));
+    const some = ready.length > 0;
+    go.disabled = slide.disabled = !some;
+    choose.root.hidden = sliding.hidden = !some;
+    if (!some) {
+      name = told = null;
+      fill(choice, h("p.soft", {}, t("noNetwork")), h("a.button.main", { href: "#train/new" }, t("trainOne")));
+      for (const place of [answer, how]) fill(place, h("p.soft", {}, t("afterNetwork")));
+      says.textContent = "";
       return;
     }
-    const which = select(ready.map((run) => [run.name, run.name]), name, (value) => {
-      name = value;
-      layer = "";
-      choose.more();
-      ask();
-    });
-    which.setAttribute("aria-label", t("network"));
-    fill(choice, h("label", {}, t("network"), " ", which));
-    choose.more();
+    if (!ready.some((run) => run.name === name)) turnTo(ready.at(-1).name);
+    fill(choice, field(t("network"), select(ready.map((run) => [run.name, run.name]), name, turnTo)));
   }
 
   const root = h("div.view", {}, h("header", {}, h("h1", {}, t("explainTitle")), h("p", {}, t("explainWords"))),
     h("div.cards", {}, sized("half", card(t("ownImage"), choice, choose.root)), sized("half", card(t("answer"), answer)),
-      card(t("why"), how, says, h("div.row.end", {}, field(t("stride"), stride), slide, h("span.soft", {}, t("slideWords"))), answers)));
+      card(t("why"), how, says, sliding, answers)));
   let names = null;
   listen((news) => {
     runs = news.runs;
     const now = runs.map((run) => run.name + ["preparing", "failed"].includes(run.status)).join();
-    if (now !== names) {
-      drawChoice();
-      if (!told && root.isConnected) ask();
-    }
+    if (now !== names) drawChoice();
     names = now;
   });
   get("methods").then((found) => {
     methods = found;
     if (told) drawHow();
-  });
+  }, complain);
+  return { root, enter: ask };  // a network that learns answers differently by now
+}
 
-  return {
-    root,
-    enter: () => { if (runs.length && name && !told) ask(); },
-    recolour: () => told && draw(),
-  };
+/** `grad-cam: what it does`, the latter in the reader's language. */
+function titled(title) {
+  const [name, ...says] = title.split(": ");
+  return says.length ? `${name}: ${spoken(says.join(": "))}` : title;
 }
 
 /** What speaks for a map, as a table of numbers. */
@@ -147,11 +155,6 @@ function evidenceOf(one) {
   const { completeness_gap: gap, randomised_similarity: alike, deletion, insertion, random_deletion, random_insertion } = one.evidence;
   const rows = [[t("completeness"), gap === null ? "–" : number(gap, 2), ""], [t("sanity"), number(alike, 2), ""],
     [t("deletion"), number(deletion, 2), number(random_deletion, 2)], [t("insertion"), number(insertion, 2), number(random_insertion, 2)]];
-  return h("table", {}, h("thead", {}, h("tr", {}, [`${one.target}${one.layer ? ` · ${one.layer}` : ""}`, t("thisMap"), t("randomMaps")].map((word, k) => h(k ? "th.n" : "th", { scope: "col" }, word)))),
+  return h("table", {}, h("thead", {}, h("tr", {}, [`${spoken(one.target)}${one.layer ? ` · ${one.layer}` : ""}`, t("thisMap"), t("randomMaps")].map((word, k) => h(k ? "th.n" : "th", { scope: "col" }, word)))),
     h("tbody", {}, rows.map((row) => h("tr", {}, row.map((cell, k) => h(k ? "td.n" : "td", {}, cell))))));
-}
-
-function sized(size, made) {
-  made.classList.add(size);
-  return made;
 }

@@ -1,7 +1,8 @@
 // Input size, padding, kernel, stride: which strides tile, and why the others do not. Point at an output to see its window.
 
 import { post } from "./api.js";
-import { card, fill, h, settled, t } from "./dom.js";
+import { card, complain, fill, h, settled } from "./dom.js";
+import { spoken, t } from "./words.js";
 
 const STEP_MS = 1000;
 
@@ -9,7 +10,7 @@ export function fittingWidget() {
   const numbers = { size: 7, padding: 0, kernel: 3, stride: 2, dilation: 1 };
   const most = { size: 12, padding: 4, kernel: 7, stride: 8, dilation: 3 };
   const strides = h("div.ticks", { role: "group", ariaLabel: t("stride") });
-  const why = h("p.soft", { id: "why", ariaLive: "polite" });
+  const why = h("p.soft", { id: "fit-why", ariaLive: "polite" });
   const grids = h("div.slices");
   let fits = [], at = [0, 0], timer = null;
 
@@ -28,16 +29,21 @@ export function fittingWidget() {
 
   const ask = settled(async () => {
     const { size, padding, kernel, dilation } = numbers;
-    fits = await post("window", { size, padding, kernel, dilation, most_stride: most.stride });
+    try {
+      fits = await post("window", { size, padding, kernel, dilation, most_stride: most.stride });
+    } catch (error) {
+      complain(error);
+      return;
+    }
     draw();
   }, 40);
 
   function draw() {
-    fill(strides, fits.map((one) => h(one.output === null ? "button.tick-no" : "button", { ariaPressed: String(one.stride === numbers.stride), id: `stride-${one.stride}`, title: one.why || "",
+    fill(strides, fits.map((one) => h(one.output === null ? "button.tick-no" : "button", { ariaPressed: String(one.stride === numbers.stride), id: `stride-${one.stride}`, title: spoken(one.why) || "",
       onclick: () => { numbers.stride = one.stride; at = [0, 0]; draw(); } }, `${one.stride}${one.output === null ? " ✕" : ` → ${one.output}`}`)));
     const now = fits.find((one) => one.stride === numbers.stride);
     const padded = numbers.size + 2 * numbers.padding;
-    why.textContent = now.output === null ? `${now.why}. ${t("try")}: ${now.hint}` : t("fits", padded, now.output);
+    why.textContent = now.output === null ? `${spoken(now.why)} ${t("try")}: ${spoken(now.hint)}` : t("fits", padded, now.output);
     why.className = now.output === null ? "mistake" : "soft";
     drawGrids(now.output, padded);
   }

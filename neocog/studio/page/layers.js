@@ -1,12 +1,14 @@
 // Inside a network: for each layer its activations and weights, and the gradients of both, a page of layers at a time.
 
 import { post, runPath } from "./api.js";
-import { fill, h, number, percent, select, t } from "./dom.js";
+import { fill, h, number, percent, select, sentence } from "./dom.js";
 import { imageCanvas, mapsCanvas, span, tileAt } from "./drawing.js";
+import { stepLink } from "./pick.js";
+import { t } from "./words.js";
 
 const PAGE = 8;
 
-export function layersPanel(name, live) {
+export function layersPanel(name) {
   let first = 0, total = 0, scale = "layer", told = null;
   const list = h("div");
   const where = h("span.soft");
@@ -25,7 +27,7 @@ export function layersPanel(name, live) {
     try {
       told = await post(runPath(name, "/layers"), { image, first, count: PAGE });
     } catch (error) {
-      fill(list, h("p.soft", {}, error.message));
+      fill(list, h("p.soft", {}, sentence(error)));
       return null;
     }
     total = told.total;
@@ -71,9 +73,9 @@ export function layersPanel(name, live) {
   function mapStrip(layer, part, words, joint, signed) {
     const maps = layer[part].maps;
     const low = layer[part].range[0];
-    const canvas = h("canvas.pick", { role: "img", ariaLabel: `${layer.name}: ${words}`, title: live ? t("stepHint") : "", onclick: (event) => {
+    const canvas = h("canvas.pick", { role: "img", ariaLabel: `${layer.name}: ${words}`, title: t("stepHint"), onclick: (event) => {
       const tile = tileAt(canvas, event);
-      if (tile !== null) location.hash = `#step/${encodeURIComponent(name)}/${layer.name}/${tile}`;
+      if (tile !== null) location.hash = stepLink(name, layer.name, tile + maps.first, shown);
     } });
     const vector = maps.shape[1] === 1;
     mapsCanvas(canvas, maps, {
@@ -85,7 +87,7 @@ export function layersPanel(name, live) {
   }
 
   function weightStrips(layer, array) {
-    const strips = [[t("weightsOf", array.name), array]];
+    const strips = [[array.name, array]];
     if (array.gradient) strips.push([t("gradientOf", array.name), array.gradient]);
     return strips.map(([words, part], k) => {
       const canvas = h("canvas", { role: "img", ariaLabel: `${layer.name}: ${words}` });

@@ -1,8 +1,9 @@
 // Choosing an image: a test image, a file, or one drawn by hand.
 
 import { get, runPath, send } from "./api.js";
-import { fill, h, say, t } from "./dom.js";
+import { complain, fill, h, say, sentence } from "./dom.js";
 import { imageCanvas } from "./drawing.js";
+import { spoken, t } from "./words.js";
 
 const SIDE = 196, STROKE = 16;
 
@@ -26,10 +27,10 @@ export function picker(runName, chosen) {
   async function bring(content, name) {
     try {
       const told = await send("images", content, name);
-      say([told.name, `${told.size[1]}×${told.size[0]}`, ...told.notes].join(" · "));
+      say([told.name, `${told.size[1]}×${told.size[0]}`, ...told.notes.map(spoken)].join(" · "));
       chosen({ upload: told.upload }, told.name);
     } catch (error) {
-      say([error.message, error.error?.received].filter(Boolean).join(": "), true);
+      complain(error);
     }
   }
 
@@ -42,7 +43,7 @@ export function picker(runName, chosen) {
         onclick: () => chosen({ number: one.number }, one.label) }, imageCanvas(one.image))),
       h("button.quiet", { onclick: () => more(12) }, t("more")));
     } catch (error) {
-      fill(samples, h("p.soft", {}, error.message));
+      fill(samples, h("p.soft", {}, sentence(error)));
     }
   }
 
@@ -50,6 +51,13 @@ export function picker(runName, chosen) {
   const root = h("div", {}, samples, h("div.bringing", {}, drop, pad));
   return { root, more };
 }
+
+/** The address of the step view at a channel of a layer, for an image. */
+export const stepLink = (run, layer = "", channel = 0, { upload, number } = {}) =>
+  `#step/${[run, layer, channel, upload ? `u${upload}` : `n${number ?? 0}`].map(encodeURIComponent).join("/")}`;
+
+/** The image that such an address names. */
+export const imageIn = (word = "") => (word.startsWith("u") ? { upload: word.slice(1) } : { number: Number(word.slice(1)) || 0 });
 
 /** A sheet to draw a digit on; the drawing is sent after each stroke. */
 function drawingPad(drawn) {
@@ -80,7 +88,7 @@ function drawingPad(drawn) {
     pen.lineTo(...place(event));
     pen.stroke();
   });
-  canvas.addEventListener("pointerup", () => {
+  for (const kind of ["pointerup", "pointercancel"]) canvas.addEventListener(kind, () => {
     if (!down) return;
     down = false;
     canvas.toBlob((content) => drawn(content), "image/png");

@@ -1,9 +1,10 @@
 // The plan of a text: sizes, costs, memory over a step, what each layer sees, and advice.
 
 import { get } from "./api.js";
-import { card, field, fill, h, number, percent, select, t } from "./dom.js";
+import { card, field, fill, h, number, percent, select, sized } from "./dom.js";
 import { imageCanvas } from "./drawing.js";
 import { editor } from "./editor.js";
+import { spoken, t } from "./words.js";
 
 const START = "INPUT[28x28x1] -> [CONV5-20 -> RELU -> POOL2]*2 -> FC500 -> RELU -> FC10";
 const MOST_ROWS = 120;
@@ -36,7 +37,7 @@ export function planView(about) {
     drawDrawing();
     fill(memory, plan.ok ? memoryOf(plan) : h("p.soft", {}, t("afterRepair")));
     fill(advice, !plan.ok ? h("p.soft", {}, t("afterRepair")) : plan.advice.length
-      ? h("ul", {}, plan.advice.map((one) => h("li", {}, h("code", {}, one.layer), " ", one.text)))
+      ? h("ul", {}, plan.advice.map((one) => h("li", {}, h("code", {}, one.layer), " ", spoken(one.text))))
       : h("p.soft", {}, t("noAdvice")));
     drawSeen();
   }
@@ -81,21 +82,16 @@ export function planView(about) {
   const root = h("div.view", {},
     h("header", {}, h("h1", {}, t("planTitle")), h("p", {}, t("planWords"))),
     h("div.cards", {},
-      place("seven", card(t("text"), write.root, h("div.row.end", {}, field(t("startFrom"), zoo), field(t("batch"), batch),
+      sized("seven", card(t("text"), write.root, h("div.row.end", {}, field(t("startFrom"), zoo), field(t("batch"), batch),
         h("button.main", { id: "train-this", onclick: () => { sessionStorage.setItem("text", write.text); location.hash = "#train/new"; } }, t("trainThis"))))),
-      place("five", card(t("total"), facts)),
+      sized("five", card(t("total"), facts)),
       card(t("drawing"), drawing),
-      place("seven", card(t("layers"), table)),
-      place("five", card(t("field"), seen)),
-      place("seven", card(t("memory"), memory)),
-      place("five", card(t("advice"), advice))));
+      sized("seven", card(t("layers"), table)),
+      sized("five", card(t("field"), seen)),
+      sized("seven", card(t("memory"), memory)),
+      sized("five", card(t("advice"), advice))));
   return { root, recolour: () => plan && draw() };
 }
-
-const place = (size, made) => {
-  made.classList.add(size);
-  return made;
-};
 
 function factsOf(plan) {
   const { totals, memory } = plan;
@@ -118,11 +114,11 @@ function memoryOf(plan) {
     piece.style.width = `${(100 * one.bytes) / total}%`;
     bar.append(piece);
   }
-  return [bar, h("p.legend", {}, parts.map((one) => h("span", {}, h(`span.swatch.${one.kind}`), `${one.word} ${sized(one.bytes)}`))),
+  return [bar, h("p.legend", {}, parts.map((one) => h("span", {}, h(`span.swatch.${one.kind}`), `${one.word} ${bytes(one.bytes)}`))),
     h("h3", {}, t("alive")), timeline(plan)];
 }
 
-const sized = (count) => {
+const bytes = (count) => {
   for (const unit of ["B", "KiB", "MiB", "GiB"]) {
     if (count < 1024) return `${unit === "B" ? count : count.toFixed(1)} ${unit}`;
     count /= 1024;
@@ -134,11 +130,11 @@ function timeline(plan) {
   const moments = plan.moments, wide = 560, high = 120;
   const most = Math.max(...moments.map((m) => m[2])), step = wide / moments.length;
   const peak = moments.findIndex((m) => m[2] === most);
-  const svg = h("svg.chart", { viewBox: `0 0 ${wide} ${high + 16}`, role: "img", "aria-label": t("peakAt", moments[peak][3], moments[peak][0], moments[peak][1]) });
+  const svg = h("svg.chart", { viewBox: `0 0 ${wide} ${high + 16}`, role: "img", "aria-label": t("peakAt", moments[peak][3], t(moments[peak][0]), moments[peak][1]) });
   moments.forEach(([phase, layer, count, said], k) => {
     const tall = (high * count) / most;
     const bar = h(phase === "forward" ? "rect.area" : "rect.area.back", { x: k * step, y: high - tall, width: Math.max(0.5, step - 0.5), height: tall });
-    bar.append(h("title", { svg: true }, `${phase} ${layer}: ${said}`));
+    bar.append(h("title", { svg: true }, `${t(phase)} ${layer}: ${said}`));
     svg.append(bar);
   });
   return [svg, h("p.soft", {}, t("peakAt", moments[peak][3], t(moments[peak][0]), moments[peak][1]))];
@@ -198,8 +194,12 @@ let sample = null;
 async function fetchSample(about, channels) {
   const name = channels === 3 && about.data.includes("cifar10") ? "cifar10" : "mnist";
   if (sample?.name === name) return;
-  const told = await get(`data/${name}/samples`);
-  sample = { name, canvas: imageCanvas(told.images[7].image) };
+  try {
+    const { images } = await get(`data/${name}/samples`);
+    sample = { name, canvas: imageCanvas(images.at(-1).image) };
+  } catch {
+    sample = null;  // the grid will do
+  }
 }
 
 function background(pen, canvas, width, height, zoom) {
