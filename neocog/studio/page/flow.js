@@ -2,6 +2,8 @@
 
 import { fill, h } from "./dom.js";
 
+const GAP = 3;
+
 /**
  * A sheet over `stage` with lines between places on it; `edges()` gives pairs of rectangles on the screen, [from, to].
  * `draw(backward)` makes them anew, and they flow; when the stage moves they only follow it.
@@ -30,8 +32,8 @@ export function flowOver(stage, edges) {
 
 /** A curve from the right side of one rectangle to the left side of another. */
 function line(from, to, origin) {
-  const x1 = from.right - origin.left, y1 = (from.top + from.bottom) / 2 - origin.top;
-  const x2 = to.left - origin.left, y2 = (to.top + to.bottom) / 2 - origin.top;
+  const x1 = from.right - origin.left + GAP, y1 = (from.top + from.bottom) / 2 - origin.top;
+  const x2 = to.left - origin.left - GAP, y2 = (to.top + to.bottom) / 2 - origin.top;
   const bend = Math.max(24, (x2 - x1) / 2);
   return `M${x1.toFixed(1)} ${y1.toFixed(1)} C${(x1 + bend).toFixed(1)} ${y1.toFixed(1)} ${(x2 - bend).toFixed(1)} ${y2.toFixed(1)} ${x2.toFixed(1)} ${y2.toFixed(1)}`;
 }

@@ -10,7 +10,7 @@ const START = "INPUT[28x28x1] -> [CONV5-20 -> RELU -> POOL2]*2 -> FC500 -> RELU 
 const MOST_ROWS = 120;
 
 export function planView(about) {
-  let plan = null, chosen = null, all = false, at = [0.5, 0.5];
+  let plan = null, chosen = null, own = false, all = false, at = [0.5, 0.5];
   const batch = h("input", { type: "number", min: 1, max: 100000, value: 32, oninput: () => write.plan() });
   const facts = h("dl.facts"), table = h("div.wide.tall", { tabIndex: 0, role: "region", ariaLabel: t("layers") });
   const drawing = h("div.drawing.wide", { tabIndex: 0, role: "region", ariaLabel: t("drawing") });
@@ -27,7 +27,8 @@ export function planView(about) {
     sessionStorage.setItem("text", text);
     plan = told;
     all = false;
-    if (!told.layers.some((layer) => layer.name === chosen)) chosen = told.layers.findLast?.((l) => l.output.length > 1 && l.output[0] > 1)?.name || null;
+    own &&= told.layers.some((layer) => layer.name === chosen);
+    if (!own) chosen = told.layers.findLast((layer) => layer.output.length > 1 && layer.output[0] > 1)?.name ?? null;
     draw();
   }
 
@@ -54,6 +55,7 @@ export function planView(about) {
 
   function choose(name) {
     chosen = name;
+    own = true;
     drawTable();
     drawSeen();
   }

@@ -11,7 +11,7 @@ import { t } from "./words.js";
 
 const still = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 const PLAY_MS = 900, FAST_MS = 300, SOME_IMAGES = 1000;
-const RANDOM = "INPUT[8x8x2] -> CONV3-4(G=2, D=2) -> RELU -> POOL2 -> FLATTEN -> FC5 -> SOFTMAX";
+const RANDOM = "INPUT[8x8x2] -> CONV3-4(G=2, D=2) -> RELU -> POOL2 -> FLATTEN -> FC5";
 
 export function stepView() {
   let scene = null, layer = null, channel = 0, place = [0, 0], first = 0, backward = false, told = null, timer = null, seed = 1;
@@ -135,7 +135,7 @@ export function stepView() {
     const view = parts.querySelector(".parts")?.getBoundingClientRect();
     if (!view) return boxes.slice(0, -1).map((box) => box()).filter(Boolean).map((from) => [from, target]);
     return told.parts.flatMap((part) => {
-      const row = document.getElementById(`part-${part.channel}`), ends = [row?.firstChild, row?.querySelector(".total") ?? row?.lastChild];
+      const row = document.getElementById(`part-${part.channel}`), ends = [row?.firstChild, row?.querySelector(".total") ?? row];
       const [begin, end] = ends.map((one) => one?.getBoundingClientRect()), from = boxes[0]?.(part.channel);
       return [from && begin && within(begin, view) && [from, begin], end && within(end, view) && [end, target]].filter(Boolean);
     });

@@ -10,7 +10,7 @@ const LOOK_MS = 1000;
 const BLIND = ["preparing", "failed"];
 
 export function trainView(about) {
-  let runs = [], chosen = null, wantsNew = false, looked = -1, timer = null, image = {}, busy = null, leaving = null, shown = null, drawn = "";
+  let runs = [], chosen = null, wantsNew = false, looked = -1, timer = null, image = {}, busy = null, leaving = null, shown = null, drawn = null;
   const chips = h("div.chips", { role: "group", ariaLabel: t("runs") }), body = h("div");
   const root = h("div.view", {}, h("header", {}, h("h1", {}, t("trainTitle")), h("p", {}, t("trainWords"))), chips, body);
   const start = beginCard(about, (run, others) => {
