@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import NeocogError
 from .arguments import whole_from
 from .computing import add_runtime, computing
-from .output import console, print_json, print_table, print_wrapped
+from .output import console, count_of, print_json, print_table, print_wrapped
 from .predict_dense import scales
 from .reading import add_threads, counted, print_reading, reading_how
 
@@ -206,7 +206,7 @@ def _print(result: Evaluation, split: str, golden: float) -> None:
     print_wrapped(out, f"calibration error (ECE) {calibration.ece:.2%}, likelihood (NLL) {calibration.nll:.4g} nats")
     print_wrapped(
         out,
-        "the answers stored in the model come out " + (f"different by {golden:.1e}" if golden else "exactly the same"),
+        "the answers stored in the model come out " + (f"the same to {golden:.1e}" if golden else "exactly the same"),
     )
 
 
@@ -216,7 +216,7 @@ def _confused(result: Evaluation) -> Iterator[str]:
         others = row.copy()
         others[k] = 0
         worst = int(others.argmax())
-        yield f"{result.classes[worst]} ({others[worst]:,} times)" if others[worst] else ""
+        yield f"{result.classes[worst]} ({count_of(int(others[worst]), 'time')})" if others[worst] else ""
 
 
 def _share(value: float | None) -> str:

@@ -9,7 +9,7 @@ from ..errors import RunError
 from ..notation import Family, Member
 from ..plan.family import MEASURES, FamilyPlan, Planned, plan_family
 from ..plan.tables import csv_table, flat, markdown_table, per_axis, size
-from .output import console, print_error, print_json, print_table, print_wrapped
+from .output import console, count_of, print_error, print_json, print_table, print_wrapped
 from .source import placed
 
 COSTS = ("layers", "parameters", "MACs", "activations", "training", "sees")
@@ -96,12 +96,12 @@ def _csv_row(one: Planned) -> list[object]:
 def _summary(found: FamilyPlan) -> Iterator[str]:
     """What the table does not show, in words."""
     repeats = sum(len(one.also) for one in found.members)
-    again = f"; {_count(repeats, 'more choice')} of values would give one of them again" if repeats else ""
-    yield f"{_count(len(found.members), 'network')}{again}"
+    again = f"; {count_of(repeats, 'more choice')} of values would give one of them again" if repeats else ""
+    yield f"{count_of(len(found.members), 'network')}{again}"
     if found.left_out:
         over = [name for one in found.left_out for name in one.over(found.limits)]
         each = ", ".join(f"{over.count(name):,} over {OPTIONS[name]}" for name in found.limits if name in over)
-        yield f"{_count(len(found.left_out), 'network')} left out: {each}"
+        yield f"{count_of(len(found.left_out), 'network')} left out: {each}"
     if found.refused:
         yield f"{len(found.refused):,} cannot be planned:"
         yield from _reasons(found)
@@ -124,7 +124,3 @@ def _choices(several: list[dict[str, int]]) -> str:
 
 def _choice(variables: dict[str, int]) -> str:
     return " ".join(f"{name}={value}" for name, value in variables.items())
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'s' * (number != 1)}"

@@ -196,10 +196,11 @@ def test_predict_takes_a_file_whose_name_no_terminal_can_show(shell, trained, im
 
 
 def test_check_finds_a_sound_network_sound(neocog):
-    code, out, err = neocog("check", "INPUT[6x6x1] -> CONV3-2 -> RELU -> FC3")
+    sound = "INPUT[12x12x2] -> CONV3-4 -> BN -> RELU -> POOL2 -> FC5"  # as in the README
+    code, out, err = neocog("check", sound)
     assert (code, err) == (0, "")
     assert "all agree" in out.splitlines()[-1]
-    result = document(neocog("check", "INPUT[6x6x1] -> CONV3-2 -> RELU -> FC3", "--json"))
+    result = document(neocog("check", sound, "--json"))
     assert result["agree"] is True
     assert {"conv1", "relu1", "fc1"} <= {check["node"] for check in result["checks"]}
     assert set(result["checks"][0]) == set(Row._fields)
