@@ -35,6 +35,10 @@ MISTAKES: dict[tuple[str, str], tuple[str, ...]] = {
         "INPUT[8x8x1] -> RELU, RELU",
         "INPUT[8x8x1] -> RELU = 2",
         "INPUT[8x8x1] -> CONV3-4(S=1) 3",
+        "INPUT[8x8x1] -> [CONV3-4(S=1) 3]",
+        "INPUT[8x8x1] -> CONV3-4(S=1), RELU",
+        'INPUT[8x8x1] -> [CONV3-4 "RELU"]',
+        "def a = [RELU]*2 -2",
     ),
     ("a text needs a network", "INPUT[28x28x1] -> ... -> FC10"): ("", "# only a comment", "fit=floor", "def a = RELU"),
     ("a text begins with INPUT, a setting or a definition", "INPUT[28x28x1] -> ... -> FC10"): (
@@ -87,6 +91,7 @@ MISTAKES: dict[tuple[str, str], tuple[str, ...]] = {
         "INPUT[8x8x1] -> [RELU]*",
         "INPUT[8x8x1] -> [RELU]* -> RELU",
         "INPUT[8x8x1] -> [[RELU]*]",
+        "INPUT[8x8x1] -> [RELU]*S=2",
     ),
     ("only a group in brackets is repeated", "[CONV3-64 -> RELU]*3"): (
         "INPUT[8x8x1] -> RELU*3",
@@ -96,6 +101,7 @@ MISTAKES: dict[tuple[str, str], tuple[str, ...]] = {
         "INPUT[8x8x1] -> ADD[RELU | ID]*2",
         "INPUT[8x8x1] -> [RELU]*2*2",
         "INPUT[8x8x1] -> RELU?p*2",
+        "INPUT[8x8x1] -> [ADD[RELU(1)]*2 | ID]",
     ),
     ("options are written NAME=value, separated by commas", "CONV3-64(S=2, P=1)"): (
         "INPUT[8x8x1] -> CONV3-4(S=)",
@@ -108,6 +114,8 @@ MISTAKES: dict[tuple[str, str], tuple[str, ...]] = {
         "INPUT[8x8x1] -> CONV3-4(S=[1])",
         "INPUT[8x8x1] -> CONV3-4(S=1=2)",
         "INPUT[8x8x1] -> CONV3-4(1, -> RELU",
+        "INPUT[8x8x1] -> CONV3-4(1, *2)",
+        "INPUT[8x8x1] -> CONV3-4(1, | 2)",
     ),
     ("a `(` is not closed", "`)` after the last option"): (
         "INPUT[8x8x1] -> CONV3-4(",
@@ -143,6 +151,7 @@ MISTAKES: dict[tuple[str, str], tuple[str, ...]] = {
         "INPUT[8x8x1] -> POOL2?1",
         "INPUT[8x8x1] -> POOL2??p",
         "INPUT[8x8x1] -> POOL2?(p)",
+        "INPUT[8x8x1] -> DROPOUT?p(0.5)",
     ),
     ("a definition is `def name(parameters) = layers`", "def block(k) = CONV3-k -> RELU"): (
         "def",
@@ -153,6 +162,7 @@ MISTAKES: dict[tuple[str, str], tuple[str, ...]] = {
         "def a(k = RELU",
         "def a(k,) = RELU",
         "def a(k l) = RELU",
+        "def a(k, l(S=2)) = RELU",
         "def a =",
         "def a = = RELU",
         "def 3 = RELU",
