@@ -6,7 +6,7 @@ import { around } from "./flow.js";
 import { t } from "./words.js";
 
 export const BLOCK = 32;
-const INPUT_ROOM = 320, OUTPUT_ROOM = 240, THIN = 64;
+const FEW = 6, INPUT_ROOM = 320, OUTPUT_ROOM = 240, THIN = 64;
 
 const isVector = (layer) => layer.output.slice(0, -1).every((n) => n === 1);
 const atOf = (place) => (place.length === 1 ? [0, place[0]] : place);
@@ -38,7 +38,7 @@ function numbersFigure(layer, maps, role, { channel, place, told }, picked) {
     const inside = r >= 0 && r < height && c >= 0 && c < width;
     const here = isOutput && k === channel && r === place[0] && c === place[1];
     const classes = ["td", inside ? "" : "pad", here ? "now" : "", seen.has(`${k}:${r}:${c}`) ? "seen" : ""].filter(Boolean);
-    const shown = inside ? number(maps.values[k][r][c], 3) : "0";
+    const shown = inside ? number(maps.values[k][r][c], width > FEW ? 2 : 3) : "0";
     return h(classes.join("."), {}, isOutput ? h("button", { ariaLabel: `${layer.name} ${r}, ${c}, ${k}: ${shown}`, tabIndex: here ? 0 : -1, onclick: () => picked(k, [r, c]) }, shown) : shown);
   };
   const range = (from, to) => Array.from({ length: to - from }, (_, n) => from + n);
@@ -46,13 +46,15 @@ function numbersFigure(layer, maps, role, { channel, place, told }, picked) {
     range(-top, height + top).map((r) => h("tr", {}, range(-left, width + left).map((c) => cellOf(k, r, c)))))));
   const padded = top || left ? ` (+${t("paddingShort")} ${top}: ${height + 2 * top}×${width + 2 * left}×${layer.output[2]})` : "";
   const slices = tables.map((table, k) => h("figure", {}, h("figcaption", {}, `${isOutput ? "o" : "x"}[:,:,${k}]`), table));
+  const root = h("figure", {}, h("figcaption", {}, `${caption(role, layer)} ${layer.output.join("×")}${padded}`), h("div.slices", {}, slices));
   return {
-    root: h("figure", {}, h("figcaption", {}, `${caption(role, layer)} ${layer.output.join("×")}${padded}`), h("div.slices", {}, slices)),
+    root,
     box: (k) => {
       const marked = (k === undefined ? tables : tables.slice(k, k + 1)).flatMap((table) => [...table.querySelectorAll("td.seen, td.now")]);
       if (!marked.length) return null;
       const { top, bottom } = around(marked), { left, right } = marked[0].closest("table").getBoundingClientRect();
-      return { top, bottom, left, right };  // lines end beside the numbers, not on them
+      const end = root.parentElement.getBoundingClientRect().right;  // beyond it a wide table is scrolled
+      return { top, bottom, left, right: Math.min(right, end) };  // lines end beside the numbers, not on them
     },
   };
 }
