@@ -56,7 +56,7 @@ def test_runs_of_one_name_are_called_by_their_paths(neocog, runs):
     [
         (("{0}",), "two runs or more"),
         (("{0}", "nowhere"), "no folder of a finished run"),
-        (("{0}", "{1}", "-o", "page.txt"), "an HTML file"),
+        (("{0}", "{1}", "-o", "page.txt"), "a name ending in .html is needed"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(neocog, runs, arguments, says):
