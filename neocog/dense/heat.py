@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from io import BytesIO
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from ..lettering import font
 from .boxes import Found
 from .scoremap import ScoreMap, posterior_of
 
@@ -39,8 +38,8 @@ def class_picture(one: ScoreMap, name: str) -> bytes:
     _over(sheet, one, colours, 0.15 + 0.6 * shares)
     bar = Image.fromarray(np.rint(_ramp(200)).astype(np.uint8)[None]).resize((200, SWATCH))
     sheet.paste(bar, (MARGIN + 24, top + 4))
-    pen.text((MARGIN, top), "0", SOFT, _font(FONT))
-    pen.text((MARGIN + 232, top), "1", SOFT, _font(FONT))
+    pen.text((MARGIN, top), "0", SOFT, font(FONT))
+    pen.text((MARGIN + 232, top), "1", SOFT, font(FONT))
     return _png(sheet)
 
 
@@ -73,10 +72,10 @@ def boxes_picture(one: ScoreMap, found: Sequence[Found]) -> bytes:
         ends = max(x, MARGIN + right * across - 1), max(y, MARGIN + LINE + lower * down - 1)
         pen.rectangle((x, y, *ends), None, colour, 2)
         label = f"{box.name} {box.score:.2f}"
-        width = _font(FONT * 0.75).getlength(label) + 4
+        width = font(FONT * 0.75, label).getlength(label) + 4
         y = y - LINE * 0.6 if y - LINE * 0.6 > MARGIN + LINE else y
         pen.rectangle((x, y, x + width, y + LINE * 0.6), colour)
-        pen.text((x + 2, y), label, PAPER, _font(FONT * 0.75))
+        pen.text((x + 2, y), label, PAPER, font(FONT * 0.75, label))
     _legend(pen, top, rows, one)
     return _png(sheet)
 
@@ -119,7 +118,7 @@ def _sheet(one: ScoreMap, title: str, lines: int) -> tuple[Image.Image, ImageDra
     width = max(shown.width, 420) + 2 * MARGIN
     sheet = Image.new("RGB", (width, top + lines * LINE + MARGIN), PAPER)
     pen = ImageDraw.Draw(sheet)
-    pen.text((MARGIN, MARGIN - 4), title, INK, _font(FONT))
+    pen.text((MARGIN, MARGIN - 4), title, INK, font(FONT, title))
     sheet.paste(shown, (MARGIN, MARGIN + LINE))
     return sheet, pen, top
 
@@ -148,7 +147,7 @@ def _legend_rows(one: ScoreMap, names: Sequence[str]) -> list[list[str]]:
     rows: list[list[str]] = [[]]
     used = 0.0
     for name in names:
-        width = SWATCH + 22 + _font(FONT).getlength(name)
+        width = SWATCH + 22 + font(FONT, name).getlength(name)
         if rows[-1] and used + width > room:
             rows.append([])
             used = 0.0
@@ -162,8 +161,8 @@ def _legend(pen: ImageDraw.ImageDraw, top: int, rows: Sequence[Sequence[str]], o
         x, y = float(MARGIN), top + k * LINE
         for name in names:
             pen.rectangle((x, y + 4, x + SWATCH, y + 4 + SWATCH), KINDS[one.classes.index(name) % len(KINDS)])
-            pen.text((x + SWATCH + 6, y), name, INK, _font(FONT))
-            x += SWATCH + 22 + _font(FONT).getlength(name)
+            pen.text((x + SWATCH + 6, y), name, INK, font(FONT, name))
+            x += SWATCH + 22 + font(FONT, name).getlength(name)
 
 
 def _ramp(length: int) -> NDArray[np.float64]:
@@ -180,8 +179,3 @@ def _png(sheet: Image.Image) -> bytes:
     out = BytesIO()
     sheet.save(out, "PNG", optimize=True)
     return out.getvalue()
-
-
-@cache
-def _font(size: float) -> ImageFont.FreeTypeFont:
-    return cast(ImageFont.FreeTypeFont, ImageFont.load_default(size))

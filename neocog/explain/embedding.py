@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from ..measure.field_picture import INK, PAPER, font
+from ..lettering import font
+from ..measure.field_picture import INK, PAPER
 from ..statistics import share_interval
 from .features import LEAST, Features, features, neighbour_map, principal, probe, standardised
 from .inversion import spread
@@ -78,7 +79,8 @@ def _key(classes: tuple[str, ...]) -> Panel:
     pen = ImageDraw.Draw(image)
     for k, name in enumerate(named):
         pen.rectangle((4, k * height + 4, 18, (k + 1) * height - 5), COLOURS[k])
-        pen.text((26, k * height + 2), cut_to(name, width - 30, TEXT * 0.9), INK, font(TEXT * 0.9))
+        shown = cut_to(name, width - 30, TEXT * 0.9)
+        pen.text((26, k * height + 2), shown, INK, font(TEXT * 0.9, shown))
     return Panel("classes", np.asarray(image), side=max(image.size))
 
 

@@ -10,7 +10,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from ..errors import NeocogError
-from ..measure.field_picture import INK, PAPER, SOFT, Pixels, font
+from ..lettering import font
+from ..measure.field_picture import INK, PAPER, SOFT, Pixels
 from . import colours
 
 SMALL, LARGE = 224, 448
@@ -96,12 +97,13 @@ def draw(title: str, strips: Sequence[Strip]) -> bytes:
         raise NeocogError(f"a picture has at most {PIXELS:,} pixels", received=f"{width}x{height}", hint=hint)
     sheet = Image.new("RGB", (width, height), PAPER)
     pen = ImageDraw.Draw(sheet)
-    pen.text((MARGIN, MARGIN - 8), cut_to(title, width - 2 * MARGIN, TEXT * 1.2), INK, font(TEXT * 1.2))
+    title = cut_to(title, width - 2 * MARGIN, TEXT * 1.2)
+    pen.text((MARGIN, MARGIN - 8), title, INK, font(TEXT * 1.2, title))
     top = MARGIN + LINE
     for strip, lines, height in zip(strips, texts, heights, strict=True):
         bottom = top + _strip(sheet, strip, top)
         for k, line in enumerate(lines):
-            pen.text((MARGIN, bottom + k * LINE), line, SOFT if k else INK, font(TEXT))
+            pen.text((MARGIN, bottom + k * LINE), line, SOFT if k else INK, font(TEXT, line))
         top += height
     out = BytesIO()
     sheet.save(out, "PNG")
@@ -122,7 +124,8 @@ def _strip(sheet: Image.Image, strip: Strip, top: int) -> int:
     pen, left = ImageDraw.Draw(sheet), MARGIN
     for panel in strip.panels:
         height, width = panel.size
-        pen.text((left, top), cut_to(panel.name, width + GAP - 4, TEXT * 0.9), SOFT, font(TEXT * 0.9))
+        name = cut_to(panel.name, width + GAP - 4, TEXT * 0.9)
+        pen.text((left, top), name, SOFT, font(TEXT * 0.9, name))
         sheet.paste(panel.shown(), (left, top + LINE))
         pen.rectangle((left - 1, top + LINE - 1, left + width, top + LINE + height), None, FRAME)
         if panel.bar:
@@ -149,7 +152,7 @@ def _wrapped(line: str, width: int) -> list[str]:
     parts: list[str] = []
     for word in _on_one_line(line).split(" "):
         longer = f"{parts[-1]} {word}" if parts else word
-        if parts and font(TEXT).getlength(longer) <= width:
+        if parts and font(TEXT, longer).getlength(longer) <= width:
             parts[-1] = longer
         else:
             parts.append(word)
@@ -163,7 +166,8 @@ def _on_one_line(text: str) -> str:
 
 def cut_to(text: str, width: float, size: float = TEXT) -> str:
     """The text, its end left out where it is too long."""
-    text, small = _on_one_line(text), font(size)
+    text = _on_one_line(text)
+    small = font(size, text + "…")
     while len(text) > 1 and small.getlength(text) > width:
         text = text[: max(1, min(len(text) - 2, int(len(text) * width / small.getlength(text))))] + "…"
     return text

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import cache
 from io import BytesIO
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
+from PIL.ImageFont import FreeTypeFont
 
+from .. import lettering
 from ..report.charts import Series, log_ticks, number, ticks
 
 INK, SOFT, RULE, PAPER, ALARM = "#22262b", "#6a7178", "#dfe2e6", "#ffffff", "#c8571b"
@@ -158,7 +159,6 @@ def _grid(pen: ImageDraw.ImageDraw, plane: _Plane, x_ticks: Sequence[float], y_t
         pen.text((x, (HEIGHT - BOTTOM + 8) * FINE), f"{value:g}", SOFT, small, "mt")
 
 
-@cache
-def font(size: float = 1.0) -> ImageFont.FreeTypeFont:
-    """The font that comes with Pillow, at a multiple of the usual size."""
-    return cast(ImageFont.FreeTypeFont, ImageFont.load_default(TEXT * size))
+def font(size: float = 1.0) -> FreeTypeFont:
+    """The letters of lessons, at a multiple of the usual size."""
+    return lettering.font(TEXT * size)

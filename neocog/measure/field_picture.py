@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from io import BytesIO
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from ..errors import NeocogError
+from ..lettering import font
 from .field import LEVEL, EffectiveField
 
 PANEL, STRIP, GAP, COLUMNS = 320, 60, 36, 5  # side of a map, height of a sequence, between panels, panels in a row
@@ -42,7 +41,7 @@ def draw_fields(fields: Sequence[EffectiveField], title: str = "") -> bytes:
     across = max(columns * (PANEL + GAP) - GAP, 2 * PANEL + GAP)
     sheet = Image.new("RGB", (2 * MARGIN + across, head + rows * cell + LINE + MARGIN), PAPER)
     pen = ImageDraw.Draw(sheet)
-    pen.text((MARGIN, MARGIN), title, INK, font(FONT * 1.2))
+    pen.text((MARGIN, MARGIN), title, INK, font(FONT * 1.2, title))
     for k, field in enumerate(fields):
         x, y = MARGIN + k % columns * (PANEL + GAP), head + k // columns * cell
         _captions(pen, x, y, field)
@@ -118,9 +117,3 @@ def edges(seen: NDArray[np.bool_]) -> list[Points]:
     for j, i in np.argwhere(padded[1:-1, 1:] != padded[1:-1, :-1]):
         found.append(((j, i), (j + 1, i)))
     return found
-
-
-@cache
-def font(size: float) -> ImageFont.FreeTypeFont:
-    """The font that comes with Pillow, at a size in pixels."""
-    return cast(ImageFont.FreeTypeFont, ImageFont.load_default(size))

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache
 from io import BytesIO
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple
 
 from ...errors import NeocogError
+from ...lettering import font
 from .layout import FONT, RADIUS, Box, Frame, Line, Mark, Plus, Text, text_width
 from .page import COLOURS, FRAME, FRAMED, INK, MARGIN, PAPER, SIDE, TOP, Page
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageDraw import ImageDraw
-    from PIL.ImageFont import FreeTypeFont
 
 SCALE = 2  # pixels to a unit of the layout: sharp on a fine screen, readable at half size
 FINE = 2  # the picture is drawn this much larger again and reduced, which smooths slanted lines
@@ -90,11 +89,11 @@ class _Pen(NamedTuple):
 
     def write(self, x: float, y: float, words: str, anchor: str, size: float = LETTERS) -> None:
         """Words on a base line, a little smaller where they would take more room than was left for them."""
-        font = _font(size)
+        fine = size * SCALE * FINE
         room = text_width(words) * SCALE * FINE
-        if (taken := font.getlength(words)) > room:
-            font = _font(size * room / taken)
-        self.on.text(self._place(x, y), words, INK, font, anchor)
+        if (taken := font(fine, words).getlength(words)) > room:
+            fine *= room / taken
+        self.on.text(self._place(x, y), words, INK, font(fine, words), anchor)
 
     def _line(self, line: Line) -> None:
         self._stroke(line.points)
@@ -138,13 +137,6 @@ class _Pen(NamedTuple):
 
     def _place(self, x: float, y: float) -> tuple[float, float]:
         return x * SCALE * FINE, (y - self.top) * SCALE * FINE
-
-
-@cache
-def _font(size: float) -> FreeTypeFont:
-    from PIL import ImageFont
-
-    return cast("FreeTypeFont", ImageFont.load_default(size * SCALE * FINE))
 
 
 def _dashes(start: float, end: float) -> Iterator[float]:
