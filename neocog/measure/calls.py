@@ -12,8 +12,8 @@ import numpy as np
 from ..initialise import initialise
 from ..losses import default_loss
 from ..native.engine import NativeNetwork
+from ..native.expressions import Access
 from ..native.jit import Compiled
-from ..native.kernel import Access
 from ..native.pace import WAYS, BlockCourse, Course, FewCourse, Task
 from ..plan.calibration import Vector
 from .rehearsal import images_for

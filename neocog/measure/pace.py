@@ -20,8 +20,9 @@ from ..initialise import initialise
 from ..losses import default_loss
 from ..native import program, trainer
 from ..native.effort import Effort
+from ..native.expressions import Index, Type, constant, fma, load
 from ..native.jit import Compiled, machine
-from ..native.kernel import Function, Index, Type, constant, fma, load
+from ..native.kernel import Function
 from ..native.layout import aligned
 from ..native.pace import FEW, Pace, course_of
 from ..native.trainer import NativeTrainer, not_covered

@@ -14,8 +14,9 @@ from itertools import pairwise
 from . import passes
 from .elementary import ActivationCode
 from .endings import Plain, Position, Sink
+from .expressions import F32, Access, Index, Type, Value, constant, fma, load, splat
 from .gather import Reads
-from .kernel import F32, Access, Function, Index, Type, Value, constant, fma, load, splat
+from .kernel import Function
 from .layout import Margins, Volume, rows_of
 from .normalising import Norm, spread
 from .program import Call, Part, Program

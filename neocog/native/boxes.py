@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from .kernel import Bound, Function, Index, Value
+from .expressions import Bound, Index, Value
+from .kernel import Function
 from .layout import Volume
 
 Place = tuple[Index, Index, Index]

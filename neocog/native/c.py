@@ -15,15 +15,12 @@ from textwrap import wrap
 import numpy as np
 
 from .c_helpers import Helpers, c_type, vector_from
+from .expressions import F32, Access, Bound, Index, Type, Value
 from .kernel import (
-    F32,
     TILES,
-    Access,
-    Bound,
     Call,
     ClearTile,
     Function,
-    Index,
     Let,
     LoadTile,
     Loop,
@@ -33,8 +30,6 @@ from .kernel import (
     Statement,
     Store,
     StoreTile,
-    Type,
-    Value,
 )
 from .straight import alive, parts
 

@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from ..layers import BY_OP
 from . import passes
-from .kernel import Access, Function, Index
+from .expressions import Access, Index
+from .kernel import Function
 from .optimizers import OPTIMIZERS
 from .program import Call, Meeting, Program, Region
 from .runtime import DECAYING, LOSS, NOT_DECAYING

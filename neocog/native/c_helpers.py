@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .kernel import Type
+from .expressions import Type
 
 SCALARS = {"f32": "float", "i32": "int32_t", "i8": "int8_t", "i1": "bool"}
 UNSIGNED = {"i32": "uint32_t", "i8": "uint8_t"}

@@ -13,7 +13,8 @@ from ..layer import Shape
 from ..layers.lcn import FLAT, LocalContrastNorm
 from .boxes import Boxes, Place
 from .endings import Sink
-from .kernel import F32, Access, Function, Index, Type, Value, constant, largest, load, root, select, splat
+from .expressions import F32, Access, Index, Type, Value, constant, largest, load, root, select, splat
+from .kernel import Function
 from .layout import Margins, Volume
 from .lone import LonePart
 from .program import Program

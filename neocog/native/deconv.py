@@ -13,8 +13,9 @@ from functools import partial
 
 from . import passes
 from .endings import Into, Position, Sink, Through
+from .expressions import F32, Access, Index, Value, load, splat
 from .gather import Gather, GatherKernel, Source, Weights
-from .kernel import F32, Access, Function, Index, Value, load, splat
+from .kernel import Function
 from .layout import Margins, Volume, extent
 from .lone import LonePart
 from .phases import Phase, phases_of

@@ -7,7 +7,8 @@ import math
 from ..chance import BITS, FACTORS, SHIFTS
 from ..layers.dropout import Dropout
 from .endings import Plain, Sink
-from .kernel import I32, Access, Function, Index, Type, Value, constant, convert, load, number, select, splat
+from .expressions import I32, Access, Index, Type, Value, constant, convert, load, number, select, splat
+from .kernel import Function
 from .layout import Volume, rows_of
 from .lone import LonePart
 

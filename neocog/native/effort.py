@@ -2,34 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from .kernel import (
-    TILE_ROWS,
-    Access,
-    Bound,
-    Call,
-    Function,
-    Index,
-    Let,
-    LoadTile,
-    Loop,
-    MultiplyTiles,
-    Prefetch,
-    Statement,
-    Store,
-    StoreTile,
-    Type,
-    Value,
-)
+from .expressions import Access, Bound, Index, Type, Value
+from .kernel import TILE_ROWS, Call, Function, Let, LoadTile, Loop, MultiplyTiles, Prefetch, Statement, Store, StoreTile
+from .straight import parts
 
 SLOW = ("div", "sqrt")
 PRODUCTS = ("fma", "dot")
 FREE = ("get", "constant", "splat", "bits", "load")
 """What costs nothing, is counted with what uses it, or, as `load`, elsewhere."""
 ROW = Type("i32", TILE_ROWS)
-BYTES = {"f32": 4, "i32": 4, "i8": 1, "i1": 1}
 
 
 class Effort(NamedTuple):
@@ -131,20 +115,8 @@ def _ends(end: Index | Bound) -> tuple[Index, ...]:
     return end.of if isinstance(end, Bound) else (end,)
 
 
-def _parts(value: Value) -> Iterator[Value]:
-    """A value and all that it is made of, each once: the printers name what is used more than once."""
-    seen: dict[int, Value] = {}
-    waiting = [value]
-    while waiting:
-        one = waiting.pop()
-        if id(one) not in seen:
-            seen[id(one)] = one
-            waiting += one.args
-    yield from seen.values()
-
-
 def _arithmetic(value: Value) -> Effort:
-    ops = [one.op for one in _parts(value)]
+    ops = [one.op for one in parts(value)]
     products, slow = (sum(op in kind for op in ops) for kind in (PRODUCTS, SLOW))
     free = sum(op in FREE for op in ops)
     return Effort(products=products, other=len(ops) - products - slow - free, slow=slow, moves=ops.count("load"))
@@ -179,7 +151,7 @@ class _Touched:
                 self._touch_rows(statement.to, statement.step)
 
     def _look(self, statement: Let | Store) -> None:
-        for one in _parts(statement.value):
+        for one in parts(statement.value):
             if one.op == "load" and isinstance(one.detail, Access):
                 self._touch(one.detail, one.type)
         if isinstance(statement, Store):
@@ -187,10 +159,10 @@ class _Touched:
 
     def _touch(self, access: Access, type_: Type) -> None:
         first, last = self._range(access.at)
-        unit = _bytes(access.unit or type_)
-        self.widest = max(self.widest, _bytes(type_))
+        unit = (access.unit or type_).bytes
+        self.widest = max(self.widest, type_.bytes)
         before = self.ends.get(access.buffer, (first * unit, first * unit))
-        self.ends[access.buffer] = min(before[0], first * unit), max(before[1], last * unit + _bytes(type_))
+        self.ends[access.buffer] = min(before[0], first * unit), max(before[1], last * unit + type_.bytes)
 
     def _touch_rows(self, access: Access, step: int) -> None:
         """The first and the last of a tile's rows."""
@@ -206,7 +178,3 @@ class _Touched:
     def _linear(self, index: Index) -> tuple[int, int]:
         reached = [(f * self.counters[name][0], f * self.counters[name][1]) for name, f in index.terms]
         return index.constant + sum(map(min, reached)), index.constant + sum(map(max, reached))
-
-
-def _bytes(type_: Type) -> int:
-    return BYTES[type_.kind] * type_.lanes

@@ -14,7 +14,8 @@ from typing import NamedTuple
 from ..layer import Layer
 from ..layers.lrelu import LeakyReLU
 from ..layers.scaledtanh import AMPLITUDE, SLOPE
-from .kernel import Function, Type, Value, bits, constant, convert, floor, fma, largest, root, select, smallest
+from .expressions import Type, Value, bits, constant, convert, floor, fma, largest, root, select, smallest
+from .kernel import Function
 
 LN2_HIGH, LN2_LOW = 0.693359375, -2.12194440e-4
 _EXP = (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1)

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from itertools import groupby, product
 
 from .elementary import ActivationCode
+from .expressions import Index, Type, Value, constant, convert, load, select
 from .gather import Accumulators, Place, Reads
-from .kernel import Function, Index, Type, Value, constant, convert, load, select
+from .kernel import Function
 from .layout import Volume
 
 

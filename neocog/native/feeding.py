@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from ..feed import ONE
 from ..layer import Shape
-from .jit import Machine
-from .kernel import (
+from .expressions import (
     F32,
     I8,
     I32,
-    Function,
     Index,
     Type,
     Value,
@@ -28,6 +26,8 @@ from .kernel import (
     smallest,
     splat,
 )
+from .jit import Machine
+from .kernel import Function
 from .layout import Volume, extent
 from .weight_gradient import transposed
 

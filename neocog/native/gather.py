@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from itertools import pairwise, product
 from typing import Protocol
 
+from .expressions import F32, Bound, Index, Type, Value, Variable, constant, dot, fma, load, splat
 from .jit import Machine
-from .kernel import F32, Bound, Function, Index, Type, Value, Variable, constant, dot, fma, load, splat
+from .kernel import Function
 from .layout import along
 from .tiles import Tile, Work, best_tile
 

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 
 from ..layers.groupnorm import GroupNorm
 from .endings import Sink
-from .kernel import F32, Access, Function, Index, Type, Value, constant, load, root, splat
+from .expressions import F32, Access, Index, Type, Value, constant, load, root, splat
+from .kernel import Function
 from .layout import COLUMNS, Margins, Volume, rows_of
 from .lone import LonePart
 from .program import Program

@@ -7,7 +7,8 @@ adds up over images, so there it is pairs of images.
 
 from __future__ import annotations
 
-from .kernel import F32, Function, Index, Type, Value, constant, load, neighbours, pair
+from .expressions import F32, Index, Type, Value, constant, load, neighbours, pair
+from .kernel import Function
 from .layout import COLUMNS, Volume, along
 
 

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..layer import Shape
-from .kernel import Function, Index
+from .expressions import Index
+from .kernel import Function
 
 SMALL = 1 << 14
 """Vectors of a volume that need not share its memory for margins to be cleared: that took 4 % of LeNet-5's step."""

@@ -14,7 +14,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from .kernel import Access
+from .expressions import Access
 from .layout import Arena, Room
 
 

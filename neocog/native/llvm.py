@@ -9,13 +9,11 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Sequence
 
+from .expressions import Access, Bound, Index, Type, Value
 from .kernel import (
-    Access,
-    Bound,
     Call,
     ClearTile,
     Function,
-    Index,
     Let,
     LoadTile,
     Loop,
@@ -25,12 +23,9 @@ from .kernel import (
     Statement,
     Store,
     StoreTile,
-    Type,
-    Value,
 )
 
 KINDS = {"f32": "float", "i32": "i32", "i8": "i8", "i1": "i1"}
-BYTES = {"f32": 4, "i32": 4, "i8": 1}
 ARITHMETIC = {"add": "add", "sub": "sub", "mul": "mul", "div": "div"}
 BITWISE = ("and", "xor", "lshr")
 COMPARISONS = {"gt": ("ogt", "sgt"), "eq": ("oeq", "eq")}
@@ -167,7 +162,7 @@ class _Printer:
         arguments, types = [f"i8 {tile}" for tile in tiles], ["i8 immarg"] * len(tiles)
         if access:
             assert access.unit  # noqa: S101
-            stride = step * BYTES[access.unit.kind] * access.unit.lanes
+            stride = step * access.unit.bytes
             arguments += [f"ptr {self._address(access, access.unit)[0]}", f"i64 {stride}"]
             types += ["ptr", "i64"]
         self.declared.add(f"declare void @llvm.x86.{name}({', '.join(types)})")
@@ -196,11 +191,11 @@ class _Printer:
     def _address(self, access: Access, type_: Type) -> tuple[str, int]:
         """A pointer, and how it is aligned."""
         unit = access.unit or type_
-        element, size = written(unit), BYTES[unit.kind] * unit.lanes
+        element = written(unit)
         base = self._pointer(access.buffer, access.at.terms, element)
         if access.at.constant:
             base = self._line(f"getelementptr inbounds {element}, ptr {base}, i64 {access.at.constant}")
-        return base, size
+        return base, unit.bytes
 
     def _pointer(self, buffer: str, terms: tuple[tuple[str, int], ...], element: str) -> str:
         if not terms:

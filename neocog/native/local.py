@@ -13,7 +13,8 @@ from itertools import product
 from typing import NamedTuple
 
 from ..layers.local import LocallyConnected
-from .kernel import F32, Access, Function, Index, Type, constant, fma, load, splat, total
+from .expressions import F32, Access, Index, Type, constant, fma, load, splat, total
+from .kernel import Function
 from .layout import Margins, Volume, along
 from .lone import LonePart
 from .pooling import Piece, pieces

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .endings import Nowhere, Sink
-from .kernel import Access, Function, Index, Type
+from .expressions import Access, Index, Type
+from .kernel import Function
 from .layout import Margins
 from .program import Call, Part, Program, Region
 from .stages import Single, Stage

@@ -16,8 +16,9 @@ from typing import NamedTuple
 from ..losses import SMALLEST, Map
 from .elementary import absolute, exp, log, log1p
 from .endings import Sink
+from .expressions import F32, Index, Type, Value, both, constant, convert, largest, load, select, splat
 from .jit import Machine
-from .kernel import F32, Function, Index, Type, Value, both, constant, convert, largest, load, select, splat
+from .kernel import Function
 from .layout import Volume
 
 Side = float | None

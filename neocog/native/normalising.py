@@ -24,22 +24,8 @@ from ..layers.batchnorm import BatchNorm
 from ..network import Node
 from . import passes
 from .endings import Sink
-from .kernel import (
-    F32,
-    Access,
-    Function,
-    Index,
-    Type,
-    Value,
-    Variable,
-    constant,
-    largest,
-    load,
-    root,
-    select,
-    splat,
-    total,
-)
+from .expressions import F32, Access, Index, Type, Value, Variable, constant, largest, load, root, select, splat, total
+from .kernel import Function
 from .layout import COLUMNS, Volume, rows_of
 from .program import Call, Meeting, Program, Region
 

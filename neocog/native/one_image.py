@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from itertools import product
 from typing import ClassVar, Literal, NamedTuple
 
+from .expressions import F32, Index, Type, Value, constant, fma, largest, load, load_from, select, shuffle, splat
 from .jit import Machine
-from .kernel import F32, Function, Index, Type, Value, constant, fma, largest, load, load_from, select, shuffle, splat
+from .kernel import Function
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .expressions import Index, Value, Variable, constant, fma
 from .jit import Machine
-from .kernel import Function, Index, Value, Variable, constant, fma
+from .kernel import Function
 from .layout import along
 from .one_image import Ending, Field, Form, Place
 from .stages import Frame

@@ -15,7 +15,8 @@ from typing import NamedTuple
 from ..layer import Shape
 from ..network import Network, Node
 from .elementary import ActivationCode
-from .kernel import Function, Value, constant, root
+from .expressions import Value, constant, root
+from .kernel import Function
 from .layout import Margins, extent
 from .one_image import Curve, Pooled, Scaled, Sloped, Step
 from .pointwise import CURVES

@@ -15,8 +15,9 @@ from itertools import product
 from typing import Literal
 
 from .elementary import exp
+from .expressions import F32, Index, Value, Variable, constant, fma, largest, load, shuffle, splat, total
 from .jit import Machine
-from .kernel import F32, Function, Index, Value, Variable, constant, fma, largest, load, shuffle, splat, total
+from .kernel import Function
 from .layout import along, extent
 from .one_image import Ending, Field, LanesHoldChannels, Place
 from .one_image_tasks import Task

@@ -12,8 +12,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
+from .expressions import F32, Index, Type, Value, constant, fma, load, root, select, splat
 from .jit import Machine
-from .kernel import F32, Function, Index, Type, Value, constant, fma, load, root, select, splat
+from .kernel import Function
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 """AdamW's memory for gradients and for their squares, and what is added to the root of the latter."""

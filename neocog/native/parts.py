@@ -7,8 +7,8 @@ from .blending import BlendPart
 from .contrast import ContrastPart
 from .deconv import DeconvPart
 from .dropout import DropoutPart
+from .expressions import Access, Index
 from .grouping import GroupNormPart
-from .kernel import Access, Index
 from .layout import Margins
 from .local import LocalPart
 from .pointwise import CurvePart, PReLUPart, SoftmaxPart

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from ..layer import Shape
 from .endings import Sink
+from .expressions import F32, Index, Type, constant, load, load_from, total
 from .jit import Machine
-from .kernel import F32, Function, Index, Type, constant, load, load_from, total
+from .kernel import Function
 from .layout import COLUMNS, Volume, along, extent, rows_of
 from .weight_gradient import transposed
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ..network import Network
-from .kernel import Access
+from .expressions import Access
 from .layout import Volume
 from .program import Call, Part, Program, Region
 from .stages import Input, Stage

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from .elementary import erf, exp, sigmoid
 from .endings import Sink
-from .kernel import F32, Function, Index, Type, Value, constant, fma, largest, load, select, splat
+from .expressions import F32, Index, Type, Value, constant, fma, largest, load, select, splat
+from .kernel import Function
 from .layout import Margins, Volume, rows_of
 from .lone import LonePart
 from .program import Program

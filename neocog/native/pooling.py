@@ -15,7 +15,8 @@ from typing import NamedTuple
 
 from ..layers.avgpool import AvgPool
 from .endings import Nowhere, Sink
-from .kernel import F32, Access, Function, Index, Type, Value, constant, convert, fma, load, root, select, splat
+from .expressions import F32, Access, Index, Type, Value, constant, convert, fma, load, root, select, splat
+from .kernel import Function
 from .layout import Margins, Volume, extent
 from .program import Call, Part, Program, Region
 from .stages import LARGEST_WINDOW, LIMITED, Pool, Stage

@@ -16,9 +16,10 @@ from typing import NamedTuple
 from ..network import Network, Node
 from . import passes
 from .endings import Plain, Sink
+from .expressions import Access, Index
 from .halving import pack_pairs, pair_channels
 from .jit import Machine
-from .kernel import Access, Function, Index
+from .kernel import Function
 from .layout import Arena, Margins, Volume, extent
 from .lifetimes import Layout, Use
 from .losses import kernel

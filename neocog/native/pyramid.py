@@ -8,7 +8,8 @@ from itertools import product
 from typing import NamedTuple
 
 from ..layers.spp import SpatialPyramid
-from .kernel import Function, Index, Type, constant, load, number, select, splat
+from .expressions import Index, Type, constant, load, number, select, splat
+from .kernel import Function
 from .layout import Margins, Volume
 from .lone import LonePart
 from .program import Program

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from .endings import Sink
-from .kernel import F32, Access, Function, Index, Type, Value, constant, load, splat
+from .expressions import F32, Access, Index, Type, Value, constant, load, splat
+from .kernel import Function
 from .layout import Margins, Volume
 from .program import Call, Part, Program
 from .stages import Single, Stage

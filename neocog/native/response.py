@@ -11,7 +11,8 @@ from ..layers.lrn import LocalResponseNorm
 from .boxes import Boxes, Place
 from .elementary import power
 from .endings import Sink
-from .kernel import Function, Type, Value, constant, fma, load
+from .expressions import Type, Value, constant, fma, load
+from .kernel import Function
 from .layout import Margins, Volume
 from .lone import LonePart
 from .program import Program

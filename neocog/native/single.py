@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from ..layer import Shape
 from ..network import Network
+from .expressions import Access, Index, Type, load_from
 from .jit import Compiled, Machine
-from .kernel import Access, Function, Index, Type, load_from
+from .kernel import Function
 from .layout import Margins, aligned, extent
 from .one_image import Added, Ending, Field, LanesHoldChannels, LanesHoldPositions, Step
 from .one_image_sums import LARGE_BYTES, Convolution, Sums

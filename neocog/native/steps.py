@@ -7,8 +7,9 @@ from functools import partial
 from typing import NamedTuple, TypeVar
 
 from . import passes
+from .expressions import Access, Index
 from .feeding import MOVE, behind, load_bytes, load_moved, takes_bytes
-from .kernel import Access, Function, Index
+from .kernel import Function
 from .optimizers import OPTIMIZERS, average
 from .program import Call, Meeting, Program, Region
 from .runtime import BYTES, DECAYING, LOSS, MOVED, NOT_DECAYING, NUMBERS, SHARE, Body

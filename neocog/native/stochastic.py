@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import partial
 
 from .dropout import Chance
-from .kernel import Access, Function, Type, Value, both, constant, convert, largest, load, number, select, splat
+from .expressions import Access, Type, Value, both, constant, convert, largest, load, number, select, splat
+from .kernel import Function
 from .pooling import Largest, Place, PoolPart, Summary, Windows, pool_forward
 from .program import Call
 

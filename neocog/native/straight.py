@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from .kernel import Access, Bound, Call, Index, Let, Loop, Statement, Store, Value
+from .expressions import Access, Bound, Index, Value
+from .kernel import Call, Let, Loop, Statement, Store
 
 
 def alive(statements: Sequence[Statement]) -> list[Statement]:

@@ -17,22 +17,10 @@ from functools import cached_property
 from itertools import product
 from math import ceil
 
+from .expressions import F32, Index, Type, Value, constant, load, load_from, neighbours, pair, splat
 from .gather import Accumulators, Epilogue, Gather
 from .jit import Machine
-from .kernel import (
-    F32,
-    TILE_ROWS,
-    Function,
-    Index,
-    Type,
-    Value,
-    constant,
-    load,
-    load_from,
-    neighbours,
-    pair,
-    splat,
-)
+from .kernel import TILE_ROWS, Function
 from .layout import COLUMNS, along
 from .weight_gradient import transposed
 

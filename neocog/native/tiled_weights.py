@@ -14,8 +14,9 @@ from functools import cached_property
 from itertools import product
 from math import ceil
 
+from .expressions import Index, Type, Value, constant, load, neighbours, shuffle
 from .jit import Machine
-from .kernel import TILE_ROWS, TILES, Function, Index, Type, Value, constant, load, neighbours, shuffle
+from .kernel import TILE_ROWS, TILES, Function
 from .layout import COLUMNS, along
 from .tiled_gather import MULTIPLY, STRIP_BYTES
 from .weight_gradient import WeightGradient, divisors, transposed

@@ -10,7 +10,8 @@ from typing import NamedTuple
 from ..layer import Shape, per_axis
 from ..layers.upsample import Upsample
 from . import passes
-from .kernel import Function, Index, Type, Value, constant, load
+from .expressions import Index, Type, Value, constant, load
+from .kernel import Function
 from .layout import Margins, Volume
 from .lone import LonePart
 from .program import Program

@@ -16,9 +16,10 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import product
 
+from .expressions import Index, Type, Value, constant, dot, fma, load, pair, shuffle, splat
 from .gather import Source
 from .jit import Machine
-from .kernel import Function, Index, Type, Value, constant, dot, fma, load, pair, shuffle, splat
+from .kernel import Function
 from .layout import along
 from .tiles import LATENCY
 

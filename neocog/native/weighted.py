@@ -10,9 +10,10 @@ from functools import partial
 from ..layers import Conv
 from . import passes
 from .endings import Finish, Into, Sink, Through
+from .expressions import Access, Index
 from .gather import Gather, GatherKernel, Source, Weights
 from .halving import pair_channels, pair_images
-from .kernel import Access, Function, Index
+from .kernel import Function
 from .layout import Margins, Volume, extent
 from .phases import Phase, phases_of, reach
 from .program import Call, Part, Program, Region

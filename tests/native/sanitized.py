@@ -18,21 +18,9 @@ import numpy as np
 import pytest
 
 from neocog.native.c import c_functions
+from neocog.native.expressions import Access, Bound, Index, Type
 from neocog.native.jit import Compiled
-from neocog.native.kernel import (
-    Access,
-    Bound,
-    Call,
-    Function,
-    Index,
-    Let,
-    LoadTile,
-    Loop,
-    ShapeTiles,
-    Store,
-    StoreTile,
-    Type,
-)
+from neocog.native.kernel import Call, Function, Let, LoadTile, Loop, ShapeTiles, Store, StoreTile
 
 COMPILER = shutil.which("cc")
 FLAGS = (

@@ -19,14 +19,12 @@ from neocog.native.c_calls import PURPOSES, purpose, step_calls
 from neocog.native.c_driver import RATES
 from neocog.native.c_network import c_program
 from neocog.native.engine import NativeNetwork
-from neocog.native.jit import Machine, machine
-from neocog.native.kernel import (
+from neocog.native.expressions import (
     F32,
     I8,
     I32,
     Access,
     Bound,
-    Function,
     Index,
     Type,
     bits,
@@ -49,6 +47,8 @@ from neocog.native.kernel import (
     splat,
     total,
 )
+from neocog.native.jit import Machine, machine
+from neocog.native.kernel import Function
 from neocog.native.optimizers import OPTIMIZERS
 from neocog.native.program import Program
 from neocog.native.single import SinglePlan

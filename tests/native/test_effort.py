@@ -6,8 +6,9 @@ import pytest
 
 from neocog import Network
 from neocog.native.effort import ROW, Counter, Effort
+from neocog.native.expressions import F32, Access, Bound, Index, Type, constant, fma, load, root
 from neocog.native.jit import machine
-from neocog.native.kernel import F32, Access, Bound, Function, Index, Type, constant, fma, load, root
+from neocog.native.kernel import Function
 from neocog.native.places import kind_of
 from neocog.native.program import Program
 

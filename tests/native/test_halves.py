@@ -10,8 +10,9 @@ from test_networks import batch_for, drawn, far
 from neocog import Network, zoo
 from neocog.losses import LOSSES
 from neocog.native.engine import NativeNetwork
+from neocog.native.expressions import Index, Type, dot, load, neighbours, pair
 from neocog.native.jit import Machine
-from neocog.native.kernel import Function, Index, Type, dot, load, neighbours, pair
+from neocog.native.kernel import Function
 from neocog.native.llvm import module
 from neocog.reference import backward, forward
 

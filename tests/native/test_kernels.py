@@ -11,12 +11,10 @@ import pytest
 
 from neocog.native import elementary
 from neocog.native.engine import aligned
-from neocog.native.jit import Compiled, machine
-from neocog.native.kernel import (
+from neocog.native.expressions import (
     F32,
     Access,
     Bound,
-    Function,
     Index,
     Type,
     bits,
@@ -35,6 +33,8 @@ from neocog.native.kernel import (
     splat,
     total,
 )
+from neocog.native.jit import Compiled, machine
+from neocog.native.kernel import Function
 from neocog.native.weight_gradient import transposed
 
 LANES = machine().lanes

@@ -12,9 +12,9 @@ from neocog import NeocogError, Network, zoo
 from neocog.initialise import initialise
 from neocog.layer import Shape
 from neocog.native import engine, trainer
+from neocog.native.expressions import Access, Index
 from neocog.native.footprint import Footprint, footprints
 from neocog.native.jit import Machine
-from neocog.native.kernel import Access, Index
 from neocog.native.layout import Arena, Margins
 from neocog.native.lifetimes import Layout, Use
 from neocog.native.optimizers import OPTIMIZERS

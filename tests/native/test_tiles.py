@@ -19,8 +19,9 @@ from torch.nn.grad import conv2d_input, conv2d_weight
 from neocog import Network, ShapeError
 from neocog.native import jit
 from neocog.native.engine import NativeNetwork, aligned
+from neocog.native.expressions import Index, Type
 from neocog.native.jit import Compiled, Machine, machine
-from neocog.native.kernel import TILE_ROWS, Function, Index, Type
+from neocog.native.kernel import TILE_ROWS, Function
 from neocog.native.llvm import module
 from neocog.native.program import Call, Program
 from neocog.native.tiled_gather import TiledGather
