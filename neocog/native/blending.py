@@ -19,7 +19,8 @@ from .gather import Reads
 from .kernel import Function
 from .layout import Margins, Volume, rows_of
 from .normalising import Norm, spread
-from .program import Call, Part, Program
+from .part import Part
+from .program import Call, Program
 from .stages import Blend, Stage, Term
 
 

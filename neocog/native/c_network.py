@@ -19,10 +19,11 @@ from .c import LINE, c_function
 from .c_calls import Segment, Shared, StepCalls, purpose, step_calls
 from .c_driver import MEMORY, RATES, STEP
 from .c_helpers import Helpers
+from .groups import GROUPS
 from .kernel import Function
 from .lifetimes import Layout
 from .places import Places, kind_of
-from .program import GROUPS, Call, Program, Region
+from .program import Call, Program, Region
 from .runtime import LOSS, NOT_DECAYING
 from .steps import Sizes
 

@@ -7,7 +7,7 @@ adds up over images, so there it is pairs of images.
 
 from __future__ import annotations
 
-from .expressions import F32, Index, Type, Value, constant, load, neighbours, pair
+from .expressions import Index, Type, Value, constant, load, neighbours, pair
 from .kernel import Function
 from .layout import COLUMNS, Volume, along
 
@@ -39,28 +39,4 @@ def pair_images(name: str, lanes: int, x: Volume) -> Function:
             for k in range(count):
                 place = c * x.plane + first + k
                 f.store("pairs", place, neighbours(load(Type("f32", lanes), "x", place)))
-    return f
-
-
-def pack_pairs(
-    name: str, tile: int, outputs: int, inputs: int, taps: tuple[int, ...], steps: tuple[int, int, int]
-) -> Function:
-    """Weights `w` into `packed` as `passes.pack` does, two inputs in each place."""
-    f = Function(name, ("w", "packed"))
-    per_output, per_input, per_tap = steps
-    row = len(taps) * tile
-
-    def pack_two(first: Index, count: int, c: Index, alone: bool) -> None:
-        for k, tap in enumerate(taps):
-            with f.loop(count) as o:
-                at = (first + o) * per_output + c * (2 * per_input) + tap * per_tap
-                other = constant(F32, 0.0) if alone else load(F32, "w", at + per_input)
-                place = (first // tile) * (-(-inputs // 2) * row) + c * row + k * tile + o
-                f.store("packed", place, pair(load(F32, "w", at), other))
-
-    for first, count in along(f, outputs, tile):
-        with f.loop(inputs // 2) as c:
-            pack_two(first, count, c, alone=False)
-        if inputs % 2:
-            pack_two(first, count, Index(inputs // 2), alone=True)
     return f

@@ -8,7 +8,8 @@ from .endings import Nowhere, Sink
 from .expressions import Access, Index, Type
 from .kernel import Function
 from .layout import Margins
-from .program import Call, Part, Program, Region
+from .part import Part
+from .program import Call, Program, Region
 from .stages import Single, Stage
 
 

@@ -11,9 +11,10 @@ from .expressions import Access, Index
 from .grouping import GroupNormPart
 from .layout import Margins
 from .local import LocalPart
+from .part import Part
 from .pointwise import CurvePart, PReLUPart, SoftmaxPart
 from .pooling import PoolPart
-from .program import Call, Part, Program
+from .program import Call, Program
 from .pyramid import PyramidPart
 from .radial import DistancePart
 from .response import ResponsePart

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from ..layer import Shape
 from .endings import Sink
 from .expressions import F32, Index, Type, constant, load, load_from, total
 from .jit import Machine
 from .kernel import Function
-from .layout import COLUMNS, Volume, along, extent, rows_of
+from .layout import COLUMNS, Volume, extent, rows_of
 from .weight_gradient import transposed
 
 
@@ -44,34 +42,6 @@ def put_all(name: str, machine: Machine, d: Volume, sink: Sink) -> Function:
         for y, columns in rows_of(f, d):
             sink.put(f, c, {(y, x): f.let(load(vector, "d", d.at(c, y, x))) for x in columns})
     return f
-
-
-def pack(
-    name: str, tile: int, outputs: int, inputs: int, taps: tuple[int, ...], steps: tuple[int, int, int]
-) -> Function:
-    """Weights `w` into `packed`, as [tile][input][tap][output of the tile].
-
-    `steps` say how far outputs, inputs and taps lie from each other in w; `taps` which are taken, in order.
-    """
-    f = Function(name, ("w", "packed"))
-    per_output, per_input, per_tap = steps
-    for first, count in along(f, outputs, tile):
-        with f.loop(inputs) as c:
-            for k, tap in _numbered(f, taps):
-                with f.loop(count) as o:
-                    at = (first + o) * per_output + c * per_input + tap * per_tap
-                    place = (first // tile) * (inputs * len(taps) * tile) + c * (len(taps) * tile) + k * tile + o
-                    f.store("packed", place, load(F32, "w", at))
-    return f
-
-
-def _numbered(f: Function, taps: tuple[int, ...]) -> Iterator[tuple[Index, Index]]:
-    """Taps with their numbers; a loop where they are neighbours, for there may be as many as an image has positions."""
-    if taps == tuple(range(len(taps))):
-        with f.loop(len(taps)) as k:
-            yield k, k
-    else:
-        yield from ((Index(k), Index(tap)) for k, tap in enumerate(taps))
 
 
 def clear(name: str, machine: Machine, vectors: int) -> Function:

@@ -7,7 +7,8 @@ from typing import NamedTuple
 from ..network import Network
 from .expressions import Access
 from .layout import Volume
-from .program import Call, Part, Program, Region
+from .part import Part
+from .program import Call, Program, Region
 from .stages import Input, Stage
 from .weighted import WeightedPart
 

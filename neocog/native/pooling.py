@@ -18,7 +18,8 @@ from .endings import Nowhere, Sink
 from .expressions import F32, Access, Index, Type, Value, constant, convert, fma, load, root, select, splat
 from .kernel import Function
 from .layout import Margins, Volume, extent
-from .program import Call, Part, Program, Region
+from .part import Part
+from .program import Call, Program, Region
 from .stages import LARGEST_WINDOW, LIMITED, Pool, Stage
 
 UNROLLED = 16

@@ -7,34 +7,27 @@ it runs is a `Part`; there is one for each kind of stage (`weighted.py`, `blendi
 from __future__ import annotations
 
 import hashlib
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
 from ..network import Network, Node
 from . import passes
-from .endings import Plain, Sink
 from .expressions import Access, Index
-from .halving import pack_pairs, pair_channels
+from .groups import Grouping
+from .halving import pair_channels
 from .jit import Machine
 from .kernel import Function
 from .layout import Arena, Margins, Volume, extent
 from .lifetimes import Layout, Use
 from .losses import kernel
+from .packing import pack_numbers, pack_pairs
 from .phases import reach_of_phases
 from .stages import DRAWING, Single, Stage, Weighted, scored, stages_of, transpose_of
 
-GROUPS, MOST_GROUPS = 8, 64
-"""The most parts that a step's blocks are shared out in, and the most where these cost next to nothing. The number of
-threads does not matter to the result."""
-GROUP_BYTE, SPARE_BYTE = 50, 200
-"""Multiplications of a forward pass that make it worth while to clear, fill and add up a byte of one more group: what
-moves it three times takes a tenth of their time then, at 10 GB/s and 100 GFLOP/s; and those beside which it is nothing,
-a fortieth."""
-SPARE_MEMORY = 2**27
-"""Bytes that more groups than `GROUPS` may take together."""
+if TYPE_CHECKING:
+    from .part import Part
 
 
 @dataclass(frozen=True)
@@ -90,106 +83,6 @@ class Meeting:
     build: Callable[[str, int], Function]
     buffers: dict[str, Access]
     rows: int
-
-
-class Grouping(NamedTuple):
-    """How many blocks make a group worth its memory, `few`, and beside how many it costs next to nothing, `many`.
-
-    `most` is how many groups there may be of those.
-    """
-
-    few: int
-    many: int
-    most: int
-
-    @classmethod
-    def of(cls, numbers: int, macs: int) -> Grouping:
-        """For groups that hold so many numbers, and blocks of so many multiplications forwards."""
-        few, many = (max(1, -(-byte * 4 * numbers // max(1, macs))) for byte in (GROUP_BYTE, SPARE_BYTE))
-        return cls(few, many, min(MOST_GROUPS, max(GROUPS, SPARE_MEMORY // (4 * numbers))))
-
-    def groups(self, blocks: int) -> int:
-        """How many groups so many blocks are in, a power of two: threads share them out, and share evenly.
-
-        Two where there are two blocks, however large.
-        """
-        most = max(min(blocks, 2), min(blocks // self.few, GROUPS), min(blocks // self.many, self.most))
-        return 1 << (most.bit_length() - 1)
-
-
-class Part(ABC):
-    """A stage in a program: the volume it gives, and how a gradient for that comes back."""
-
-    clears = False
-    """Whether its own kernels clear the margins of y, where that is to be done."""
-
-    def __init__(self, program: Program, stage: Stage, margins: Margins, readers: int) -> None:
-        self.program, self.stage, self.readers = program, stage, readers
-        self.machine, self.lanes = program.machine, program.machine.lanes
-        self.y = program.arena.volume(stage.output, margins)
-        self.d: Volume | None = None
-        self.lasts = False  # whether normalization reads y on its way back
-        self.written = False  # whether some reader has stored its gradient in d already
-        self.puts = 0  # readers that are done
-        sources = [program.parts[k] for k in stage.sources]
-        self.wants: bool = any(source.wants for source in sources)  # whether a parameter lies at or before it
-
-    @abstractmethod
-    def forwards(self) -> None:
-        """Add the calls that compute y."""
-
-    @abstractmethod
-    def backwards(self) -> None:
-        """Add the calls that hand the gradient for y on to the stages read, and compute that of parameters."""
-
-    def direct(self, channel: int) -> tuple[Sink, dict[str, Access]] | None:
-        """What the last reader may put the gradient through, instead of into d: the sink, and its buffers' places."""
-        del channel
-        return None
-
-    def sink(self, channel: int = 0) -> tuple[Sink, dict[str, Access]]:
-        """Where a reader puts the gradient for the channels from `channel` on. It calls `done` afterwards."""
-        if self.puts + 1 == self.readers and (found := self.direct(channel)):
-            return found
-        d = self.gradient()
-        return Plain(d, self.lanes, self.written), {"d": self.program.at(d, channel)}
-
-    def flat_sink(self) -> tuple[Sink, dict[str, Access]]:
-        """The same for a reader that takes every value for a channel of one position."""
-        d = self.gradient()
-        flat = Volume(d.channels * d.positions, 1, 1, d.offset, 1, 1)
-        return Plain(flat, self.lanes, self.written), {"d": self.program.at(d)}
-
-    def y_back(self) -> Volume:
-        """y for a reader on its way back: made anew where that takes less than memory to keep it."""
-        return self.y
-
-    def done(self) -> None:
-        """A reader has put its gradient: the next one adds to it."""
-        self.written = True
-        self.puts += 1
-
-    def adopt(self, d: Volume) -> bool:
-        """Take a volume of gradients that a reader needs no more for its own, if it can; whether it did."""
-        if self.d is not None or (self.puts + 1 == self.readers and self.direct(0)):
-            return False
-        self.d = d
-        return True
-
-    def zeroed(self) -> Volume:
-        """The volume of gradients for a reader that only adds to it."""
-        d = self.gradient()
-        if not self.written:
-            function = self.program.add("clear", lambda name: passes.clear(name, self.machine, d.channels * d.plane))
-            self.program.backward.append(Call(function, {"y": self.program.at(d)}))
-        self.written = True
-        return d
-
-    def gradient(self) -> Volume:
-        """The volume of gradients, made when it is asked for first."""
-        if self.d is None:
-            self.d = self.program.arena.dense(self.stage.output)
-        return self.d
 
 
 class Program:
@@ -372,7 +265,7 @@ class Program:
     ) -> Access:
         """Weights in the order of reading, made anew each step, two inputs together for `pairs`."""
         words = -(-outputs // tile) * tile * (-(-inputs // 2) if pairs else inputs) * len(taps)
-        kernel = pack_pairs if pairs else passes.pack
+        kernel = pack_pairs if pairs else pack_numbers
         return self.packed_by(lambda name: kernel(name, tile, outputs, inputs, taps, steps), region, words)
 
     def packed_by(self, kernel: Callable[[str], Function], region: Region, words: int) -> Access:

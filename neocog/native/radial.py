@@ -6,7 +6,8 @@ from .endings import Sink
 from .expressions import F32, Access, Index, Type, Value, constant, load, splat
 from .kernel import Function
 from .layout import Margins, Volume
-from .program import Call, Part, Program
+from .part import Part
+from .program import Call, Program
 from .stages import Single, Stage
 
 

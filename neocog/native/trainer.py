@@ -16,9 +16,9 @@ from ..feed import Course, Moves, Pixels, Taken, moved
 from ..network import Network
 from .engine import NativeNetwork
 from .feeding import takes_bytes
+from .groups import Grouping
 from .losses import KERNELS
 from .optimizers import OPTIMIZERS
-from .program import Grouping
 from .stages import uncovered
 
 SMALL_STEP_MACS = 5_000_000

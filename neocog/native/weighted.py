@@ -15,10 +15,12 @@ from .gather import Gather, GatherKernel, Source, Weights
 from .halving import pair_channels, pair_images
 from .kernel import Function
 from .layout import Margins, Volume, extent
+from .packing import pack_tiles
+from .part import Part
 from .phases import Phase, phases_of, reach
-from .program import Call, Part, Program, Region
+from .program import Call, Program, Region
 from .stages import Stage, Weighted
-from .tiled_gather import MATRIX, TiledGather, TiledGatherKernel, pack_tiles
+from .tiled_gather import MATRIX, TiledGather, TiledGatherKernel
 from .tiled_weights import TiledWeightGradient
 from .weight_gradient import LanesHoldChannels, WeightGradient, lanes_hold_images
 

@@ -13,9 +13,10 @@ from neocog.chance import Draws
 from neocog.initialise import initialise
 from neocog.losses import LOSSES
 from neocog.native.engine import NativeNetwork
+from neocog.native.groups import GROUPS, Grouping
 from neocog.native.jit import Machine
 from neocog.native.places import kind_of
-from neocog.native.program import GROUPS, Call, Grouping, Program
+from neocog.native.program import Call, Program
 from neocog.native.stages import stages_of, uncovered
 from neocog.reference import backward, forward, updated
 

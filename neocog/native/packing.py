@@ -1,0 +1,153 @@
+"""Weights brought into the order in which kernels read them: made anew in every step, for weights change.
+
+A gather reads a tile's weights input by input and tap by tap, so that is how they are packed: then they are one run of
+memory, which the processor brings near before it is asked for. Where weights lie, in the parameters' layout, the same
+run would touch a new cache line for every tap. There is a form for each kind of product: of single numbers, of pairs of
+bfloat16, and of matrices for the processor's tiles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+
+from .expressions import F32, Index, Type, Value, constant, load, load_from, neighbours, pair
+from .kernel import TILE_ROWS, Function
+from .layout import along
+from .tiled_gather import MATRIX, TiledGather
+from .weight_gradient import transposed
+
+
+def pack_numbers(
+    name: str, tile: int, outputs: int, inputs: int, taps: tuple[int, ...], steps: tuple[int, int, int]
+) -> Function:
+    """Weights `w` into `packed`, as [tile][input][tap][output of the tile].
+
+    `steps` say how far outputs, inputs and taps lie from each other in w; `taps` which are taken, in order.
+    """
+    f = Function(name, ("w", "packed"))
+    per_output, per_input, per_tap = steps
+    for first, count in along(f, outputs, tile):
+        with f.loop(inputs) as c:
+            for k, tap in _numbered(f, taps):
+                with f.loop(count) as o:
+                    at = (first + o) * per_output + c * per_input + tap * per_tap
+                    place = (first // tile) * (inputs * len(taps) * tile) + c * (len(taps) * tile) + k * tile + o
+                    f.store("packed", place, load(F32, "w", at))
+    return f
+
+
+def _numbered(f: Function, taps: tuple[int, ...]) -> Iterator[tuple[Index, Index]]:
+    """Taps with their numbers; a loop where they are neighbours, for there may be as many as an image has positions."""
+    if taps == tuple(range(len(taps))):
+        with f.loop(len(taps)) as k:
+            yield k, k
+    else:
+        yield from ((Index(k), Index(tap)) for k, tap in enumerate(taps))
+
+
+def pack_pairs(
+    name: str, tile: int, outputs: int, inputs: int, taps: tuple[int, ...], steps: tuple[int, int, int]
+) -> Function:
+    """Weights `w` into `packed` as `pack_numbers` does, two inputs in each place."""
+    f = Function(name, ("w", "packed"))
+    per_output, per_input, per_tap = steps
+    row = len(taps) * tile
+
+    def pack_two(first: Index, count: int, c: Index, alone: bool) -> None:
+        for k, tap in enumerate(taps):
+            with f.loop(count) as o:
+                at = (first + o) * per_output + c * (2 * per_input) + tap * per_tap
+                other = constant(F32, 0.0) if alone else load(F32, "w", at + per_input)
+                place = (first // tile) * (-(-inputs // 2) * row) + c * row + k * tile + o
+                f.store("packed", place, pair(load(F32, "w", at), other))
+
+    for first, count in along(f, outputs, tile):
+        with f.loop(inputs // 2) as c:
+            pack_two(first, count, c, alone=False)
+        if inputs % 2:
+            pack_two(first, count, Index(inputs // 2), alone=True)
+    return f
+
+
+def pack_tiles(name: str, tiled: TiledGather, taps: tuple[int, ...], steps: tuple[int, int, int]) -> Function:
+    """Weights `w` into `packed`: for each 16 outputs, row of taps and piece a matrix; what is missing stays zero.
+
+    `taps` are the weights' own numbers of the gather's taps; `steps` lead from one output, input or tap to the next.
+    Either outputs follow each other in memory, and then taps are in order, or inputs do.
+    """
+    f = Function(name, ("w", "packed"))
+    if steps[0] == 1:
+        _pack_outputs(f, tiled, steps)
+    else:
+        _pack_inputs(f, tiled, taps, steps)
+    return f
+
+
+def _pack_outputs(f: Function, tiled: TiledGather, steps: tuple[int, int, int]) -> None:
+    """Vectors of outputs are loaded, one for each word of a piece, and transposed."""
+    (_, per_input, per_tap), gather, per_row = steps, tiled.gather, tiled.pieces // len(tiled.gather.rows)
+    vector, word, pairs, columns = Type("f32", TILE_ROWS), Type("i32", TILE_ROWS), tiled.pairs, len(gather.columns)
+
+    def pair_at(o: Index, tap: Index, p: Index, alone: bool) -> Value:
+        at = (o * TILE_ROWS + tap * per_tap + p * (2 * per_input)) // TILE_ROWS
+        high = constant(vector, 0.0) if alone else load(vector, "w", at + per_input // TILE_ROWS)
+        return f.let(pair(load(vector, "w", at), high))
+
+    def store(o: Index, r: Index, piece: Index, words: list[Value]) -> None:
+        at = (o * tiled.pieces + r * per_row + piece) * TILE_ROWS
+        for k, row in enumerate(transposed(f, [*words, *[constant(word, 0)] * (TILE_ROWS - len(words))])):
+            f.store("packed", at + k, row)
+
+    with f.loop(tiled.blocks) as o, f.loop(len(gather.rows)) as r:
+        if gather.channels_in % (2 * TILE_ROWS) == 0:
+            with f.loop(columns) as s, f.loop(pairs // TILE_ROWS) as q:
+                words = [pair_at(o, r * columns + s, q * TILE_ROWS + k, alone=False) for k in range(TILE_ROWS)]
+                store(o, r, s * (pairs // TILE_ROWS) + q, words)
+            return
+        runs = [list(product([s], range(pairs))) for s in range(columns)]
+        if len(tiled.runs) == 1:
+            runs = [[place for run in runs for place in run]]
+        pieces = [run[k : k + TILE_ROWS] for run in runs for k in range(0, len(run), TILE_ROWS)]
+        for piece, places in enumerate(pieces):
+            alone = [2 * p + 1 == gather.channels_in for _, p in places]
+            words = [pair_at(o, r * columns + s, Index(p), a) for (s, p), a in zip(places, alone, strict=True)]
+            store(o, r, Index(piece), words)
+
+
+def _pack_inputs(f: Function, tiled: TiledGather, taps: tuple[int, ...], steps: tuple[int, int, int]) -> None:
+    """Neighbouring inputs are rounded, as many as lie together."""
+    gather, (per_output, _, per_tap) = tiled.gather, steps
+    whole, half = gather.channels_in // 2, TILE_ROWS // 2
+    for o, count in along(f, gather.channels_out, TILE_ROWS):
+        with f.loop(count) as n:
+            to = (o // TILE_ROWS) * (tiled.pieces * MATRIX) + n * TILE_ROWS
+            for start, tap in zip(tiled.starts, taps, strict=True):
+                at = (o + n) * per_output + tap * per_tap
+                for p, many, place in _together(f, start, whole):
+                    for k, size in along(f, many, half):
+                        if size == half:
+                            inputs = load_from(Type("f32", TILE_ROWS), "w", at + (p + k) * 2)
+                            f.store_to("packed", to + place + k, neighbours(inputs))
+                        else:
+                            with f.loop(size) as e:
+                                first = at + (p + k + e) * 2
+                                both = pair(load(F32, "w", first), load(F32, "w", first + 1))
+                                f.store("packed", to + place + k + e, both)
+                if gather.channels_in % 2:
+                    last = pair(load(F32, "w", at + 2 * whole), constant(F32, 0.0))
+                    f.store("packed", to + _place(start + whole), last)
+
+
+def _place(word: int) -> int:
+    """Where a word of the first row of matrices lies that are one behind the other."""
+    return word // TILE_ROWS * MATRIX + word % TILE_ROWS
+
+
+def _together(f: Function, start: int, words: int) -> Iterator[tuple[Index, int, Index]]:
+    """Words from `start` on, as many at a time as lie together: the first of them, how many, and the place of it."""
+    first = min(words, -start % TILE_ROWS)
+    if first:
+        yield Index(), first, Index(_place(start))
+    for k, count in along(f, words - first, TILE_ROWS):
+        yield first + k, count, _place(start + first) + k * TILE_ROWS
