@@ -13,7 +13,7 @@ from ..layer import Shape
 from ..layers.lcn import FLAT, LocalContrastNorm
 from .boxes import Boxes, Place
 from .endings import Sink
-from .expressions import F32, Access, Index, Type, Value, constant, largest, load, root, select, splat
+from .expressions import F32, Index, Type, Value, constant, largest, load, root, select, splat
 from .kernel import Function
 from .layout import Margins, Volume
 from .lone import LonePart
@@ -165,7 +165,7 @@ class ContrastPart(LonePart):
         self.known = Contrast(layer, self.lanes, self.x, v, maps["a"], rows, self.kernel.padded)
         self.kept = {name: program.at(volume) for name, volume in maps.items()}
         self.kept |= {"v": program.at(v), "c": program.vectors(program.arena.take(1))}
-        self.kept["kernel"] = Access("weights", Index(self.kernel.start))
+        self.kept["kernel"] = self.kernel.at("weights")
 
     def forwards(self) -> None:
         """All steps of the formula."""

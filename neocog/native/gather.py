@@ -17,7 +17,7 @@ from typing import Protocol
 from .expressions import F32, Bound, Index, Type, Value, Variable, constant, dot, fma, load, splat
 from .jit import Machine
 from .kernel import Function
-from .layout import along
+from .layout import Volume, along
 from .tiles import Tile, Work, best_tile
 
 UNROLLED = 260  # multiply-adds written out one by one; beyond it, and on one lane, rows of taps are a loop
@@ -49,6 +49,11 @@ class Source:
     width: int
     row: int
     plane: int
+
+    @classmethod
+    def of(cls, volume: Volume) -> Source:
+        """A whole volume."""
+        return cls(volume.height, volume.width, volume.row, volume.plane)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from itertools import product
 from typing import NamedTuple
 
 from ..layers.local import LocallyConnected
-from .expressions import F32, Access, Index, Type, constant, fma, load, splat, total
+from .expressions import F32, Index, Type, constant, fma, load, splat, total
 from .kernel import Function
 from .layout import Margins, Volume, along
 from .lone import LonePart
@@ -153,7 +153,7 @@ class LocalPart(LonePart):
     def backwards(self) -> None:
         """Weights, then inputs."""
         d, known, bias = self.gradient(), self._known(self.x), "bias" in self.owned
-        places = {f"d_{name}": Access("gradients", Index(region.start)) for name, region in self.owned.items()}
+        places = {f"d_{name}": region.at("gradients") for name, region in self.owned.items()}
         self.backward_call(lambda name: local_weights(name, known, d, bias), places)
         if self.source.wants:
             dx = self.source.zeroed()

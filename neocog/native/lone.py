@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .endings import Nowhere, Sink
-from .expressions import Access, Index, Type
+from .expressions import Access, Type
 from .kernel import Function
 from .layout import Margins
 from .part import Part
@@ -31,14 +31,12 @@ class LonePart(Part):
     @property
     def places(self) -> dict[str, Access]:
         """Where x and the parameters lie, for kernels that have them."""
-        return {"x": self.program.at(self.x)} | {
-            name: Access("weights", Index(region.start)) for name, region in self.owned.items()
-        }
+        return {"x": self.program.at(self.x)} | {name: region.at("weights") for name, region in self.owned.items()}
 
     @property
     def sums(self) -> dict[str, Access]:
         """Where each parameter's gradient is summed: `d_<name>`."""
-        return {f"d_{k}": Access("sums", Index((r.sums or 0) * self.lanes)) for k, r in self.owned.items()}
+        return {f"d_{name}": region.lane_sums(self.lanes) for name, region in self.owned.items()}
 
     def forward_call(
         self, build: Callable[[str], Function], places: dict[str, Access] | None = None, **when: bool

@@ -180,7 +180,7 @@ class Norm:
             name: self._region(node, name) for name in node.layer.parameters(program.network.shapes[node.inputs[0]])
         }
         self.weight, self.bias = owned.get("weight"), owned.get("bias")
-        self.running = {name: _weights(owned[name]) for name in ("running_mean", "running_var")}
+        self.running = {name: owned[name].at("weights") for name in ("running_mean", "running_var")}
         self.scale, self.shift, self.mean, self.inverse, self.slope, self.offset = program.coefficient_rows(
             6, x.channels
         )
@@ -195,7 +195,7 @@ class Norm:
     def _affine(self) -> dict[str, Access]:
         if self.weight is None or self.bias is None:
             return {}
-        return {"weight": _weights(self.weight), "bias": _weights(self.bias)}
+        return {"weight": self.weight.at("weights"), "bias": self.bias.at("weights")}
 
     def measure(self) -> None:
         """Each block's moments, where training needs them, and the factors that prediction uses."""
@@ -234,8 +234,8 @@ class Norm:
         places |= {"mean": self.mean, "inverse": self.inverse, "scale": self.scale}
         places |= {"slope": self.slope, "offset": self.offset}
         if self.weight and self.bias:
-            places["d_weight"] = Access("gradients", Index(self.weight.start))
-            places["d_bias"] = Access("gradients", Index(self.bias.start))
+            places["d_weight"] = self.weight.at("gradients")
+            places["d_bias"] = self.bias.at("gradients")
         self.program.backward.append(self._meeting(meet_back, places))
 
     def _meeting(self, kernel: Callable[..., Function], places: dict[str, Access]) -> Meeting:
@@ -246,7 +246,3 @@ class Norm:
         """The buffers of `spread`, without those of the sink."""
         known = {"scale": self.scale, "slope": self.slope, "offset": self.offset}
         return known | {"x": x, "dy": dy, "labels": Access("labels", HERE)}
-
-
-def _weights(region: Region) -> Access:
-    return Access("weights", Index(region.start))

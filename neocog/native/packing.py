@@ -10,29 +10,38 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import product
+from typing import NamedTuple
 
 from .expressions import F32, Index, Type, Value, constant, load, load_from, neighbours, pair
+from .gather import Gather
 from .kernel import TILE_ROWS, Function
 from .layout import along
 from .tiled_gather import MATRIX, TiledGather
 from .weight_gradient import transposed
 
 
-def pack_numbers(
-    name: str, tile: int, outputs: int, inputs: int, taps: tuple[int, ...], steps: tuple[int, int, int]
-) -> Function:
-    """Weights `w` into `packed`, as [tile][input][tap][output of the tile].
+class Order(NamedTuple):
+    """How weights lie before they are packed: `taps` are their own numbers of a gather's taps, in its order.
 
-    `steps` say how far outputs, inputs and taps lie from each other in w; `taps` which are taken, in order.
+    `output`, `input` and `tap` are the steps from one to the next, in numbers.
     """
+
+    taps: tuple[int, ...]
+    output: int
+    input: int
+    tap: int
+
+
+def pack_numbers(name: str, tile: int, gather: Gather, order: Order) -> Function:
+    """Weights `w` into `packed`, as [tile][input][tap][output of the tile]."""
     f = Function(name, ("w", "packed"))
-    per_output, per_input, per_tap = steps
-    for first, count in along(f, outputs, tile):
+    inputs, row = gather.channels_in, gather.taps * tile
+    for first, count in along(f, gather.channels_out, tile):
         with f.loop(inputs) as c:
-            for k, tap in _numbered(f, taps):
+            for k, tap in _numbered(f, order.taps):
                 with f.loop(count) as o:
-                    at = (first + o) * per_output + c * per_input + tap * per_tap
-                    place = (first // tile) * (inputs * len(taps) * tile) + c * (len(taps) * tile) + k * tile + o
+                    at = (first + o) * order.output + c * order.input + tap * order.tap
+                    place = (first // tile) * (inputs * row) + c * row + k * tile + o
                     f.store("packed", place, load(F32, "w", at))
     return f
 
@@ -46,23 +55,20 @@ def _numbered(f: Function, taps: tuple[int, ...]) -> Iterator[tuple[Index, Index
         yield from ((Index(k), Index(tap)) for k, tap in enumerate(taps))
 
 
-def pack_pairs(
-    name: str, tile: int, outputs: int, inputs: int, taps: tuple[int, ...], steps: tuple[int, int, int]
-) -> Function:
+def pack_pairs(name: str, tile: int, gather: Gather, order: Order) -> Function:
     """Weights `w` into `packed` as `pack_numbers` does, two inputs in each place."""
     f = Function(name, ("w", "packed"))
-    per_output, per_input, per_tap = steps
-    row = len(taps) * tile
+    inputs, row = gather.channels_in, gather.taps * tile
 
     def pack_two(first: Index, count: int, c: Index, alone: bool) -> None:
-        for k, tap in enumerate(taps):
+        for k, tap in enumerate(order.taps):
             with f.loop(count) as o:
-                at = (first + o) * per_output + c * (2 * per_input) + tap * per_tap
-                other = constant(F32, 0.0) if alone else load(F32, "w", at + per_input)
+                at = (first + o) * order.output + c * (2 * order.input) + tap * order.tap
+                other = constant(F32, 0.0) if alone else load(F32, "w", at + order.input)
                 place = (first // tile) * (-(-inputs // 2) * row) + c * row + k * tile + o
                 f.store("packed", place, pair(load(F32, "w", at), other))
 
-    for first, count in along(f, outputs, tile):
+    for first, count in along(f, gather.channels_out, tile):
         with f.loop(inputs // 2) as c:
             pack_two(first, count, c, alone=False)
         if inputs % 2:
@@ -70,28 +76,27 @@ def pack_pairs(
     return f
 
 
-def pack_tiles(name: str, tiled: TiledGather, taps: tuple[int, ...], steps: tuple[int, int, int]) -> Function:
+def pack_tiles(name: str, tiled: TiledGather, order: Order) -> Function:
     """Weights `w` into `packed`: for each 16 outputs, row of taps and piece a matrix; what is missing stays zero.
 
-    `taps` are the weights' own numbers of the gather's taps; `steps` lead from one output, input or tap to the next.
     Either outputs follow each other in memory, and then taps are in order, or inputs do.
     """
     f = Function(name, ("w", "packed"))
-    if steps[0] == 1:
-        _pack_outputs(f, tiled, steps)
+    if order.output == 1:
+        _pack_outputs(f, tiled, order)
     else:
-        _pack_inputs(f, tiled, taps, steps)
+        _pack_inputs(f, tiled, order)
     return f
 
 
-def _pack_outputs(f: Function, tiled: TiledGather, steps: tuple[int, int, int]) -> None:
+def _pack_outputs(f: Function, tiled: TiledGather, order: Order) -> None:
     """Vectors of outputs are loaded, one for each word of a piece, and transposed."""
-    (_, per_input, per_tap), gather, per_row = steps, tiled.gather, tiled.pieces // len(tiled.gather.rows)
+    gather, per_row = tiled.gather, tiled.pieces // len(tiled.gather.rows)
     vector, word, pairs, columns = Type("f32", TILE_ROWS), Type("i32", TILE_ROWS), tiled.pairs, len(gather.columns)
 
     def pair_at(o: Index, tap: Index, p: Index, alone: bool) -> Value:
-        at = (o * TILE_ROWS + tap * per_tap + p * (2 * per_input)) // TILE_ROWS
-        high = constant(vector, 0.0) if alone else load(vector, "w", at + per_input // TILE_ROWS)
+        at = (o * TILE_ROWS + tap * order.tap + p * (2 * order.input)) // TILE_ROWS
+        high = constant(vector, 0.0) if alone else load(vector, "w", at + order.input // TILE_ROWS)
         return f.let(pair(load(vector, "w", at), high))
 
     def store(o: Index, r: Index, piece: Index, words: list[Value]) -> None:
@@ -115,15 +120,15 @@ def _pack_outputs(f: Function, tiled: TiledGather, steps: tuple[int, int, int]) 
             store(o, r, Index(piece), words)
 
 
-def _pack_inputs(f: Function, tiled: TiledGather, taps: tuple[int, ...], steps: tuple[int, int, int]) -> None:
+def _pack_inputs(f: Function, tiled: TiledGather, order: Order) -> None:
     """Neighbouring inputs are rounded, as many as lie together."""
-    gather, (per_output, _, per_tap) = tiled.gather, steps
+    gather = tiled.gather
     whole, half = gather.channels_in // 2, TILE_ROWS // 2
     for o, count in along(f, gather.channels_out, TILE_ROWS):
         with f.loop(count) as n:
             to = (o // TILE_ROWS) * (tiled.pieces * MATRIX) + n * TILE_ROWS
-            for start, tap in zip(tiled.starts, taps, strict=True):
-                at = (o + n) * per_output + tap * per_tap
+            for start, tap in zip(tiled.starts, order.taps, strict=True):
+                at = (o + n) * order.output + tap * order.tap
                 for p, many, place in _together(f, start, whole):
                     for k, size in along(f, many, half):
                         if size == half:

@@ -333,7 +333,7 @@ class PoolPart(Part):
 
     @property
     def _places(self) -> dict[str, Access]:
-        places = {name: Access("weights", Index(region.start)) for name, region in self.owned.items()}
+        places = {name: region.at("weights") for name, region in self.owned.items()}
         return places | {"which": self.program.vectors(self.which), "x": self.program.at(self.source.y)}
 
     def forwards(self) -> None:
@@ -346,7 +346,7 @@ class PoolPart(Part):
         d, places = self.gradient(), self._places
         into, more = self._into()
         for name, region in self.owned.items():
-            places[f"d_{name}"] = Access("sums", Index((region.sums or 0) * self.lanes))
+            places[f"d_{name}"] = region.lane_sums(self.lanes)
         function = self.program.add("unpool", lambda name: pool_backward(name, self.pooling, d, into))
         places |= more | {"dy": self.program.at(d), "y_": self.program.at(self.y)}
         self.program.backward.append(Call(function, places))

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 
 from ..network import Network, Node
 from . import passes
+from .convolution import reach_of_phases
 from .expressions import Access, Index
+from .gather import Gather
 from .groups import Grouping
 from .halving import pair_channels
 from .jit import Machine
@@ -22,8 +24,7 @@ from .kernel import Function
 from .layout import Arena, Margins, Volume, extent
 from .lifetimes import Layout, Use
 from .losses import kernel
-from .packing import pack_numbers, pack_pairs
-from .phases import reach_of_phases
+from .packing import Order, pack_numbers, pack_pairs
 from .stages import DRAWING, Single, Stage, Weighted, scored, stages_of, transpose_of
 
 if TYPE_CHECKING:
@@ -53,6 +54,14 @@ class Region:
     def size(self) -> int:
         """How many numbers it holds, padding included."""
         return self.rows * self.padded
+
+    def at(self, buffer: str, further: int = 0) -> Access:
+        """Where a buffer with a number for every parameter has its own, or those so many further."""
+        return Access(buffer, Index(self.start + further))
+
+    def lane_sums(self, lanes: int, further: int = 0) -> Access:
+        """Where its vectors of sums lie, or those so many further."""
+        return Access("sums", Index(((self.sums or 0) + further) * lanes))
 
 
 @dataclass(frozen=True)
@@ -252,29 +261,18 @@ class Program:
         made.name = f"{kind}_{hashlib.sha256(text.encode()).hexdigest()[:12]}"
         return self.functions.setdefault(made.name, made)
 
-    def pack(
-        self,
-        region: Region,
-        tile: int,
-        outputs: int,
-        inputs: int,
-        taps: tuple[int, ...],
-        steps: tuple[int, int, int],
-        *,
-        pairs: bool = False,
-    ) -> Access:
+    def pack(self, region: Region, tile: int, gather: Gather, order: Order, *, pairs: bool = False) -> Access:
         """Weights in the order of reading, made anew each step, two inputs together for `pairs`."""
-        words = -(-outputs // tile) * tile * (-(-inputs // 2) if pairs else inputs) * len(taps)
+        inputs = -(-gather.channels_in // 2) if pairs else gather.channels_in
+        words = -(-gather.channels_out // tile) * tile * inputs * gather.taps
         kernel = pack_pairs if pairs else pack_numbers
-        return self.packed_by(lambda name: kernel(name, tile, outputs, inputs, taps, steps), region, words)
+        return self.packed_by(lambda name: kernel(name, tile, gather, order), region, words)
 
     def packed_by(self, kernel: Callable[[str], Function], region: Region, words: int) -> Access:
         """Where a kernel writes so many words of a region's weights each step, in the order of reading."""
         place = Access("packed", Index(self.packed))
         self.packed += words + -words % self.machine.lanes
-        self.packs.append(
-            Call(self.add("pack", kernel), {"w": Access("weights", Index(region.start)), "packed": place})
-        )
+        self.packs.append(Call(self.add("pack", kernel), {"w": region.at("weights"), "packed": place}))
         return place
 
     def scratch_of(self, vectors: int) -> Access:

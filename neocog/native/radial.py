@@ -52,7 +52,7 @@ class DistancePart(Part):
 
     @property
     def _places(self) -> dict[str, Access]:
-        return {"x": self.program.at(self.source.y), "codes": Access("weights", Index(self.codes.start))}
+        return {"x": self.program.at(self.source.y), "codes": self.codes.at("weights")}
 
     def forwards(self) -> None:
         """Every distance."""

@@ -9,15 +9,15 @@ from functools import partial
 
 from ..layers import Conv
 from . import passes
+from .convolution import Phase, forward_gather, forward_order, phases_of, reach, weight_gradient
 from .endings import Finish, Into, Sink, Through
 from .expressions import Access, Index
 from .gather import Gather, GatherKernel, Source, Weights
 from .halving import pair_channels, pair_images
 from .kernel import Function
 from .layout import Margins, Volume, extent
-from .packing import pack_tiles
+from .packing import Order, pack_tiles
 from .part import Part
-from .phases import Phase, phases_of, reach
 from .program import Call, Program, Region
 from .stages import Stage, Weighted
 from .tiled_gather import MATRIX, TiledGather, TiledGatherKernel
@@ -55,7 +55,7 @@ class WeightedPart(Part):
         stage, program = self.weighted, self.program
         rows = self.channels_in * math.prod(stage.frame.kernel)
         height, width = extent(stage.sums)
-        gradient = self._gradient(Source(height, width, width, height * width))
+        gradient = self._gradient(Source(height, width, width, height * width))  # g itself is made on the way back
         self.tiles_weights = self.may_tile and TiledWeightGradient(self.machine, gradient).worth()
         by_images = not self.tiles_weights and gradient.by_images(self.machine, self.pairs)
         masked = isinstance(stage.node.layer, Conv) and stage.node.layer.table is not None
@@ -75,30 +75,15 @@ class WeightedPart(Part):
         self.bias = program.region(stage.node, "bias", 1, stage.sums.channels, by_lanes=True) if stage.bias else None
 
     def _gradient(self, g: Source) -> WeightGradient:
-        frame, x = self.weighted.frame, _source(self.source.y)
-        return WeightGradient(
-            x, g, self.channels_in, self.channels_out, frame.kernel, frame.stride, frame.dilation, frame.padding
-        )
+        return weight_gradient(self.weighted.frame, Source.of(self.source.y), g, self.channels_in, self.channels_out)
 
     # -- forwards ----------------------------------------------------------------------------------------------
 
     def forwards(self) -> None:
         """One gather for each group of channels."""
-        frame, stage = self.weighted.frame, self.weighted
-        rows, columns = (
-            tuple(k * d - p for k in range(f))
-            for f, d, p in zip(frame.kernel, frame.dilation, frame.padding, strict=True)
-        )
-        gather = Gather(
-            _source(self.source.y),
-            *extent(stage.sums),
-            self.channels_out,
-            self.channels_in,
-            *frame.stride,
-            rows,
-            columns,
-            stage.ending.pool,
-        )
+        stage = self.weighted
+        size, pool = extent(stage.sums), stage.ending.pool
+        gather = forward_gather(stage.frame, self.source.y, size, self.channels_out, self.channels_in, pool)
         finish = Finish(stage.ending, self.y, self.lanes)
         for group, region in enumerate(self.weights):
             build, made = self._forward_kernel(region, gather)
@@ -107,38 +92,27 @@ class WeightedPart(Part):
             self.program.forward.append(Call(function, self._forward_places(group) | made))
 
     def _forward_kernel(self, region: Region, gather: Gather) -> Kernel:
-        taps, padded, bias = gather.taps, region.padded, self.weighted.bias
-        if made := self._tiled(region, gather, tuple(range(taps)), (1, taps * padded, padded), bias):
+        order, bias = forward_order(self.weighted.frame, region.padded), self.weighted.bias
+        if made := self._tiled(region, gather, order, bias):
             return made
-        weights, at = self._in_order(region, gather)
-        tile, read = gather.tile(self.machine), _halved(gather) if self.pairs else gather
-        places = {"w": at}
+        if region.size * 4 <= DIRECT_BYTES and not self.pairs:
+            tile = gather.tile(self.machine)
+            lying = Weights(tile.channels, order.input, order.tap)
+            return GatherKernel(self.machine, gather, lying, tile, bias).build, {"w": region.at("weights")}
+        build, places = packed_gather(self.program, region, gather, order, bias=bias, pairs=self.pairs)
         if self.pairs:
             places["x"] = self.program.halve(self.source.y, pair_channels, training=False)
-        return GatherKernel(self.machine, read, weights, tile, bias, self.pairs).build, places
+        return build, places
 
-    def _tiled(
-        self, region: Region, gather: Gather, taps: tuple[int, ...], steps: tuple[int, int, int], bias: bool
-    ) -> Kernel | None:
+    def _tiled(self, region: Region, gather: Gather, order: Order, bias: bool) -> Kernel | None:
         """A gather by tiles, where that is possible and worth it."""
         tiled = TiledGather(gather)
         if not (self.may_tile and tiled.worth()):
             return None
-        pack = partial(pack_tiles, tiled=tiled, taps=taps, steps=steps)
+        pack = partial(pack_tiles, tiled=tiled, order=order)
         packed = self.program.packed_by(pack, region, tiled.blocks * tiled.pieces * MATRIX)
         places = {"w": packed, "scratch": self.program.scratch_of(tiled.scratch)}
         return TiledGatherKernel(self.machine, tiled, bias).build, places
-
-    def _in_order(self, region: Region, gather: Gather) -> tuple[Weights, Access]:
-        """Where a gather finds its weights: where they lie, or packed."""
-        tile, padded, taps = gather.tile(self.machine).channels, region.padded, gather.taps
-        if region.size * 4 <= DIRECT_BYTES and not self.pairs:
-            return Weights(tile, taps * padded, padded), Access("weights", Index(region.start))
-        steps = (1, taps * padded, padded)
-        order = tuple(range(taps))
-        at = self.program.pack(region, tile, gather.channels_out, gather.channels_in, order, steps, pairs=self.pairs)
-        inputs = _halved(gather).channels_in if self.pairs else gather.channels_in
-        return Weights(inputs * taps * tile, taps * tile, tile), at
 
     def _forward_places(self, group: int) -> dict[str, Access]:
         first = group * self.channels_out
@@ -147,7 +121,7 @@ class WeightedPart(Part):
         if self.weighted.ending.pools:
             places["where"] = self._where(first)
         if self.bias:
-            places["b"] = Access("weights", Index(self.bias.start + first))
+            places["b"] = self.bias.at("weights", first)
         return places
 
     def _where(self, channel: int) -> Access:
@@ -168,7 +142,7 @@ class WeightedPart(Part):
         if self.weighted.ending.pools:
             places["where"] = self._where(channel)
         if self.bias and self.bias.sums is not None:
-            places["sums"] = Access("sums", Index((self.bias.sums + channel) * self.lanes))
+            places["sums"] = self.bias.lane_sums(self.lanes, channel)
         return sink, places
 
     def _sums_gradient(self) -> Volume:
@@ -190,19 +164,19 @@ class WeightedPart(Part):
 
     def _weights(self) -> None:
         x, g = self.source.y_back(), self._sums_gradient()
-        gradient = self._gradient(_source(g))
+        gradient = self._gradient(Source.of(g))
         for group, region in enumerate(self.weights):
             places = {
                 "x": self.program.at(x, group * self.channels_in),
                 "g": self.program.at(g, group * self.channels_out),
-                "dw": Access("gradients", Index(region.start)),
+                "dw": region.at("gradients"),
             }
             if self.tiles_weights:
                 tiled = TiledWeightGradient(self.machine, gradient)
                 places["scratch"] = self.program.scratch_of(tiled.scratch)
                 function = self.program.add("weights", tiled.build, (gradient, "tiles"))
             elif region.sums is not None:
-                places["sums"] = Access("sums", Index(region.sums * self.lanes))
+                places["sums"] = region.lane_sums(self.lanes)
                 function = self.program.add("weights", lambda name: lanes_hold_images(name, self.machine, gradient))
             else:
                 second = LanesHoldChannels(self.machine, gradient, self.pairs)
@@ -225,63 +199,40 @@ class WeightedPart(Part):
     def _inputs_of_whole_volume(self) -> None:
         """Of a layer that sees all of its input at once: every value of the input is a channel of one position."""
         stage, (region,) = self.weighted, self.weights
-        values = stage.inputs.elements
-        gather = Gather(_source(self._sums_gradient()), 1, 1, values, self.channels_out, 1, 1, (0,), (0,))
+        values, g = stage.inputs.elements, Source.of(self._sums_gradient())
+        gather = Gather(g, 1, 1, values, self.channels_out, 1, 1, (0,), (0,))
         if stage.inputs.positions == 1:
             sink, places = self.source.sink()
         else:
             sink, places = self.source.flat_sink()
-        self._gather(gather, region, (0,), (region.padded, 1, 0), sink, places, Phase((0, 0), (1, 1), (), ()))
+        order = Order((0,), output=region.padded, input=1, tap=0)
+        self._gather(gather, region, order, Into(sink, stage.frame.stride), places)
 
     def _inputs_of_phase(self, group: int, region: Region, phase: Phase) -> None:
-        gather = Gather(
-            _source(self._sums_gradient()),
-            *phase.size,
-            self.channels_in,
-            self.channels_out,
-            1,
-            1,
-            tuple(offset for offset, _ in phase.rows),
-            tuple(offset for offset, _ in phase.columns),
-        )
-        kernel = self.weighted.frame.kernel
-        taps = tuple(u * kernel[1] + v for _, u in phase.rows for _, v in phase.columns)
-        steps = (math.prod(kernel) * region.padded, 1, region.padded)
+        frame = self.weighted.frame
+        gather = phase.gather(self._sums_gradient(), self.channels_in, self.channels_out)
         sink, places = self.source.sink(group * self.channels_in)
-        self._gather(gather, region, taps, steps, sink, places, phase, group * self.channels_out)
+        into, order = Into(sink, frame.stride, phase.first), phase.order(frame, region.padded)
+        self._gather(gather, region, order, into, places, group * self.channels_out)
 
     def _gather(
-        self,
-        gather: Gather,
-        region: Region,
-        taps: tuple[int, ...],
-        steps: tuple[int, int, int],
-        sink: Sink,
-        places: dict[str, Access],
-        phase: Phase,
-        channel: int = 0,
+        self, gather: Gather, region: Region, order: Order, into: Into, places: dict[str, Access], channel: int = 0
     ) -> None:
-        """The gather of a gradient, each tile put into the sink."""
-        into = Into(sink, self.weighted.frame.stride, phase.first)
-        build, made = self._back_kernel(region, gather, taps, steps)
-        key = gather, taps, steps, into, self.may_tile, self.pairs
-        function = self.program.add("inputs", partial(build, buffers=sink.buffers, epilogue=into), key)
+        """The gather of a gradient from a channel of the sums' on, each tile put into the sink."""
+        build, made = self._back_kernel(region, gather, order)
+        key = gather, order, into, self.may_tile, self.pairs
+        function = self.program.add("inputs", partial(build, buffers=into.sink.buffers, epilogue=into), key)
         g = self.program.at(self._sums_gradient(), channel)
         self.program.backward.append(Call(function, {"x": g} | made | places))
 
-    def _back_kernel(
-        self, region: Region, gather: Gather, taps: tuple[int, ...], steps: tuple[int, int, int]
-    ) -> Kernel:
-        if made := self._tiled(region, gather, taps, steps, bias=False):
+    def _back_kernel(self, region: Region, gather: Gather, order: Order) -> Kernel:
+        if made := self._tiled(region, gather, order, bias=False):
             return made
-        tile, pairs = gather.tile(self.machine), self.pairs and self.channels_out >= WORTH_PAIRING
-        o = tile.channels
-        packed = self.program.pack(region, o, gather.channels_out, gather.channels_in, taps, steps, pairs=pairs)
-        places = {"w": packed}
+        pairs = self.pairs and self.channels_out >= WORTH_PAIRING
+        build, places = packed_gather(self.program, region, gather, order, pairs=pairs)
         if pairs:
-            gather, places["x"] = _halved(gather), self._pairs_of_gradient()
-        weights = Weights(gather.channels_in * len(taps) * o, len(taps) * o, o)
-        return GatherKernel(self.machine, gather, weights, tile, bias=False, pairs=pairs).build, places
+            places["x"] = self._pairs_of_gradient()
+        return build, places
 
     def _pairs_of_gradient(self) -> Access:
         """Where the sums' gradient lies in pairs of channels, which all phases read."""
@@ -290,10 +241,13 @@ class WeightedPart(Part):
         return self.paired
 
 
-def _halved(gather: Gather) -> Gather:
-    """The same over pairs of channels."""
-    return replace(gather, channels_in=-(-gather.channels_in // 2))
-
-
-def _source(volume: Volume) -> Source:
-    return Source(volume.height, volume.width, volume.row, volume.plane)
+def packed_gather(
+    program: Program, region: Region, gather: Gather, order: Order, *, bias: bool = False, pairs: bool = False
+) -> Kernel:
+    """A gather that reads a region's weights packed; with `pairs`, products are of pairs of bfloat16."""
+    tile = gather.tile(program.machine)
+    packed = program.pack(region, tile.channels, gather, order, pairs=pairs)
+    read = replace(gather, channels_in=-(-gather.channels_in // 2)) if pairs else gather
+    row = gather.taps * tile.channels
+    weights = Weights(read.channels_in * row, row, tile.channels)
+    return GatherKernel(program.machine, read, weights, tile, bias, pairs).build, {"w": packed}

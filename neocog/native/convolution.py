@@ -1,4 +1,4 @@
-"""Which taps reach which positions on the way back through a convolution with a stride.
+"""What a convolution gathers: forwards, and on the way back through its stride.
 
 The gradient for the input is a gather again once positions are told apart by their remainders: with stride S, positions
 r, r + S, r + 2S, ... of the input are read by the same taps, at neighbouring positions of the output's gradient g.
@@ -6,10 +6,35 @@ r, r + S, r + 2S, ... of the input are read by the same taps, at neighbouring po
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
-from .layout import Margins, extent
-from .stages import Weighted
+from .gather import Gather, Source
+from .layout import Margins, Volume, extent
+from .packing import Order
+from .stages import Frame, Weighted
+from .weight_gradient import WeightGradient
+
+
+def forward_gather(
+    frame: Frame, x: Volume, size: tuple[int, int], outputs: int, inputs: int, pool: tuple[int, int] = (1, 1)
+) -> Gather:
+    """So many channels of a size from so many of x, pooled at the end."""
+    rows, columns = (
+        tuple(k * d - p for k in range(f)) for f, d, p in zip(frame.kernel, frame.dilation, frame.padding, strict=True)
+    )
+    return Gather(Source.of(x), *size, outputs, inputs, *frame.stride, rows, columns, pool)
+
+
+def forward_order(frame: Frame, padded: int) -> Order:
+    """Where it finds its weights among rows of so many numbers, one for each input and tap."""
+    taps = math.prod(frame.kernel)
+    return Order(tuple(range(taps)), output=1, input=taps * padded, tap=padded)
+
+
+def weight_gradient(frame: Frame, x: Source, g: Source, inputs: int, outputs: int) -> WeightGradient:
+    """The sums of products of so many channels of x and of the output's gradient."""
+    return WeightGradient(x, g, inputs, outputs, frame.kernel, frame.stride, frame.dilation, frame.padding)
 
 
 @dataclass(frozen=True)
@@ -20,6 +45,16 @@ class Phase:
     size: tuple[int, int]
     rows: tuple[tuple[int, int], ...]
     columns: tuple[tuple[int, int], ...]
+
+    def gather(self, g: Volume, outputs: int, inputs: int) -> Gather:
+        """So many channels of the input's gradient, from so many of g."""
+        rows, columns = (tuple(offset for offset, _ in taps) for taps in (self.rows, self.columns))
+        return Gather(Source.of(g), *self.size, outputs, inputs, 1, 1, rows, columns)
+
+    def order(self, frame: Frame, padded: int) -> Order:
+        """Where it finds its weights among rows of so many numbers, one for each of its outputs and each tap."""
+        taps = tuple(u * frame.kernel[1] + v for _, u in self.rows for _, v in self.columns)
+        return Order(taps, output=math.prod(frame.kernel) * padded, input=1, tap=padded)
 
 
 def phases_of(stage: Weighted) -> list[Phase]:
