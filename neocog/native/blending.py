@@ -2,7 +2,7 @@
 
     y = act( sum over terms of  x[stride i, stride j]  or  scale x + shift )
 
-Scale and shift of a normalised term come from a meeting of all blocks: `normalising.py`.
+Scale and shift of a normalised term come from a meeting of all blocks: `batch_norm.py`.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from . import passes
+from .batch_norm import Norm, spread
 from .elementary import ActivationCode
 from .endings import Plain, Position, Sink
 from .expressions import F32, Access, Index, Type, Value, constant, fma, load, splat
 from .gather import Reads
 from .kernel import Function
 from .layout import Margins, Volume, rows_of
-from .normalising import Norm, spread
 from .part import Part
 from .program import Call, Program
 from .stages import Blend, Stage, Term

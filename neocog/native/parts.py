@@ -8,7 +8,7 @@ from .contrast import ContrastPart
 from .deconv import DeconvPart
 from .dropout import DropoutPart
 from .expressions import Access, Index
-from .grouping import GroupNormPart
+from .group_norm import GroupNormPart
 from .layout import Margins
 from .local import LocalPart
 from .part import Part

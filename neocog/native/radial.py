@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from .endings import Sink
-from .expressions import F32, Access, Index, Type, Value, constant, load, splat
+from .expressions import F32, Index, Type, Value, constant, load, splat
 from .kernel import Function
 from .layout import Margins, Volume
-from .part import Part
-from .program import Call, Program
-from .stages import Single, Stage
+from .lone import LonePart
+from .program import Program
+from .stages import Stage
 
 
 def distances(name: str, lanes: int, x: Volume, y: Volume, row: int) -> Function:
@@ -39,31 +39,20 @@ def _off(lanes: int, x: Volume, j: Index, k: Index, row: int) -> Value:
     return load(Type("f32", lanes), "x", x.at(j)) - splat(load(F32, "codes", j * row + k), lanes)
 
 
-class DistancePart(Part):
+class DistancePart(LonePart):
     """Distances in a program."""
 
     def __init__(self, program: Program, stage: Stage, margins: Margins, readers: int) -> None:
         super().__init__(program, stage, margins, readers)
-        assert isinstance(stage, Single)  # noqa: S101
-        self.source = program.parts[stage.source]
-        self.codes = program.region(
-            stage.node, "codes", stage.inputs.channels, stage.output.channels, trainable=False, met=True
-        )
-
-    @property
-    def _places(self) -> dict[str, Access]:
-        return {"x": self.program.at(self.source.y), "codes": self.codes.at("weights")}
+        inputs, outputs = self.x.channels, self.y.channels
+        self.codes = program.region(self.node, "codes", inputs, outputs, trainable=False, met=True)
+        self.owned = {"codes": self.codes}
 
     def forwards(self) -> None:
         """Every distance."""
-        x, row = self.source.y, self.codes.padded
-        function = self.program.add("distances", lambda name: distances(name, self.lanes, x, self.y, row))
-        self.program.forward.append(Call(function, self._places | {"y": self.program.at(self.y)}))
+        self.forward_call(lambda name: distances(name, self.lanes, self.x, self.y, self.codes.padded))
 
     def backwards(self) -> None:
         """Into the source's sink."""
-        x, row, d = self.source.y, self.codes.padded, self.gradient()
-        sink, places = self.source.sink()
-        function = self.program.add("radial", lambda name: distances_back(name, self.lanes, x, d, row, sink))
-        self.program.backward.append(Call(function, places | self._places | {"dy": self.program.at(d)}))
-        self.source.done()
+        d = self.gradient()
+        self.backward_into(lambda name, sink: distances_back(name, self.lanes, self.x, d, self.codes.padded, sink))

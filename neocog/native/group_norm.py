@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from ..layers.groupnorm import GroupNorm
+from .batch_norm import column_sums, total_of
 from .endings import Sink
 from .expressions import F32, Access, Index, Type, Value, constant, load, root, splat
 from .kernel import Function
-from .layout import COLUMNS, Margins, Volume, rows_of
+from .layout import Margins, Volume, rows_of
 from .lone import LonePart
 from .program import Program
 from .stages import Stage
@@ -40,15 +41,12 @@ class Groups:
 
     def mean(self, f: Function, group: Index, of: Callable[[Value], Value]) -> Value:
         """Over a group, of what is made of each value: several sums, which do not wait for each other."""
-        sums = [f.variable(self.zero) for _ in range(COLUMNS)]
+        sums = column_sums(f, self.vector)
         for c in self.channels_of(f, group):
             for y, columns in rows_of(f, self.x):
                 for sum_, column in zip(sums, columns, strict=False):
                     f.set(sum_, sum_.value + of(f.let(load(self.vector, "x", self.x.at(c, y, column)))))
-        first, *rest = (sum_.value for sum_ in sums)
-        for other in rest:
-            first = first + other
-        return f.let(first * self.share)
+        return f.let(total_of(sums) * self.share)
 
     def known(self, f: Function, group: Index) -> tuple[Value, Value]:
         """Mean and inverse deviation of a group."""
