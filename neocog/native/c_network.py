@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from textwrap import wrap
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ import numpy as np
 
 from ..layers import Conv
 from .c import LINE, c_function
-from .c_calls import Segment, Shared, StepCalls, purpose, step_calls
+from .c_calls import purpose
 from .c_driver import MEMORY, RATES, STEP
 from .c_helpers import Helpers
 from .groups import GROUPS
@@ -25,7 +26,8 @@ from .lifetimes import Layout
 from .places import Places, kind_of
 from .program import Call, Program, Region
 from .runtime import LOSS, NOT_DECAYING
-from .steps import Sizes
+from .sizes import Sizes
+from .step_calls import Segment, Shared, StepCalls, step_calls
 
 
 def c_program(program: Program, optimizer: str = "nesterov") -> str:
@@ -150,7 +152,8 @@ def _parts(program: Program, calls: StepCalls) -> Iterator[str]:
             yield _calls(f"meet_{k}", "What needs all blocks.", segment.meetings, names, "blocks")
     yield _calls("add_up", "What groups and lanes hold apart.", calls.sums, names, "groups")
     yield _calls("add_losses", "Likewise.", [calls.losses], names, "groups")
-    yield _calls("update", "All parameters, once the first group holds the sums.", calls.updates, names, "groups")
+    updates = list(chain.from_iterable(calls.updates))
+    yield _calls("update", "All parameters, once the first group holds the sums.", updates, names, "groups")
     yield _calls("prepare", "What prediction needs once.", calls.prepare, names)
     yield _calls("predict", "The scores of a block.", calls.predict, names._replace(layout=program.predicting_layout))
 

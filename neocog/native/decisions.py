@@ -7,11 +7,11 @@ from dataclasses import asdict
 from typing import Any
 
 from ..network import Network
-from .c_calls import step_calls
 from .places import Places, kind_of, layer_of
 from .program import Call, Program
+from .sizes import Sizes
 from .stages import PASSED_ON
-from .steps import Sizes
+from .step_calls import step_calls
 
 PARTS = {"forward": "sums", "weight_gradient": "weights", "input_gradient": "inputs"}
 """The parts of a step that a choice is made for, by the kind of their functions."""

@@ -45,6 +45,7 @@ from .runtime import (
     slot,
 )
 from .single import SinglePlan, SingleScorer
+from .step_calls import step_calls
 from .steps import Steps
 
 Floats = NDArray[np.float32]
@@ -77,7 +78,7 @@ class NativeNetwork:
         self.optimizer, self.updates = OPTIMIZERS[optimizer], 0
         self.network, self.threads, self.ema = network, threads, ema
         self.lanes = self.machine.lanes
-        steps = Steps(self.program, optimizer, averages=ema > 0, factors=factors)
+        steps = Steps(self.program, step_calls(self.program, optimizer, factors, averages=ema > 0))
         texts = [*steps.texts(), runtime()]
         self.sizes = steps.sizes
         self.code = Compiled(self.program.functions.values(), texts)

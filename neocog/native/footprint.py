@@ -9,7 +9,7 @@ from ..plan.plan import Plan
 from .jit import machine
 from .optimizers import OPTIMIZERS, Optimizer
 from .program import Program
-from .steps import Sizes
+from .sizes import Sizes
 
 FUNCTION, PRESENT = 170 * 2**10, 20
 """What LLVM and Python keep for a function: its machine code, and the objects that it was made from; and for how many

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +19,6 @@ import numpy as np
 from ..plan.calibration import Together, Vector
 from ..plan.plan import Plan
 from ..plan.time import DRIFT, MODES, LayerTime, StepTime, check_step, operations
-from .c_calls import StepCalls, step_calls
 from .effort import Counter, Effort
 from .jit import Machine, machine
 from .kernel import Function
@@ -27,6 +26,7 @@ from .one_image_tasks import covers
 from .places import Places, first_layer
 from .program import Call, Program
 from .single import SinglePlan
+from .step_calls import StepCalls, step_calls
 
 FORWARD, BACKWARD, UPDATE, REST = "forward", "backward", "update", "rest"
 WAYS = (FORWARD, BACKWARD)
@@ -171,7 +171,7 @@ class BlockCourse(Course):
             for meeting in segment.meetings:
                 yield Task(meeting.call, (0, meeting.rows, self.blocks), share, where)
         yield Task(self.calls.losses, (groups,), 1, REST)
-        for shared in (*self.calls.sums, *self.calls.updates):
+        for shared in (*self.calls.sums, *chain.from_iterable(self.calls.updates)):
             yield Task(shared.call, (0, shared.rows, groups), share, UPDATE)
 
     def _turns(self, groups: int) -> int:

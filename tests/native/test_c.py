@@ -15,7 +15,7 @@ from neocog import Network, zoo
 from neocog.losses import default_loss
 from neocog.native import elementary
 from neocog.native.c import affine, c_functions
-from neocog.native.c_calls import PURPOSES, purpose, step_calls
+from neocog.native.c_calls import PURPOSES, purpose
 from neocog.native.c_driver import RATES
 from neocog.native.c_network import c_program
 from neocog.native.engine import NativeNetwork
@@ -52,6 +52,7 @@ from neocog.native.kernel import Function
 from neocog.native.optimizers import OPTIMIZERS
 from neocog.native.program import Program
 from neocog.native.single import SinglePlan
+from neocog.native.step_calls import step_calls
 
 RESIDUAL = "ADD[CONV3-4 -> BN -> RELU -> CONV3-4 -> BN | ID | CONV1-4] -> RELU"
 NETS = {
