@@ -49,7 +49,7 @@ class Weights:
         first = group * region.count
 
         def fill(kept: Floats, packed: Floats) -> None:
-            rows: Floats | Numbers = _rows(kept, region)[:, : region.count]
+            rows: Floats | Numbers = region.rows_in(kept)[:, : region.count]
             if norm:
                 rows = rows * self._factors(norm, kept)[0][first : first + region.count]
             kernel.pack(rows.reshape(kernel.work.channels_in, -1, region.count), packed)
@@ -65,10 +65,10 @@ class Weights:
             rows = packed.reshape(taps, units)
             if isinstance(stage, Pool):  # one filter for all
                 (region,) = self._regions[f"{stage.node.name}.kernel"]
-                rows[:] = _rows(kept, region)[:, : region.count].T.reshape(-1, 1)
+                rows[:] = region.rows_in(kept)[:, : region.count].T.reshape(-1, 1)
             else:
                 regions = self._regions[f"{stage.node.name}.weight"]
-                rows[:, :channels] = np.stack([_rows(kept, region)[:, 0] for region in regions], axis=1)
+                rows[:, :channels] = np.stack([region.rows_in(kept)[:, 0] for region in regions], axis=1)
                 if norm:
                     rows[:, :channels] *= self._factors(norm, kept)[0]
 
@@ -107,7 +107,7 @@ class Weights:
 
     def _vector(self, node: Node, name: str, kept: Floats) -> Numbers:
         (region,) = self._regions[f"{node.name}.{name}"]
-        found: Numbers = _rows(kept, region)[0, : region.count].astype(np.float64)
+        found: Numbers = region.rows_in(kept)[0, : region.count].astype(np.float64)
         return found
 
     def _factors(self, node: Node, kept: Floats) -> tuple[Numbers, Numbers]:
@@ -120,7 +120,3 @@ class Weights:
             return scale, -mean * scale
         scale = self._vector(node, "weight", kept) * scale
         return scale, self._vector(node, "bias", kept) - mean * scale
-
-
-def _rows(kept: Floats, region: Region) -> Floats:
-    return kept[region.start : region.start + region.size].reshape(region.rows, region.padded)

@@ -12,6 +12,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..network import Network, Node
 from . import passes
 from .convolution import reach_of_phases
@@ -58,6 +61,10 @@ class Region:
     def at(self, buffer: str, further: int = 0) -> Access:
         """Where a buffer with a number for every parameter has its own, or those so many further."""
         return Access(buffer, Index(self.start + further))
+
+    def rows_in(self, memory: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Its rows in such a buffer: (rows, padded)."""
+        return memory[self.start : self.start + self.size].reshape(self.rows, self.padded)
 
     def lane_sums(self, lanes: int, further: int = 0) -> Access:
         """Where its vectors of sums lie, or those so many further."""

@@ -125,10 +125,10 @@ def test_purposes_are_what_the_engine_allocates():
     found = footprints(plan, threads=1)
     made = trainer.NativeTrainer(network, initialise(network), loss="cross-entropy", optimizer="adamw", threads=1)
     made.step(np.zeros((64, 1, 28, 28), np.float32), np.zeros(64, np.int64), 0.1)
-    memory = made._network
-    assert found["training"].optimizer == 2 * memory._kept["velocity"].nbytes
-    assert found["training"].arenas == memory._rooms["training"].nbytes
-    assert found["training"].packed == memory._kept["packed"].nbytes
+    memory = made._network.memory
+    assert found["training"].optimizer == 2 * memory.kept["velocity"].nbytes
+    assert found["training"].arenas == memory.rooms["training"].nbytes
+    assert found["training"].packed == memory.kept["packed"].nbytes
     assert found["inference"].optimizer == found["inference"].kept == found["inference"].gradients == 0
     assert found["inference"].total < found["training"].total
 

@@ -191,9 +191,9 @@ def test_what_the_scratch_held_before_changes_nothing():
     for before in (0.0, np.nan):
         compiled = NativeNetwork(network, 1, "sgd", dtype="bfloat16")
         compiled.write_weights(weights)
-        compiled._kept["scratch"][:] = before
+        compiled.memory.kept["scratch"][:] = before
         found.append(compiled.score(x))
-        compiled._kept["scratch"][:] = before
+        compiled.memory.kept["scratch"][:] = before
         compiled.train(x, labels, 1.0, 0.0, 0.0)
         found.append(compiled.weights.copy())
         compiled.close()
