@@ -20,8 +20,11 @@ from .kernel import Function
 from .layout import Volume, along
 from .tiles import Tile, Work, best_tile
 
-UNROLLED = 260  # multiply-adds written out one by one; beyond it, and on one lane, rows of taps are a loop
-WORTH_CLIPPING = 1.2  # times the work that is not on padding
+UNROLLED = 260
+"""Multiply-adds written out one by one. Beyond it, and on one lane, rows of taps are a loop: a longer text takes longer
+to compile, and runs no faster."""
+WORTH_CLIPPING = 1.2
+"""Times the work that is not on padding: from there on, leaving taps out is worth code for every tile of a row."""
 
 Place = tuple[int, int, int]
 """Channel, row and column within a tile."""

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .expressions import Index, Value, Variable, constant, fma
+from .gather import UNROLLED
 from .jit import Machine
 from .kernel import Function
 from .layout import along
@@ -26,12 +27,16 @@ from .one_image import Ending, Field, Form, Place
 from .stages import Frame
 from .tiles import Tile, Work, best_tile, cycles
 
-UNROLLED = 260  # multiply-adds written out one by one, at most
-ENOUGH = 64  # of them in a loop's body, so that the loop costs little
-INDEPENDENT = 8  # sums that grow at the same time, so that none waits for its last multiply-add
-CACHE_BYTES = 24 << 10  # of a tile's weights that stay in the first-level cache beside the inputs
-LARGE_BYTES = 1 << 20  # of inputs that the second-level cache does not keep while all outputs are computed
-FARTHER = 4.0  # half cycles for a vector of weights from the next cache
+ENOUGH = 64
+"""Multiply-adds in a loop's body, so that the loop costs little."""
+INDEPENDENT = 8
+"""Sums that grow at the same time, so that none waits for its last multiply-add."""
+CACHE_BYTES = 24 << 10
+"""Of a tile's weights that stay in the first-level cache beside the inputs."""
+LARGE_BYTES = 1 << 20
+"""Of inputs that the second-level cache does not keep while all outputs are computed."""
+FARTHER = 4.0
+"""Half cycles for a vector of weights from the next cache."""
 
 Floats = NDArray[np.float32]
 Numbers = NDArray[np.float64]

@@ -24,8 +24,10 @@ from .one_image_tasks import Task
 from .pooling import Piece, averaged, pieces
 from .stages import Frame, Pool, Term, Weighted
 
-TOGETHER = 8  # outputs in hand, so that they do not wait for each other
-UNROLLED = 150  # values that are written out one by one, at most
+TOGETHER = 8
+"""Outputs in hand, so that they do not wait for each other."""
+WRITTEN_OUT = 150
+"""Values that are read one by one, at most; more are a loop."""
 LOWEST = -3e38
 
 Summary = Literal["max", "sum", "squares", "weighted"]
@@ -98,7 +100,7 @@ class WindowSums:
 
     def _taps(self, f: Function, pieces: tuple[Piece, Piece], sums: int) -> Iterator[tuple[Index, Index]]:
         rows, columns = (range(piece.start, piece.stop) for piece in pieces)
-        if len(rows) * len(columns) * sums <= UNROLLED:
+        if len(rows) * len(columns) * sums <= WRITTEN_OUT:
             yield from ((Index(r), Index(q)) for r, q in product(rows, columns))
         else:
             with f.loop(len(rows)) as r, f.loop(len(columns)) as q:

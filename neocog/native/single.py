@@ -33,11 +33,16 @@ from .stages import Frame, Input, Pool, Single, Weighted
 from .tiles import Work, best_tile, cycles
 
 Floats = NDArray[np.float32]
-LINE = 16  # numbers in a cache line, where volumes begin
-CACHE_BYTES = 32 << 20  # of weights: more are loaded from memory for every image
-FETCHED, PACKED = 3.0, 10.0  # half cycles for a weight: to load it from memory, and to pack it as the first plan does
-CARRIED = 3.0  # half cycles for a number that is brought from one form into the other
-SURROUNDING = 3  # half cycles for a vector of outputs, beside its window
+LINE = 16
+"""Numbers in a cache line, where volumes begin."""
+CACHE_BYTES = 32 << 20
+"""Of weights: more are loaded from memory for every image."""
+FETCHED, PACKED = 3.0, 10.0
+"""Half cycles for a weight: to load it from memory, and to pack it as the first plan does."""
+CARRIED = 3.0
+"""Half cycles for a number that is brought from one form into the other."""
+SURROUNDING = 3
+"""Half cycles for a vector of outputs, beside its window."""
 ONE = Frame((1, 1), (1, 1), (0, 0), (1, 1))
 
 Held = tuple[int, bool]

@@ -13,9 +13,20 @@ from typing import NamedTuple
 
 from .jit import Machine
 
-MOST_COLUMNS = 14
-MOST_ROWS = 4
-LATENCY = 4.0  # cycles until a multiply-add's result can be used again, times two a cycle, over two ports
+MOST_COLUMNS, MOST_ROWS = 14, 4
+"""Larger tiles are not tried: 14 positions of two channels fill 32 registers, and fewer channels load too much."""
+LATENCY = 4.0
+"""Cycles until a multiply-add's result can be used again. Two begin in each: fewer than 8 sums wait for themselves."""
+
+# Half cycles of the cost model. It need not know how long a kernel takes, but which of two is the faster.
+UNHIDDEN = 0.15
+"""Of a load, whatever else goes on: loads share ports and the front of the processor with multiply-adds."""
+FINISHING = 2.5
+"""Of an output: its first value, the activation function, and the store."""
+BEGINNING = 15
+"""Of a tile: its loops and addresses."""
+VARIANT = 0.01
+"""By what share all becomes slower for each further size of tile: its code must be fetched, too."""
 
 
 class Tile(NamedTuple):
@@ -68,16 +79,16 @@ def cycles(work: Work, tile: Tile) -> float:
     )
     cycles = sum(_one(work, p, q, o) * m * n * k for p, m in rows for q, n in columns for o, k in channels)
     variants = len(rows) * len(columns) * len(channels)
-    return cycles * (1 + 0.01 * (variants - 1))
+    return cycles * (1 + VARIANT * (variants - 1))
 
 
 def _one(work: Work, rows: int, columns: int, channels: int) -> float:
     positions = rows * columns
     loads = positions + channels
-    inner = max(positions * channels, loads, 2 * LATENCY, work.fetch * channels) + 0.15 * loads
+    inner = max(positions * channels, loads, 2 * LATENCY, work.fetch * channels) + UNHIDDEN * loads
     side = math.isqrt(work.taps)
     fresh = (rows + side - 1) * (columns + side - 1)  # values that the cache must bring
-    return (inner * work.taps + fresh) * work.inputs + 2.5 * positions * channels + 15
+    return (inner * work.taps + fresh) * work.inputs + FINISHING * positions * channels + BEGINNING
 
 
 def _parts(total: int, size: int) -> list[tuple[int, int]]:

@@ -21,12 +21,18 @@ from .gather import Source
 from .jit import Machine
 from .kernel import Function
 from .layout import along
-from .tiles import LATENCY
+from .tiles import LATENCY, UNHIDDEN
 
-SCRATCH_BYTES = 24 << 10  # of transposed gradients: they stay in the first-level cache
-LANE_SUM_BYTES = 512 << 10  # the most that vectors of sums may take for the first form
-NEAR_BYTES = 44 << 10  # of planes that a block goes over again and again: they stay in the first-level cache
-STREAMS, STREAM_CYCLES = 6, 4  # planes read side by side from beyond it for free, and what each more costs, on Zen 5
+SCRATCH_BYTES = 24 << 10
+"""Of transposed gradients, which every block of weights reads again: so much stays in the first-level cache."""
+LANE_SUM_BYTES = 512 << 10
+"""The most that vectors of sums may take for the first form: they are added to in every block of images."""
+NEAR_BYTES = 44 << 10
+"""Of planes that a block goes over again and again: so much stays in the first-level cache."""
+STREAMS, STREAM_CYCLES = 6, 4
+"""Planes read side by side from beyond it for free, and what each more costs, on Zen 5."""
+LEFT_OVER = 0.02
+"""By what share a block is worse whose last one is all but empty: tiles that are left over do less for their loads."""
 
 
 @dataclass(frozen=True)
@@ -98,10 +104,10 @@ def best_block(machine: Machine, gradient: WeightGradient, outputs: int, left_ov
 
     def cost(block: Block) -> float:
         sums, loads = block.outputs * block.taps, block.outputs + block.taps
-        cycles = max(sums, loads, 2 * LATENCY) + 0.15 * loads + far(block)
+        cycles = max(sums, loads, 2 * LATENCY) + UNHIDDEN * loads + far(block)
         last = (outputs % block.outputs or block.outputs) / block.outputs
         last_channels = (gradient.channels_in % block.channels or block.channels) / block.channels
-        return cycles / sums * (1 + 0.02 * (1 - last) + 0.02 * (1 - last_channels))
+        return cycles / sums * (1 + LEFT_OVER * (1 - last) + LEFT_OVER * (1 - last_channels))
 
     return min(blocks, key=cost)
 
