@@ -41,8 +41,29 @@ _KINDS = {
 }
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that its name always stands for a complete one, also after a crash.
+CACHE = "NEOCOG_CACHE"
+"""Environment variable that names another cache folder."""
+
+
+def cache_folder() -> Path:
+    """The user's folder for what can be made again: `$NEOCOG_CACHE`, or `neocog` where the system keeps such things.
+
+    A user who has no home, as in some containers, gets one among the temporary files.
+    """
+    from platformdirs import user_cache_path
+
+    if given := os.environ.get(CACHE):
+        return Path(given)
+    nowhere = Path(tempfile.gettempdir()) / f"neocog-{os.getuid() if os.name == 'posix' else 'cache'}"
+    try:
+        found = user_cache_path("neocog")
+    except RuntimeError:  # newer versions say that there is no home; older ones give a relative path
+        return nowhere
+    return found if found.is_absolute() else nowhere
+
+
+def write_atomically(path: Path, content: bytes, mode: int = 0o644) -> None:
+    """Write a file so that its name always stands for a complete one, also after a crash. `mode` says who may read it.
 
     Raises RunError naming the folder or file and the reason.
     """
@@ -54,7 +75,7 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
+        os.chmod(temporary, mode)
         os.replace(temporary, path)
         _sync_folder(path.parent)
     except OSError as error:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from neocog.native import cache
+from neocog import files
 
 
 @pytest.fixture(autouse=True, scope="session")
 def own_cache(tmp_path_factory):
     """Compiled code and what is known of the machine, for the tests alone: the user's cache decides nothing."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(cache.FOLDER, str(tmp_path_factory.mktemp("cache")))
+        patch.setenv(files.CACHE, str(tmp_path_factory.mktemp("cache")))
         yield
 
 

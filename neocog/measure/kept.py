@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 import torch
 
 from ..errors import RunError
-from ..files import write_atomically
+from ..files import cache_folder, write_atomically
 from .clock import BUSY, watched
 
 Report = Callable[[str], None]
@@ -68,7 +67,7 @@ class Question(Generic[Kept]):
         return found
 
     def _path(self, folder: str | Path | None) -> Path:
-        return _cache_folder(folder) / f"{self.name}-{digest(self.key)}.json"
+        return (Path(folder) if folder else cache_folder()) / f"{self.name}-{digest(self.key)}.json"
 
 
 def _keep(path: Path, content: str, tell: Report) -> None:
@@ -78,13 +77,6 @@ def _keep(path: Path, content: str, tell: Report) -> None:
         tell(f"kept in {path}")
     except RunError as error:
         tell(str(error))
-
-
-def _cache_folder(folder: str | Path | None) -> Path:
-    from platformdirs import user_cache_path
-
-    given = folder or os.environ.get("NEOCOG_CACHE")
-    return Path(given) if given else user_cache_path("neocog")
 
 
 def digest(value: Any) -> str:

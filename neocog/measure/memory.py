@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ..errors import NeocogError, RunError
-from ..native.cache import FOLDER
+from ..files import CACHE
 from ..native.footprint import footprints
 from ..native.trainer import pick_threads
 from ..network import Network
@@ -102,7 +102,7 @@ def _run(job: str) -> dict[str, int]:
     with TemporaryDirectory() as cache:  # native code is made there, and not found ready
         done = subprocess.run(
             [sys.executable, "-m", "neocog.measure.resident"],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), FOLDER: cache},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), CACHE: cache},
             input=job,
             capture_output=True,
             text=True,
