@@ -25,7 +25,7 @@ MODES = ("training", "inference")
 
 def add_measured(parser: argparse.ArgumentParser) -> None:
     """The options that look at this machine."""
-    group = parser.add_argument_group("on this machine (which is calibrated once, for some seconds)")
+    group = parser.add_argument_group("on this machine (which is calibrated once, for some minutes)")
     group.add_argument("--time", action="store_true", help="predict how long steps take, with an interval")
     group.add_argument("--measure", action="store_true", help="run steps too, and print predicted beside measured")
     group.add_argument(
@@ -68,11 +68,14 @@ class Known(NamedTuple):
 
 
 def calibrated(made: Plan) -> Known:
-    """What is known of this machine for a plan; a terminal is shown what is measured, if it has to be."""
+    """What is known of this machine for a plan; a terminal is shown what is measured, if it has to be.
+
+    The native engine is measured too if it does not cover this network: `train` goes by it for others.
+    """
     from ..losses import default_loss
     from ..measure.pace import pace_for
     from ..measure.time import calibration_for
-    from ..native.trainer import not_covered
+    from ..native.trainer import not_covered, not_here
 
     watched = sys.stderr.isatty()
 
@@ -81,7 +84,8 @@ def calibrated(made: Plan) -> Known:
 
     report = tell if watched else None
     covered = not not_covered(made.network, default_loss(made.network).name, made.optimizer)
-    found = Known(calibration_for(made, report=report), pace_for(made, report=report) if covered else None)
+    torch, native = calibration_for(made, report=report), None if not_here() else pace_for(made, report=report)
+    found = Known(torch, native if covered else None)
     if watched:
         print(f"\r{'':<78}\r", end="", file=sys.stderr, flush=True)
     return found

@@ -88,8 +88,12 @@ def pace_question(dtype: str, threads: int | None, chosen: Sequence[Rehearsal] |
 
 
 def pace_for(plan: Plan, *, report: Report | None = None) -> Pace:
-    """The pace for the dtype of a plan and the threads that the engine gives it."""
-    return pace(plan.dtype, trainer.pick_threads(plan.network, plan.batch), report=report)
+    """The pace for the dtype of a plan and the threads that the engine gives it.
+
+    It is measured for all threads and for one, whichever the plan gets: then the time of every step is known.
+    """
+    own = trainer.pick_threads(plan.network, plan.batch)
+    return {count: pace(plan.dtype, count, report=report) for count in sorted({own, 1, trainer.cores()})}[own]
 
 
 def _fits(step: Rehearsal) -> bool:

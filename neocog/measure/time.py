@@ -15,7 +15,7 @@ from ..plan.calibration import Calibration
 from ..plan.plan import Plan
 from ..plan.tables import duration
 from ..plan.time import StepTime, step_time
-from ..torch_engine.trainer import TorchTrainer, pick_threads
+from ..torch_engine.trainer import TorchTrainer, pick_device, pick_threads
 from .calibration import calibration
 from .clock import BUSY, repeated, settle_memory, synchronise, typical, watched
 from .kept import Report
@@ -104,8 +104,13 @@ class Comparison:
 
 
 def calibration_for(plan: Plan, device: str = "auto", *, report: Report | None = None) -> Calibration:
-    """The machine's calibration for the dtype of a plan and the threads that the engine gives it."""
-    return calibration(plan.dtype, pick_threads(plan.network, plan.batch), device, report=report)
+    """The machine's calibration for the dtype of a plan and the threads that the engine gives it.
+
+    A CPU is calibrated for all threads and for one, whichever the plan gets: then the time of every step is known.
+    """
+    own = pick_threads(plan.network, plan.batch)
+    counts = {own} if pick_device(device).type == "cuda" else {own, 1, torch.get_num_threads()}
+    return {count: calibration(plan.dtype, count, device, report=report) for count in sorted(counts)}[own]
 
 
 def compare(

@@ -25,10 +25,15 @@ SMALL_STEP_MACS = 5_000_000
 """Below it a step is over before a second thread has begun to help."""
 
 
+def not_here() -> str:
+    """Why this engine cannot run on this system; empty where it can."""
+    return "threads that wait as POSIX has it, and this is Windows" if platform.system() == "Windows" else ""
+
+
 def not_covered(network: Network, loss: str, optimizer: str) -> str:
     """Why this engine cannot train a network, naming the layer; empty where it can."""
-    if platform.system() == "Windows":
-        return "threads that wait as POSIX has it, and this is Windows"
+    if reason := not_here():
+        return reason
     if reason := uncovered(network):
         return reason
     if loss not in KERNELS:

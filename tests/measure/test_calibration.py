@@ -9,6 +9,7 @@ import torch
 from neocog import NeocogError, Network
 from neocog.layers import LAYERS
 from neocog.measure import calibration as room
+from neocog.measure import time
 from neocog.measure.calibration import calibrate, calibration
 from neocog.measure.probes import Probe, probes, time_probe
 from neocog.plan.calibration import Calibration
@@ -135,3 +136,12 @@ def test_a_file_of_another_machine_or_version_is_measured_again(counted, tmp_pat
 def test_a_dtype_that_is_not_computed_in_is_refused(tmp_path):
     with pytest.raises(NeocogError, match="dtype is one of float32, bfloat16"):
         calibration("float64", folder=tmp_path)
+
+
+def test_a_cpu_is_calibrated_for_all_threads_and_for_one(monkeypatch):
+    asked = []
+    monkeypatch.setattr(time, "calibration", lambda dtype, count, device, **_: asked.append(count) or (dtype, count))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    small = Network.parse("INPUT[6x6x2] -> CONV3-4 -> FC3").plan()
+    assert time.calibration_for(small, "cpu") == ("float32", 1)
+    assert asked == [1, 3]

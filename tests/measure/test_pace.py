@@ -104,3 +104,14 @@ def test_a_pace_is_measured_once_for_each_machine_dtype_and_generator(measured, 
 
 def test_every_thread_adds_to_the_peak():
     assert peak(1) > 1e8
+
+
+def test_all_threads_and_one_are_measured_whichever_a_network_gets(monkeypatch):
+    monkeypatch.setattr(room.trainer, "cores", lambda: 3)
+    asked = []
+    monkeypatch.setattr(room, "pace", lambda dtype, threads, **_: asked.append(threads) or (dtype, threads))
+    small = Network.parse("INPUT[6x6x2] -> CONV3-4 -> FC3").plan(dtype="bfloat16")
+    assert room.pace_for(small) == ("bfloat16", 1)
+    assert asked == [1, 3]
+    large = Network.parse("INPUT[32x32x3] -> CONV3-64 -> FC3").plan(batch=64)
+    assert room.pace_for(large) == ("float32", 3)
