@@ -220,8 +220,9 @@ class BlendPart(Part):
             self.program.backward.append(self._blend(self.again))
         return self.again
 
-    def direct(self, channel: int) -> tuple[Sink, dict[str, Access]] | None:
+    def direct(self, channel: int, *, alone: bool) -> tuple[Sink, dict[str, Access]] | None:
         """Where there is more to do than to store: through the activation function, summed for normalization."""
+        del alone
         return self._through(channel, adds=self.written) if self.norms or self.mixed.activation else None
 
     def _through(self, channel: int, *, adds: bool) -> tuple[Sink, dict[str, Access]]:

@@ -168,7 +168,6 @@ $segments
 void score(struct net *n, const float *images, int64_t count, float *scores) {
     int64_t blocks = take_batch(n, images, 0, count);
     n->arena = n->predicting;
-    pack_weights(n);
     prepare(n);
     for (int64_t b = 0; b < blocks; b++) {
         use_block(n, b);

@@ -150,6 +150,8 @@ def _parts(program: Program, calls: StepCalls) -> Iterator[str]:
         yield _calls(f"part_{k}", f"{about}.", segment.calls, names)
         if segment.meetings:
             yield _calls(f"meet_{k}", "What needs all blocks.", segment.meetings, names, "blocks")
+        if segment.packs:
+            yield _calls("pack_back", "Weights for the rest of the way back, where others lay.", segment.packs, names)
     yield _calls("add_up", "What groups and lanes hold apart.", calls.sums, names, "groups")
     yield _calls("add_losses", "Likewise.", [calls.losses], names, "groups")
     updates = list(chain.from_iterable(calls.updates))
@@ -163,6 +165,8 @@ def _segment_lines(segments: Sequence[Segment]) -> Iterator[str]:
         yield f"    each_block(n, blocks, groups, part_{k});"
         if segment.meetings:
             yield f"    meet_{k}(n, blocks);"
+        if segment.packs:
+            yield "    pack_back(n);"
 
 
 def _calls(name: str, about: str, calls: Iterable[Call | Shared], names: Names, count: str = "") -> str:

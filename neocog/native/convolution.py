@@ -32,9 +32,9 @@ def forward_order(frame: Frame, padded: int) -> Order:
     return Order(tuple(range(taps)), output=1, input=taps * padded, tap=padded)
 
 
-def weight_gradient(frame: Frame, x: Source, g: Source, inputs: int, outputs: int) -> WeightGradient:
-    """The sums of products of so many channels of x and of the output's gradient."""
-    return WeightGradient(x, g, inputs, outputs, frame.kernel, frame.stride, frame.dilation, frame.padding)
+def weight_gradient(frame: Frame, x: Source, g: Source, inputs: int, outputs: int, row: int) -> WeightGradient:
+    """The sums of products of so many channels of x and of the output's gradient, in rows of so many numbers."""
+    return WeightGradient(x, g, inputs, outputs, frame.kernel, frame.stride, frame.dilation, frame.padding, row)
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,10 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
-from ..network import Network
 from .places import Places, kind_of, layer_of
 from .program import Call, Program
 from .sizes import Sizes
-from .stages import PASSED_ON
+from .stages import PASSED_ON, Pool
 from .step_calls import step_calls
 
 PARTS = {"forward": "sums", "weight_gradient": "weights", "input_gradient": "inputs"}
@@ -21,7 +20,7 @@ def decisions(program: Program, optimizer: str = "nesterov") -> dict[str, Any]:
     """All of them. Memory is in bytes; `row` and `plane` are steps from one to the next, in vectors."""
     calls, places = step_calls(program, optimizer), Places(program)
     chosen = [call for segment in calls.segments for call in segment.calls if call.function.form]
-    fused = _fused(program.network, [layer_of(part) for part in program.parts])
+    fused = _fused(program)
     stages = [
         {
             "layers": fused[layer_of(part)],
@@ -48,20 +47,27 @@ def decisions(program: Program, optimizer: str = "nesterov") -> dict[str, Any]:
     }
 
 
-def _fused(network: Network, firsts: list[str]) -> dict[str, list[str]]:
+def _fused(program: Program) -> dict[str, list[str]]:
     """The layers of each stage, by the names of their first ones.
 
-    What is no first layer follows the layer it reads, but for a term of a sum, which belongs to the sum.
+    What is no first layer follows the layer it reads, but for a term of a sum, which belongs to the sum, and an
+    activation function that pooling has taken over.
     """
-    stage_of: dict[int, str] = {}
+    network, firsts = program.network, [layer_of(part) for part in program.parts]
+    pools = [part.stage for part in program.parts if isinstance(part.stage, Pool) and part.stage.activation]
+    stage_of = {pool.node.inputs[0]: pool.node.name for pool in pools}
     for k, node in enumerate(network.nodes):
+        if k in stage_of:
+            continue
         if node.name in firsts:
             stage_of[k] = node.name
         elif node.layer.op in ("BN", "SHORTCUT"):
             stage_of[k] = next(other.name for other in network.nodes if k in other.inputs)
         elif node.layer.op not in PASSED_ON:
             stage_of[k] = stage_of[node.inputs[0]]
-    return {first: [network.nodes[k].name for k, stage in stage_of.items() if stage == first] for first in firsts}
+    return {
+        first: [network.nodes[k].name for k, stage in sorted(stage_of.items()) if stage == first] for first in firsts
+    }
 
 
 def _kernels(calls: Iterable[Call]) -> list[dict[str, Any]]:

@@ -68,7 +68,8 @@ class DeconvPart(LonePart):
         self.wants = True
 
     def _gradient(self, y: Source) -> WeightGradient:
-        return weight_gradient(self.frame, y, Source.of(self.x), self.y.channels, self.x.channels)
+        outputs = self.x.channels
+        return weight_gradient(self.frame, y, Source.of(self.x), self.y.channels, outputs, self.program.padded(outputs))
 
     def forwards(self) -> None:
         """For each remainder of an output position by the stride, a gather of the inputs that reach it."""

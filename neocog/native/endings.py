@@ -146,18 +146,23 @@ class Nowhere(Sink):
 
 @dataclass(frozen=True)
 class Through(Sink):
-    """A weighted layer's sums: buffers `g` for their gradient, `y`, `where`, and `sums` for the bias's gradient."""
+    """A weighted layer's sums: buffers `g` for their gradient, `y`, `where`, and `sums` for the bias's gradient.
+
+    Where g is y itself, gradients take the place of the values that they come after: no buffer may be named twice.
+    """
 
     ending: Ending
     y: Volume
     g: Volume
     bias: bool
     lanes: int
+    in_place: bool = False
 
     @property
     def buffers(self) -> tuple[str, ...]:  # type: ignore[override]  # derived, and as constant as an attribute
         """Only those that are needed."""
-        needed = {"g": True, "y": self.ending.activation, "where": self.ending.pools, "sums": self.bias}
+        reads_y = self.ending.activation and not self.in_place
+        needed = {"g": True, "y": reads_y, "where": self.ending.pools, "sums": self.bias}
         return tuple(name for name, is_needed in needed.items() if is_needed)
 
     def put(self, f: Function, channel: Index, values: dict[Position, Value]) -> None:
@@ -166,7 +171,7 @@ class Through(Sink):
         sum_: Value | None = None
         for (y, x), value in values.items():
             if self.ending.activation:
-                held = f.let(load(vector, "y", self.y.at(channel, y, x)))
+                held = f.let(load(vector, "g" if self.in_place else "y", self.y.at(channel, y, x)))
                 value = self.ending.activation.backward(f, held, value)
             value = f.let(value)
             self._store(f, channel, y, x, value)

@@ -106,11 +106,15 @@ class Gather:
 
 @dataclass(frozen=True)
 class Weights:
-    """Where a kernel's numbers lie: steps from one tile of channels, one input channel and one tap to the next."""
+    """Where a kernel's numbers lie: steps from one tile of channels, one input channel and one tap to the next.
+
+    `output` is that from one channel of a tile to the next.
+    """
 
     tile: int
     channel: int
     tap: int
+    output: int = 1
 
 
 class GatherKernel:
@@ -214,7 +218,7 @@ class GatherKernel:
                 return f.let(load(self.operand, "x", start + steps))
 
             def w(k: int, s: int = s) -> Value:
-                one = load(Type(self.operand.kind), "w", weights + (s * self.weights.tap + k))
+                one = load(Type(self.operand.kind), "w", weights + (s * self.weights.tap + k * self.weights.output))
                 return f.let(splat(one, lanes))
 
             if len(positions) <= tile.channels:

@@ -36,6 +36,14 @@ class Margins(NamedTuple):
         """Wide enough for both."""
         return Margins(*map(max, self, other))
 
+    def within(self, other: Margins) -> bool:
+        """Whether none is wider than the other's."""
+        return self.with_(other) == other
+
+    def around(self, size: tuple[int, int]) -> int:
+        """The positions of a volume of that size, these included."""
+        return (self.top + size[0] + self.bottom) * (self.left + size[1] + self.right)
+
 
 @dataclass(frozen=True)
 class Volume:

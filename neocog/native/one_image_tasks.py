@@ -195,6 +195,8 @@ class _Reader:
             task.follows.append(Follow(Scaled(), stage.node))
         elif isinstance(stage, Pool) and stage.node.layer.op == "L2POOL":
             task.follows.append(Follow(Curve(lambda f, x: root(x))))
+        elif isinstance(stage, Pool):
+            task.follows += _curve(stage.activation)
         return task
 
     # -- what follows ------------------------------------------------------------------------------------------
@@ -246,6 +248,7 @@ class _Reader:
         if op == "POOL":
             rising = bool(follows) and isinstance(follows[-1].step, Curve) and follows[-1].step.rises
             follows.insert(len(follows) - rising, Follow(Pooled("max", window)))
+            follows += _curve(pool.activation)
         elif op == "SUBSAMPLE":
             follows += [Follow(Pooled("sum", window)), Follow(Scaled(), pool.node)]
         else:

@@ -152,7 +152,7 @@ class BlockCourse(Course):
         super().__init__(plan, mode, named, self.program.functions)
 
     def _inference(self) -> Iterator[Task]:
-        for call in (*self.calls.pack, *self.calls.prepare):
+        for call in self.calls.prepare:
             yield Task(call, (), 1 / self.threads, REST)
         for call in self.calls.predict:
             yield Task(call, (), -(-self.blocks // self.threads), FORWARD)
@@ -170,6 +170,8 @@ class BlockCourse(Course):
                 yield Task(call, (), turns, where)
             for meeting in segment.meetings:
                 yield Task(meeting.call, (0, meeting.rows, self.blocks), share, where)
+            for call in segment.packs:
+                yield Task(call, (), share, REST)
         yield Task(self.calls.losses, (groups,), 1, REST)
         for shared in (*self.calls.sums, *chain.from_iterable(self.calls.updates)):
             yield Task(shared.call, (0, shared.rows, groups), share, UPDATE)

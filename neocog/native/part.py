@@ -24,6 +24,7 @@ class Part(ABC):
         self.y = program.arena.volume(stage.output, margins)
         self.d: Volume | None = None
         self.lasts = False  # whether normalization reads y on its way back
+        self.reread = False  # whether a layer with weights does
         self.written = False  # whether some reader has stored its gradient in d already
         self.puts = 0  # readers that are done
         sources = [program.parts[k] for k in stage.sources]
@@ -37,14 +38,20 @@ class Part(ABC):
     def backwards(self) -> None:
         """Add the calls that hand the gradient for y on to the stages read, and compute that of parameters."""
 
-    def direct(self, channel: int) -> tuple[Sink, dict[str, Access]] | None:
-        """What the last reader may put the gradient through, instead of into d: the sink, and its buffers' places."""
-        del channel
+    def direct(self, channel: int, *, alone: bool) -> tuple[Sink, dict[str, Access]] | None:
+        """What the last reader may put the gradient through, instead of into d: the sink, and its buffers' places.
+
+        `alone` is as for `sink`.
+        """
+        del channel, alone
         return None
 
-    def sink(self, channel: int = 0) -> tuple[Sink, dict[str, Access]]:
-        """Where a reader puts the gradient for the channels from `channel` on. It calls `done` afterwards."""
-        if self.puts + 1 == self.readers and (found := self.direct(channel)):
+    def sink(self, channel: int = 0, *, alone: bool = False) -> tuple[Sink, dict[str, Access]]:
+        """Where a reader puts the gradient for the channels from `channel` on. It calls `done` afterwards.
+
+        `alone` says that the kernel which puts reads nothing of y, nor does any behind it: y may give way to it.
+        """
+        if self.puts + 1 == self.readers and (found := self.direct(channel, alone=alone)):
             return found
         d = self.gradient()
         return Plain(d, self.lanes, self.written), {"d": self.program.at(d, channel)}
@@ -57,6 +64,7 @@ class Part(ABC):
 
     def y_back(self) -> Volume:
         """y for a reader on its way back: made anew where that takes less than memory to keep it."""
+        self.reread = True
         return self.y
 
     def done(self) -> None:
@@ -66,7 +74,7 @@ class Part(ABC):
 
     def adopt(self, d: Volume) -> bool:
         """Take a volume of gradients that a reader needs no more for its own, if it can; whether it did."""
-        if self.d is not None or (self.puts + 1 == self.readers and self.direct(0)):
+        if self.d is not None or (self.puts + 1 == self.readers and self.direct(0, alone=False)):
             return False
         self.d = d
         return True

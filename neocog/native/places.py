@@ -39,7 +39,7 @@ class Places:
             self._name_volumes(part)
         for region in program.regions:
             self._name_parameters(region)
-        for call in program.packs:
+        for call in (*program.packs, *program.packs_back):
             start = call.buffers["packed"].at.constant
             for source in self._find(call.buffers["w"]):
                 self._named.append(_Named("packed", range(start, start + 1), source.name, source.layer))

@@ -285,25 +285,32 @@ def pool_forward(name: str, pooling: Summary) -> Function:
     f = Function(name, ("x", "y", *pooling.buffers))
     pooling.begin(f)
     for place in pooling.windows(f):
-        f.store("y", pooling.windows.y.at(place.channel, place.y, place.x), pooling.forward(f, place))
+        value, activation = pooling.forward(f, place), pooling.windows.pool.activation
+        if activation:
+            value = activation.forward(f, f.let(value))
+        f.store("y", pooling.windows.y.at(place.channel, place.y, place.x), value)
     return f
 
 
 def pool_backward(name: str, pooling: Pooling, d: Volume, sink: Sink | Volume) -> Function:
     """From `dy` into a sink, or where windows overlap added to the volume `dx`."""
     into = sink.buffers if isinstance(sink, Sink) else ("dx",)
-    seen = ("x",) * pooling.reads_x + ("y_",) * pooling.reads_y
+    activation = pooling.windows.pool.activation
+    seen = ("x",) * pooling.reads_x + ("y_",) * (pooling.reads_y or activation is not None)
     f = Function(name, ("dy", *seen, *pooling.buffers, *pooling.sums, *into))
     vector = pooling.vector
     for place in pooling.windows(f):
         dy = f.let(load(vector, "dy", d.at(place.channel, place.y, place.x)))
+        if activation:
+            y = f.let(load(vector, "y_", pooling.windows.y.at(place.channel, place.y, place.x)))
+            dy = f.let(activation.backward(f, y, dy))
         share = pooling.share(f, place, dy)
         for row, column in pooling.windows.each(f, place, pooling.unrolled):
-            y, x = place.top + row, place.left + column
+            i, j = place.top + row, place.left + column
             if isinstance(sink, Sink):
-                sink.put(f, place.channel, {(y, x): share(row, column)})
+                sink.put(f, place.channel, {(i, j): share(row, column)})
             else:
-                at = sink.at(place.channel, y, x)
+                at = sink.at(place.channel, i, j)
                 f.store("dx", at, load(vector, "dx", at) + share(row, column))
     return f
 
@@ -356,6 +363,6 @@ class PoolPart(Part):
         if not self.source.wants:
             return Nowhere(), {}
         if self.pool.tiles:
-            return self.source.sink()
+            return self.source.sink(alone=not self.pooling.reads_x)
         dx = self.source.zeroed()
         return dx, {"dx": self.program.at(dx)}

@@ -7,7 +7,7 @@ it runs is a `Part`; there is one for each kind of stage (`weighted.py`, `blendi
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -32,6 +32,9 @@ from .stages import DRAWING, Single, Stage, Weighted, scored, stages_of, transpo
 
 if TYPE_CHECKING:
     from .part import Part
+
+CROWDED = 512
+"""Rows so many numbers from each other, or a multiple, share a few sets of a cache: one drives out the other."""
 
 
 @dataclass(frozen=True)
@@ -116,9 +119,12 @@ class Program:
         self.forward: list[Call | Meeting] = []
         self.backward: list[Call | Meeting] = []
         self.packs: list[Call] = []
+        self.packs_back: list[Call] = []
+        """Of weights that are only read once the way forward is done: they lie where others lay before."""
         self.prepared: list[Call] = []
         """What prediction does once before its blocks."""
-        self.parameters = self.packed = self.sums = self.scratch = self.halved = self.coefficients = 0
+        self.parameters = self.sums = self.scratch = self.halved = self.coefficients = 0
+        self._packing = [0, 0]  # words of weights that are packed before the way forward, and behind it
         self.drawing = [node for node in network.nodes if node.layer.op in DRAWING]
         self.parts: list[Part] = []
         self._make_parts(stages_of(network))
@@ -133,15 +139,12 @@ class Program:
     @cached_property
     def segments(self) -> list[tuple[list[Call], list[Meeting]]]:
         """A training step's calls up to each place where threads meet, and what they do there."""
-        found: list[tuple[list[Call], list[Meeting]]] = [([], [])]
-        for step in (*self.forward, *self.backward):
-            if isinstance(step, Meeting):
-                found[-1][1].append(step)
-            elif not step.predicting:
-                if found[-1][1]:
-                    found.append(([], []))
-                found[-1][0].append(step)
-        return found
+        return _segments([*self.forward, *self.backward])
+
+    @property
+    def turn(self) -> int:
+        """The segment in which the way back begins."""
+        return sum(bool(meetings) for _, meetings in _segments(self.forward))
 
     @cached_property
     def predictions(self) -> list[Call]:
@@ -218,6 +221,11 @@ class Program:
         """A place in the arena, so many vectors from its start."""
         return Access("arena", Index(start * self.machine.lanes))
 
+    def padded(self, count: int, *, apart: bool = False) -> int:
+        """The numbers of a row of so many, in whole vectors. Rows that are read side by side are kept `apart`."""
+        padded = count + -count % self.machine.lanes
+        return padded + self.machine.lanes if apart and padded % CROWDED == 0 else padded
+
     def region(
         self,
         node: Node,
@@ -231,9 +239,10 @@ class Program:
         met: bool = False,
         trainable: bool = True,
         masked: bool = False,
+        apart: bool = False,
     ) -> Region:
         """Room for a parameter, or a group of it."""
-        padded = count + -count % self.machine.lanes
+        padded = self.padded(count, apart=apart)
         sums = self.sums if by_lanes else None
         full = f"{node.name}.{name}"
         made = Region(full, group, self.parameters, rows, count, padded, decays, sums, met, trainable, masked)
@@ -277,10 +286,17 @@ class Program:
 
     def packed_by(self, kernel: Callable[[str], Function], region: Region, words: int) -> Access:
         """Where a kernel writes so many words of a region's weights each step, in the order of reading."""
-        place = Access("packed", Index(self.packed))
-        self.packed += words + -words % self.machine.lanes
-        self.packs.append(Call(self.add("pack", kernel), {"w": region.at("weights"), "packed": place}))
+        late = any(isinstance(step, Meeting) for step in self.backward)
+        place = Access("packed", Index(self._packing[late]))
+        self._packing[late] += words + -words % self.machine.lanes
+        call = Call(self.add("pack", kernel), {"w": region.at("weights"), "packed": place})
+        (self.packs_back if late else self.packs).append(call)
         return place
+
+    @property
+    def packed(self) -> int:
+        """The words of memory for packed weights."""
+        return max(self._packing)
 
     def scratch_of(self, vectors: int) -> Access:
         """Memory of the thread that a kernel uses while it runs, and that holds anything before."""
@@ -303,6 +319,19 @@ class Program:
         (self.backward if training else self.forward).append(Call(function, places))
         per_place = lanes if kernel is pair_channels else lanes // 2
         return Access("halved", Index(volume.before * per_place))
+
+
+def _segments(steps: Iterable[Call | Meeting]) -> list[tuple[list[Call], list[Meeting]]]:
+    """Training's calls up to each place where threads meet, and what they do there."""
+    found: list[tuple[list[Call], list[Meeting]]] = [([], [])]
+    for step in steps:
+        if isinstance(step, Meeting):
+            found[-1][1].append(step)
+        elif not step.predicting:
+            if found[-1][1]:
+                found.append(([], []))
+            found[-1][0].append(step)
+    return found
 
 
 def _margins(network: Network, readers: list[Stage]) -> Margins:

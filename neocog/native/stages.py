@@ -138,13 +138,18 @@ class Blend:
 
 @dataclass(frozen=True)
 class Pool:
-    """Windows over each channel by itself."""
+    """Windows over each channel by itself, then an activation function.
+
+    One that stands before max pooling is put behind it: it rises, so the largest value stays the largest. Then fewer
+    values go through it, and what was pooled need not be kept for the way back.
+    """
 
     node: Node
     source: int
     inputs: Shape
     output: Shape
     frame: Frame
+    activation: ActivationCode | None = None
 
     @property
     def sources(self) -> tuple[int, ...]:
@@ -230,7 +235,7 @@ class _Reader:
         self.readers = Counter(i for node in network.nodes for i in node.inputs)
         self.stages: list[Stage] = [Input(network.shapes[0])]
         self.stage_of: dict[int, int] = {0: 0}
-        self.taken = set(self._taken_by_sums())
+        self.taken = {*self._taken_by_sums(), *self._taken_by_pooling()}
         k = 1
         while k < len(network.nodes):
             last = k if k in self.taken or network.nodes[k].layer.op in PASSED_ON else self._stage(k)
@@ -245,6 +250,15 @@ class _Reader:
                     for i in node.inputs
                     if self.readers[i] == 1 and self.network.nodes[i].layer.op in ("BN", "SHORTCUT")
                 )
+
+    def _taken_by_pooling(self) -> Iterable[int]:
+        """Activation functions that only max pooling reads, unless a layer's own sums go through both."""
+        nodes = self.network.nodes
+        for k, node in enumerate(nodes):
+            if activation(node.layer) and self._follows(k) and nodes[k + 1].layer.op == "POOL":
+                after_sums = nodes[k - 1].layer.op in ("CONV", "FC") and self._follows(k - 1)
+                if not (after_sums and self._tiles(k + 1)):
+                    yield k
 
     def _stage(self, first: int) -> int:
         """Make the stage that begins at a node; the last node that it takes in."""
@@ -274,7 +288,7 @@ class _Reader:
         op = self.network.nodes[first].layer.op
         able = {"activation", "pool"} if op in ("CONV", "FC") else {"activation"} if op in BLENDING else set()
         last = first
-        while self._follows(last):
+        while self._follows(last) and last + 1 not in self.taken:
             layer = self.network.nodes[last + 1].layer
             kind = "activation" if activation(layer) else "pool" if self._tiles(last + 1) else None
             if kind not in able:
@@ -311,7 +325,9 @@ class _Reader:
     def _pool(self, k: int) -> Pool:
         node = self.network.nodes[k]
         (inputs,) = self.network.input_shapes(node)
-        return Pool(node, self.source(node.inputs[0]), inputs, self._shape(k), Frame.of(_window(node, inputs)))
+        function = activation(self.network.nodes[k - 1].layer) if k - 1 in self.taken else None
+        frame = Frame.of(_window(node, inputs))
+        return Pool(node, self.source(node.inputs[0]), inputs, self._shape(k), frame, function)
 
     def _single(self, k: int) -> Single:
         node = self.network.nodes[k]

@@ -7,7 +7,6 @@ parameters. They are added to the program here.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import NamedTuple
 
 from . import passes
@@ -32,14 +31,15 @@ class Shared(NamedTuple):
 
 
 class Segment(NamedTuple):
-    """Calls for each block of images, then those that need all blocks."""
+    """Calls for each block of images, then those that need all blocks; and weights that are packed for what follows."""
 
     calls: Sequence[Call]
     meetings: Sequence[Shared]
+    packs: Sequence[Call] = ()
 
 
 class StepCalls(NamedTuple):
-    """The calls of a step of training and of prediction, part after part. `updates` are those of each parameter."""
+    """The calls of a step of training, then of prediction, part after part. `updates` are those of each parameter."""
 
     pack: Sequence[Call]
     segments: Sequence[Segment]
@@ -59,18 +59,21 @@ def step_calls(
     `factors` are on the learning rates of arrays by name; one of 0 leaves an array as it is. With `averages` each
     update moves the average of the weights too.
     """
+    turn, predicting = program.turn, program.predictions
+    read = {place.at for call in predicting for place in call.places if place.buffer == "packed"}
     maker = _Maker(program, optimizer, factors or {}, averages)
     return StepCalls(
         pack=program.packs,
         segments=[
-            Segment(calls, [maker.meeting(meeting) for meeting in meetings]) for calls, meetings in program.segments
+            Segment(calls, [maker.meeting(meeting) for meeting in meetings], program.packs_back if k == turn else ())
+            for k, (calls, meetings) in enumerate(program.segments)
         ],
         clear=maker.clear(),
         sums=[maker.sum(region) for region in program.regions if region.sums is not None],
         losses=maker.losses(),
         updates=[maker.update(region) for region in program.regions],
-        prepare=program.prepared,
-        predict=program.predictions,
+        prepare=[*(call for call in program.packs if call.buffers["packed"].at in read), *program.prepared],
+        predict=predicting,
     )
 
 
@@ -88,7 +91,8 @@ class _Maker:
 
     def meeting(self, meeting: Meeting) -> Shared:
         """What blocks know, put together."""
-        function = self.program.add("meet", partial(meeting.build, stride=self.program.training_layout.kept))
+        stride = self.program.training_layout.kept
+        function = self.program.add("meet", lambda name: meeting.build(name, stride))
         return Shared(Call(function, meeting.buffers), meeting.rows, "blocks")
 
     def clear(self) -> Call:

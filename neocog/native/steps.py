@@ -74,7 +74,7 @@ class Steps:
     def _score(self) -> str:
         """Forwards only, blocks shared out in turn."""
         body = Body()
-        self._in_turn(body, [*self.calls.pack, *self.calls.prepare])
+        self._in_turn(body, self.calls.prepare)
         body.barrier()
         b, done = body.loop("%thread", body.shared("blocks"), body.shared("threads"))
         for calls in batched(self.calls.predict):
@@ -85,20 +85,22 @@ class Steps:
 
     def _apart(self, body: Body, write: Callable[[Body], None], block: str = "0") -> None:
         """Call what is written as a function of its own: LLVM takes too long for the many calls of a deep network."""
-        part, name = Body(), f"part{len(self._parts)}"
+        part = Body()
         write(part)
+        name = f"part{len(self._parts)}"  # what is written may have parts of its own
         self._parts.append(part.function(name, "block"))
         body.do(f"call void @{name}(ptr %shared, i64 %thread, i64 {block})")
 
     def _segments(self, body: Body, segments: Sequence[Segment], *, begins: bool) -> None:
         """All blocks through one segment after the other, threads meeting after each."""
         first, threads, groups = self._met_places(body)
-        for k, (calls, meetings) in enumerate(segments):
+        for k, (calls, meetings, packs) in enumerate(segments):
             self._blocks(body, calls, first, (threads, groups), begins=begins and k == 0)
             body.barrier()
             if meetings:
                 blocks = body.shared("blocks")
                 self._in_parts(body, meetings, first, {"blocks": blocks, "threads": threads})
+                self._in_turn(body, packs)
                 body.barrier()
 
     def _predictions(self, body: Body, calls: Sequence[Call]) -> None:

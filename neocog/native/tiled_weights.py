@@ -209,7 +209,8 @@ class TiledWeightGradient:
         """Add to the gradients of some channels, over the strip."""
         s, (kernel_rows, kernel_columns) = self.sums, self.gradient.kernel
         taps = [(n, u, v) for n in range(blocks) for u in range(s.rows) for v in range(s.columns)]
-        steps = self.gradient.kernel[0] * self.gradient.kernel[1] * self.outputs
+        row = self.gradient.row // TILE_ROWS
+        steps = self.gradient.kernel[0] * self.gradient.kernel[1] * row
         sums = {(m, *tap): m * len(taps) + k for m in range(s.outputs) for k, tap in enumerate(taps)}
         first = len(sums) + s.outputs
         turns = TILES - first
@@ -217,7 +218,7 @@ class TiledWeightGradient:
             for column in range(0, kernel_columns, s.columns):
                 places = {
                     (m, n, u, v): (c + n * TILE_ROWS) * steps
-                    + ((r * s.rows + u) * kernel_columns + column + v) * self.outputs
+                    + ((r * s.rows + u) * kernel_columns + column + v) * row
                     + o * s.outputs
                     + m
                     for m, n, u, v in sums

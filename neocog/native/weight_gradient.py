@@ -37,7 +37,10 @@ LEFT_OVER = 0.02
 
 @dataclass(frozen=True)
 class WeightGradient:
-    """What to compute: the volume x of inputs, the volume g of gradients, and the taps between them."""
+    """What to compute: the volume x of inputs, the volume g of gradients, and the taps between them.
+
+    `row` is how many numbers a row of weights takes, one for each output and what pads it.
+    """
 
     x: Source
     g: Source
@@ -47,6 +50,7 @@ class WeightGradient:
     stride: tuple[int, int]
     dilation: tuple[int, int]
     padding: tuple[int, int]
+    row: int
 
     def tap(self, row: Index | int, column: Index | int) -> Index:
         """How far a tap's input is from that of position (0, 0) without padding, in vectors."""
@@ -228,7 +232,7 @@ class LanesHoldChannels:
         with f.loop(rows // block.rows) as r, f.loop(columns // block.columns) as s:
             places = {
                 (v, *tap): (((c + tap[0]) * rows + r * block.rows + tap[1]) * columns + s * block.columns + tap[2])
-                * self.vectors
+                * (gradient.row // self.machine.lanes)
                 + o * block.outputs
                 + v
                 for v in range(block.outputs)

@@ -18,7 +18,7 @@ from .kernel import Function
 from .layout import Margins, Volume, extent
 from .packing import Order, pack_tiles
 from .part import Part
-from .program import Call, Program, Region
+from .program import CROWDED, Call, Program, Region
 from .stages import Stage, Weighted
 from .tiled_gather import MATRIX, TiledGather, TiledGatherKernel
 from .tiled_weights import TiledWeightGradient
@@ -29,6 +29,9 @@ DIRECT_BYTES = 16 << 10
 WORTH_PAIRING = 8
 """Fewer channels are not multiplied in bfloat16: rounding them would take as long."""
 
+LITTLE_MORE = 1.125
+"""Times the memory of a volume: so much it may be larger for a gradient to take its place."""
+
 Kernel = tuple[Callable[..., Function], dict[str, Access]]
 """What builds a gather's function, and where those buffers lie that it has for itself."""
 
@@ -37,9 +40,9 @@ class WeightedPart(Part):
     """Its sums go straight through its ending, and the gradient for y comes back through it into that for the sums."""
 
     def __init__(self, program: Program, stage: Stage, margins: Margins, readers: int) -> None:
-        super().__init__(program, stage, margins, readers)
         assert isinstance(stage, Weighted)  # noqa: S101
-        self.weighted = stage
+        self.weighted, self.margins = stage, _for_both(stage, margins)
+        super().__init__(program, stage, self.margins, readers)
         self.source = program.parts[stage.source]
         self.channels_in = stage.inputs.channels // stage.groups
         self.channels_out = stage.sums.channels // stage.groups
@@ -49,6 +52,9 @@ class WeightedPart(Part):
         self.wants = True
         self.pairs = program.pairs and stage.groups == 1 and self.channels_in >= WORTH_PAIRING
         self.may_tile = program.pairs and stage.groups == 1 and self.machine.tiles
+        self.masked = isinstance(stage.node.layer, Conv) and stage.node.layer.table is not None
+        self.apart = (stage.sees_all or stage.frame.kernel == (1, 1)) and not self.masked
+        """Whether the way back reads rows of weights side by side, where they lie."""
         self._own_parameters()
 
     def _own_parameters(self) -> None:
@@ -58,7 +64,6 @@ class WeightedPart(Part):
         gradient = self._gradient(Source(height, width, width, height * width))  # g itself is made on the way back
         self.tiles_weights = self.may_tile and TiledWeightGradient(self.machine, gradient).worth()
         by_images = not self.tiles_weights and gradient.by_images(self.machine, self.pairs)
-        masked = isinstance(stage.node.layer, Conv) and stage.node.layer.table is not None
         self.weights = [
             program.region(
                 stage.node,
@@ -68,14 +73,17 @@ class WeightedPart(Part):
                 group=group,
                 decays=True,
                 by_lanes=by_images,
-                masked=masked,
+                masked=self.masked,
+                apart=self.apart,
             )
             for group in range(stage.groups)
         ]
         self.bias = program.region(stage.node, "bias", 1, stage.sums.channels, by_lanes=True) if stage.bias else None
 
     def _gradient(self, g: Source) -> WeightGradient:
-        return weight_gradient(self.weighted.frame, Source.of(self.source.y), g, self.channels_in, self.channels_out)
+        row = self.program.padded(self.channels_out, apart=self.apart)
+        x = Source.of(self.source.y)
+        return weight_gradient(self.weighted.frame, x, g, self.channels_in, self.channels_out, row)
 
     # -- forwards ----------------------------------------------------------------------------------------------
 
@@ -131,13 +139,13 @@ class WeightedPart(Part):
 
     # -- backwards ---------------------------------------------------------------------------------------------
 
-    def direct(self, channel: int) -> tuple[Sink, dict[str, Access]] | None:
+    def direct(self, channel: int, *, alone: bool) -> tuple[Sink, dict[str, Access]] | None:
         """Through the ending, where nobody has put a gradient before."""
-        return None if self.written else self._through(channel)
+        return None if self.written else self._through(channel, alone=alone)
 
-    def _through(self, channel: int) -> tuple[Sink, dict[str, Access]]:
-        g = self._sums_gradient()
-        sink = Through(self.weighted.ending, self.y, g, self.weighted.bias, self.lanes)
+    def _through(self, channel: int, *, alone: bool) -> tuple[Sink, dict[str, Access]]:
+        g = self._sums_gradient(alone=alone)
+        sink = Through(self.weighted.ending, self.y, g, self.weighted.bias, self.lanes, in_place=g is self.y)
         places = {"g": self.program.at(g, channel), "y": self.program.at(self.y, channel)}
         if self.weighted.ending.pools:
             places["where"] = self._where(channel)
@@ -145,16 +153,22 @@ class WeightedPart(Part):
             places["sums"] = self.bias.lane_sums(self.lanes, channel)
         return sink, places
 
-    def _sums_gradient(self) -> Volume:
+    def _sums_gradient(self, *, alone: bool = False) -> Volume:
+        """Where it lies: in place of y, if that is there up to now, and has zeros enough around it."""
         if self.g is None:
-            self.g = self.program.arena.dense(self.weighted.sums, reach(self.weighted))
-            self.program.backward += self.program.cleared(self.g)
+            ending, margins = self.weighted.ending, reach(self.weighted) if self.source.wants else Margins()
+            there = self.reread or ending.activation is not None
+            if alone and there and not ending.pools and margins.within(self.margins):
+                self.g = self.y
+            else:
+                self.g = self.program.arena.dense(self.weighted.sums, margins)
+                self.program.backward += self.program.cleared(self.g)
         return self.g
 
     def backwards(self) -> None:
         """Weights, then inputs."""
         if self.d is not None:
-            d, (sink, places) = self.d, self._through(0)
+            d, (sink, places) = self.d, self._through(0, alone=True)
             function = self.program.add("put", lambda name: passes.put_all(name, self.machine, d, sink))
             self.program.backward.append(Call(function, places | {"d": self.program.at(d)}))
         self._weights()
@@ -202,7 +216,7 @@ class WeightedPart(Part):
         values, g = stage.inputs.elements, Source.of(self._sums_gradient())
         gather = Gather(g, 1, 1, values, self.channels_out, 1, 1, (0,), (0,))
         if stage.inputs.positions == 1:
-            sink, places = self.source.sink()
+            sink, places = self.source.sink(alone=True)
         else:
             sink, places = self.source.flat_sink()
         order = Order((0,), output=region.padded, input=1, tap=0)
@@ -211,7 +225,7 @@ class WeightedPart(Part):
     def _inputs_of_phase(self, group: int, region: Region, phase: Phase) -> None:
         frame = self.weighted.frame
         gather = phase.gather(self._sums_gradient(), self.channels_in, self.channels_out)
-        sink, places = self.source.sink(group * self.channels_in)
+        sink, places = self.source.sink(group * self.channels_in, alone=True)
         into, order = Into(sink, frame.stride, phase.first), phase.order(frame, region.padded)
         self._gather(gather, region, order, into, places, group * self.channels_out)
 
@@ -229,6 +243,11 @@ class WeightedPart(Part):
         if made := self._tiled(region, gather, order, bias=False):
             return made
         pairs = self.pairs and self.channels_out >= WORTH_PAIRING
+        if gather.taps == 1 and order.output % CROWDED and not pairs:  # rows are runs
+            tile = gather.tile(self.machine)
+            lying = Weights(tile.channels * order.output, order.input, order.tap, order.output)
+            first = region.at("weights", order.taps[0] * order.tap)
+            return GatherKernel(self.machine, gather, lying, tile, bias=False).build, {"w": first}
         build, places = packed_gather(self.program, region, gather, order, pairs=pairs)
         if pairs:
             places["x"] = self._pairs_of_gradient()
@@ -239,6 +258,13 @@ class WeightedPart(Part):
         if self.paired is None:
             self.paired = self.program.halve(self._sums_gradient(), pair_channels, training=True)
         return self.paired
+
+
+def _for_both(stage: Weighted, margins: Margins) -> Margins:
+    """Zeros around y that do for the gradient of its sums too, where that takes little more memory."""
+    size, both = extent(stage.sums), margins.with_(reach(stage))
+    worth = any(margins) and both.around(size) <= LITTLE_MORE * margins.around(size)
+    return both if worth and not stage.ending.pools else margins
 
 
 def packed_gather(

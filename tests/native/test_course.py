@@ -43,7 +43,11 @@ def test_a_training_step_has_every_call_of_the_program():
     made = course(32, 2)
     called = {id(task.call) for task in made.tasks}
     program = made.program
-    expected = [*program.packs, *(c for c in (*program.forward, *program.backward) if hasattr(c, "function"))]
+    expected = [
+        *program.packs,
+        *program.packs_back,
+        *(c for c in (*program.forward, *program.backward) if hasattr(c, "function")),
+    ]
     assert {id(call) for call in expected if not call.predicting} <= called
     assert {task.where for task in made.tasks} == {FORWARD, BACKWARD, UPDATE, REST}
 

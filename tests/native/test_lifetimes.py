@@ -18,7 +18,9 @@ from neocog.native.jit import Machine
 from neocog.native.layout import Arena, Margins
 from neocog.native.lifetimes import Layout, Use
 from neocog.native.optimizers import OPTIMIZERS
+from neocog.native.places import kind_of
 from neocog.native.program import Program
+from neocog.native.weighted import WeightedPart
 
 ON = Machine(lanes=16, registers=32)
 
@@ -105,8 +107,56 @@ def test_a_block_keeps_a_residual_network_s_sums_and_what_it_normalises_but_for_
     assert program.training_layout.kept < 0.55 * volumes
 
 
-@pytest.mark.parametrize("batch", [64, 128])
-@pytest.mark.parametrize("name", ["resnet20", "resnet56", "preact-resnet110"])
+def parts(text):
+    """Those of a network's stages with weights."""
+    program = Program(ON, Network.parse(text), "cross-entropy")
+    return [part for part in program.parts if isinstance(part, WeightedPart)]
+
+
+def test_a_gradient_takes_the_place_of_values_that_nobody_reads_any_more():
+    first, second, third, last = parts("INPUT[8x8x2] -> CONV3-4 -> RELU -> CONV3-5 -> CONV3-6 -> CONV1-7 -> FC3")[:4]
+    assert [part.g is part.y for part in (first, second, third, last)] == [True, True, False, True]  # third: no zeros
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CONV3-4 -> RELU -> CONV1-5 -> FC3",  # too few zeros around what was read by a 1x1 window
+        "CONV1-4 -> RELU -> GELU -> FC3",  # its way back reads what it read
+        "CONV1-4 -> RELU -> L2POOL2 -> FC3",
+        "CONV1-4 -> BN -> FC3",
+        "CONV1-4 -> POOL3(S=1) -> FC3",  # nobody needs the values on the way back
+        "CONV3-4 -> RELU -> POOL2 -> CONV3-5 -> FC3",  # the gradient is larger
+    ],
+)
+def test_else_it_has_memory_of_its_own(text):
+    first, *_ = parts(f"INPUT[8x8x2] -> CONV3-2 -> {text}")[1:]
+    assert first.g is not first.y
+
+
+def test_weights_for_the_rest_of_the_way_back_lie_where_those_for_the_way_forward_lay():
+    body = "[CONV3-32 -> BN -> RELU]*5"
+    apart, together = (
+        Program(ON, Network.parse(f"INPUT[8x8x16] -> {text} -> FC3"), "cross-entropy")
+        for text in (body.replace(" -> BN", ""), body)
+    )
+    assert not apart.packs_back
+    assert together.packs_back
+    assert together.packed < 0.75 * apart.packed
+
+
+def test_the_way_back_through_a_fully_connected_layer_reads_weights_where_they_lie():
+    program = Program(ON, Network.parse("INPUT[4x4x8] -> FC512 -> RELU -> FC3"), "cross-entropy")
+    first, second = [call.buffers["w"] for call in program.backward if kind_of(call) == "inputs"] + [None]
+    assert first.buffer == "weights"
+    assert second is None  # the images have no gradient
+    assert program.regions[0].padded == 528  # rows 2 KiB apart would be in each other's way
+
+
+@pytest.mark.parametrize(
+    ("name", "batch"),
+    [*((name, batch) for name in ("resnet20", "resnet56", "preact-resnet110") for batch in (64, 128)), ("nin", 32)],
+)
 def test_training_takes_less_than_with_torch(name, batch):
     plan = zoo(name).plan(batch=batch, optimizer="momentum")
     found = Footprint.of(

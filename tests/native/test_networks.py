@@ -101,6 +101,7 @@ def far(found, expected):
         "fit=ceil INPUT[9x8x2] -> CONV3-4 -> RELU -> POOL3(S=2) -> CONV3-3 -> AVGPOOL3(S=2, P=1) -> FC3",
         "fit=ceil INPUT[9x8x2] -> CONV3-4 -> AVGPOOL3(S=2, P=1, ZEROS=no) -> L2POOL2(S=1) -> POOL5(S=1, P=2) -> FC3",
         "INPUT[12x12x3] -> POOL3(S=1) -> AVGPOOL5 -> CONV1-4 -> L2POOL2 -> FC3",
+        "fit=ceil INPUT[9x8x2] -> TANH -> POOL3(S=2) -> CONV3-4 -> BN -> RELU -> POOL2 -> LRELU(0.2) -> POOL2 -> FC3",
         "INPUT[8x8x3] -> CONV3-4 -> SCALEDTANH -> SUBSAMPLE2 -> SCALEDTANH -> SUBSAMPLE3(S=1, P=1) -> FC3",
         "INPUT[8x8x3] -> SUBSAMPLE2 -> CONV3-8 -> RELU -> POOL2 -> POOL2 -> FC3",
         "INPUT[8x8x3] -> CONV3-5 -> RELU -> GAP",
@@ -317,6 +318,16 @@ def test_the_way_back_through_a_residual_block_is_in_its_convolutions_kernels():
     first, second = program.parts[5], program.parts[9]
     assert first.d is not None
     assert first.d is second.d  # the shortcut's gradient is that of the sum
+
+
+def test_an_activation_function_in_front_of_max_pooling_moves_behind_it():
+    text = "INPUT[9x9x2] -> CONV3-4 -> BN -> RELU -> POOL3(S=2) -> CONV3-4 -> TANH -> POOL2 -> RELU -> POOL2 -> FC3"
+    _, _, blend, first, conv, last, _ = stages_of(Network.parse(text))
+    assert blend.activation is None
+    assert first.activation is not None
+    assert conv.ending.activation is not None  # its sums go through both at once
+    assert conv.ending.pool == (2, 2)
+    assert last.activation is not None
 
 
 def test_what_follows_a_convolution_runs_in_its_kernel():
