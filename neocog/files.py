@@ -46,14 +46,15 @@ CACHE = "NEOCOG_CACHE"
 
 
 def cache_folder() -> Path:
-    """The user's folder for what can be made again: `$NEOCOG_CACHE`, or `neocog` where the system keeps such things.
+    """The user's folder for what can be made again: `$NEOCOG_CACHE`, or the usual one."""
+    given = os.environ.get(CACHE)
+    return Path(given) if given else usual_cache_folder()
 
-    A user who has no home, as in some containers, gets one among the temporary files.
-    """
+
+def usual_cache_folder() -> Path:
+    """`neocog` where the system keeps caches; for a user without a home, as in some containers, a temporary one."""
     from platformdirs import user_cache_path
 
-    if given := os.environ.get(CACHE):
-        return Path(given)
     nowhere = Path(tempfile.gettempdir()) / f"neocog-{os.getuid() if os.name == 'posix' else 'cache'}"
     try:
         found = user_cache_path("neocog")

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
+from ..files import usual_cache_folder
 from ..layer import Shape
 from .dataset import Dataset, Splits
 from .folders import holds_images
@@ -117,10 +118,8 @@ def _whereabouts(name: str) -> str:
 
 def datasets_folder() -> Path:
     """`$NEOCOG_DATA`, or `neocog/datasets` in the user's cache folder."""
-    from platformdirs import user_cache_path
-
     given = os.environ.get("NEOCOG_DATA")
-    return Path(given) if given else user_cache_path("neocog") / "datasets"
+    return Path(given) if given else usual_cache_folder() / "datasets"
 
 
 @cache

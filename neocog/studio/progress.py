@@ -121,4 +121,6 @@ class Progress:
         if seconds:
             forward = self.figures["forward_ms"] or 0.0
             self.figures["images_per_second"] = images / seconds
-            self.figures["backward_ms"] = max(0.0, 1e3 * seconds / images - forward)
+            # both are measured, apart from each other: a busy machine's may say nothing of the difference
+            rest = 1e3 * seconds / images - forward
+            self.figures["backward_ms"] = rest if rest > 0 else None

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from neocog import Network
+from neocog.data.sources import datasets_folder
 from neocog.files import CACHE, cache_folder
 from neocog.native import cache
 from neocog.native.engine import NativeNetwork
@@ -67,11 +68,12 @@ def test_what_was_not_used_for_the_longest_time_goes_first(folder, monkeypatch):
 
 
 def test_a_user_without_a_home_has_a_folder_among_the_temporary_files(tmp_path, monkeypatch):
-    for name in (CACHE, "HOME", "XDG_CACHE_HOME"):
+    for name in (CACHE, "NEOCOG_DATA", "HOME", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as where the user has no entry
     monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
     assert cache_folder().is_relative_to(tmp_path)
+    assert datasets_folder().is_relative_to(tmp_path)
     monkeypatch.setenv(CACHE, "somewhere")
     assert str(cache_folder()) == "somewhere"
 
