@@ -20,8 +20,10 @@ from .records import Curve, Share, legible
 
 CURVES = ("loss", "train_accuracy", "validation_loss", "validation_accuracy")
 FIGURES = ("loss", "decay_loss", "forward_ms", "backward_ms", "images_per_second")
-WINDOW, CHECKED = 1000, 100
-"""Latest images that accuracies are of; images that are checked in a look."""
+WINDOW, CHECKED, LOOKS = 1000, 100, 3
+"""Latest images that training's accuracy and the table of classes are of; held-out images that are checked in a look,
+and the latest looks that validation's accuracy is of: looks are seconds apart, and a network learns fast.
+"""
 TEST_WINDOW, PREDICTED, MOST_PREDICTIONS = 200, 4, 40
 TEST_VIEWS = Views(shift=1)
 SMOOTHING = 0.98
@@ -33,7 +35,7 @@ class Progress:
 
     def __init__(self) -> None:
         self.curves = {curve: Curve() for curve in CURVES}
-        self.train, self.validation, self.test = Share(WINDOW), Share(WINDOW), Share(TEST_WINDOW)
+        self.train, self.validation, self.test = Share(WINDOW), Share(LOOKS * CHECKED), Share(TEST_WINDOW)
         self.figures: dict[str, float | None] = dict.fromkeys(FIGURES)
         self.answers: deque[tuple[int, int]] = deque(maxlen=WINDOW)
         self.predictions: deque[dict[str, Any]] = deque(maxlen=MOST_PREDICTIONS)
