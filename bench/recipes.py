@@ -49,7 +49,7 @@ def accuracy(record: dict[str, Any]) -> float:
 def where(record: dict[str, Any]) -> str:
     """The machine, in words."""
     name = machine_name(torch.device(record["device"]))
-    return name if record["device"] != "cpu" else f"{cores()} cores of {name}"
+    return name if record["device"] != "cpu" else f"{cores()} core{'s' * (cores() > 1)} of {name}"
 
 
 def main() -> None:
