@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ModelFileError, NeocogError
-from ..files import first_bytes
+from ..files import first_bytes, said_of
 from ..layer import Shape
 from .onnx_call import Array, Call
 from .onnx_operators import translated
@@ -43,32 +44,29 @@ def read(path: Path, shape: Shape | None) -> Operation:
     `shape` is one image's; None is the one that the file says. Raises ModelFileError for a file that cannot be used,
     and NeocogError where onnx is missing or the input's size is not known.
     """
-    try:
-        import onnx
-    except ImportError:
-        raise NeocogError("an ONNX file needs the package onnx", hint="pip install 'neocog[export]'") from None
-    try:
-        first_bytes(path)
-        if (size := os.stat(path).st_size) > LARGEST:
-            raise ModelFileError("one ONNX file holds less than 2 GB", received=f"{size / 1e9:.1f} GB")
-        content = path.read_bytes()
-        _check_amount(memoryview(content))
-        model = onnx.ModelProto.FromString(content)
-    except (ModelFileError, OSError, ValueError) as error:
-        raise _unreadable(error, path) from None
-    except Exception as error:  # protobuf's own, which is no ValueError in all versions
-        raise ModelFileError("this is no ONNX file", where=str(path), received=type(error).__name__) from None
+    if find_spec("onnx") is None:
+        raise NeocogError("an ONNX file needs the package onnx", hint="pip install 'neocog[export]'")
+    with said_of(path):
+        model = _parsed(path)
     try:
         return _Linking(model, shape).result()
     except ModelFileError as error:
-        raise error.at(str(path)) from None
+        raise error.at(f"{path}, {error.where}" if error.where else str(path)) from None
 
 
-def _unreadable(error: Exception, path: Path) -> ModelFileError:
-    if isinstance(error, ModelFileError):
-        return ModelFileError(error.rule, where=str(path), received=error.received, hint=error.hint)
-    reason = getattr(error, "strerror", None) or str(error)
-    return ModelFileError("this file cannot be read", where=str(path), received=reason)
+def _parsed(path: Path) -> Any:
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    first_bytes(path)
+    if (size := os.stat(path).st_size) > LARGEST:
+        raise ModelFileError("one ONNX file holds less than 2 GB", received=f"{size / 1e9:.1f} GB")
+    content = path.read_bytes()
+    _check_amount(memoryview(content))
+    try:
+        return onnx.ModelProto.FromString(content)
+    except DecodeError:
+        raise ModelFileError("this is no ONNX file") from None
 
 
 def _check_amount(message: memoryview) -> None:

@@ -33,7 +33,7 @@ from .records import Allowance, Curve, moved
 
 T = TypeVar("T")
 
-LOOKING, LOOK_SECONDS = 0.02, 0.3
+LOOKING, LOOK_SECONDS = 0.01, 0.3
 """The most of a run's time that goes into looking at it, and the least seconds between two looks.
 
 Its thread takes so much, and those who ask what is inside take as much again.
