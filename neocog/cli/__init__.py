@@ -32,7 +32,7 @@ VERBS = {
     "embed": "what a layer gives for images, as an index to search",
     "search": "the images of an index that are most like another",
     "explain": "what counted for a model's answer, and what its units look for",
-    "import": "make a model of weights from torchvision, timm or Caffe",
+    "import": "a model from an ONNX file, or from torchvision, timm or Caffe",
     "export": "a model as ONNX, torch or C; weights for other libraries",
     "native": "what the native engine makes of a network, and its code as C",
     "studio": "a live page: plan, train, step through, ask",
