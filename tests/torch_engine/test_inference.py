@@ -28,6 +28,7 @@ TEXTS = [
     "INPUT[6x6x4] -> DECONV3-5(S=2, P=1) -> BN -> RELU -> LOCAL3-4 -> RELU -> FC9 -> RELU -> DROPOUT -> FC3",
     "INPUT[8x8x3] -> CONV3-4 -> AUX[ BN -> FC3 ] -> BN -> RELU -> PRELU -> LRN -> FC3 -> SOFTMAX",
     "INPUT[9x7x2] -> LRN(n=7, k=1, alpha=0.2, beta=0.5) -> CONV3-4(S=2, P=0) -> LRN(n=3, alpha=0.1) -> FC3",
+    "INPUT[7x9x3] -> CONV3-60(D=2, P=1, S=2) -> BN -> RELU -> CONV3x2-50(P=0) -> RELU -> FC3",  # few windows
     "INPUT[11x6] -> LRN(alpha=0.1) -> CONV3-4 -> LRN(n=9, alpha=0.3, beta=1) -> FC3",
     "INPUT[6x6x2] -> CONV3-4 -> RELU -> AUX[ FC3 ] -> CONV3-2 -> BN",
     "INPUT[1x1x7] -> FC9 -> RELU -> CONV1-4 -> BN -> RELU -> FC3",
