@@ -15,6 +15,11 @@ def own_cache(tmp_path_factory):
         yield
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Bytes name no test: an archive holds the time it was made, so two processes would name one test differently."""
+    return "bytes" if isinstance(val, bytes) else None
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Tests marked `gpu` are not collected where there is none, so that none is ever counted as passed or skipped."""
     marked = [item for item in items if item.get_closest_marker("gpu")]

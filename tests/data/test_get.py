@@ -283,6 +283,7 @@ def test_an_archive_gives_the_files_that_are_known_and_nothing_else(site, archiv
         (tar(RECORDS, link="test.bin")[:100], "this archive"),
         (b"no archive at all", "this archive"),
     ],
+    ids=["a file is missing", "a file is short", "cut off", "no archive"],
 )
 def test_an_archive_that_lacks_a_file_is_refused(archived, tmp_path, content, says):
     archived(content)
