@@ -1,13 +1,17 @@
-"""The font of pictures: Pillow's own, which knows English, and a system's for what else stands in names of classes."""
+"""The font of pictures: Pillow's own, which knows English, and a system's for Chinese and for names in any language."""
 
 from __future__ import annotations
 
 from functools import cache
 from typing import TYPE_CHECKING, cast
 
+from .wording import Words, said
+
 if TYPE_CHECKING:
     from PIL.ImageFont import FreeTypeFont
 
+PILLOWS = ""
+"""In place of a file's name: the font that comes with Pillow."""
 SYSTEMS = (
     *("DejaVuSans.ttf", "LiberationSans-Regular.ttf", "arial.ttf", "Arial Unicode.ttf"),
     *("NotoSansCJK-Regular.ttc", "wqy-microhei.ttc", "wqy-zenhei.ttc", "DroidSansFallbackFull.ttf"),
@@ -21,26 +25,35 @@ PROBE = 16.0
 
 def font(size: float, text: str = "") -> FreeTypeFont:
     """A font of that size in pixels which has the characters of a text; Pillow's own where none does."""
-    name = None if text.isascii() else _having("".join(sorted(set(text))))
-    return _made(name, size)
+    return _made(_having(text) or PILLOWS, size)
+
+
+def legible(words: Words, language: str) -> str:
+    """The words in that language, or in English where no font here has its characters."""
+    text = said(words, language)
+    return said(words, "en") if _having(text) is None else text
+
+
+def _having(text: str) -> str | None:
+    """The first font that has all characters of a text. None where there is none."""
+    return PILLOWS if text.isascii() else _with("".join(sorted(set(text))))
 
 
 @cache
-def _made(name: str | None, size: float) -> FreeTypeFont:
-    """A system's font; None is Pillow's. Raises OSError where there is none of that name."""
+def _with(characters: str) -> str | None:
+    return next((name for name in (PILLOWS, *SYSTEMS) if all(_has(name, one) for one in characters)), None)
+
+
+@cache
+def _made(name: str, size: float) -> FreeTypeFont:
+    """A font of that size. Raises OSError where there is none of that name."""
     from PIL import ImageFont
 
-    return cast("FreeTypeFont", ImageFont.load_default(size)) if name is None else ImageFont.truetype(name, size)
+    return cast("FreeTypeFont", ImageFont.load_default(size)) if name == PILLOWS else ImageFont.truetype(name, size)
 
 
 @cache
-def _having(characters: str) -> str | None:
-    """The first font that has them all."""
-    return next((name for name in (None, *SYSTEMS) if all(_has(name, one) for one in characters)), None)
-
-
-@cache
-def _has(name: str | None, character: str) -> bool:
+def _has(name: str, character: str) -> bool:
     try:
         found = _made(name, PROBE)
     except OSError:

@@ -16,7 +16,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 ROOMS = (
     *("errors", "finding", "signal", "spelling", "layer", "chance", "layers", "network", "notation", "zoo"),
-    *("lettering", "plan"),
+    *("wording", "lettering", "plan"),
     *("initialise", "losses", "statistics", "average", "changes", "feed", "views", "reference", "files"),
     *("torch_engine", "native", "measure", "check"),
     *("data", "model", "interop", "rewrite", "export", "runtimes"),

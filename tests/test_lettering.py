@@ -5,16 +5,17 @@ from __future__ import annotations
 import pytest
 
 from neocog import lettering
-from neocog.lettering import NOBODYS, SYSTEMS, font
+from neocog.lettering import NOBODYS, PILLOWS, SYSTEMS, font, legible
+from neocog.wording import Text, broken
 
 
 @pytest.fixture
 def bare(monkeypatch):
     """A system without fonts."""
     monkeypatch.setattr(lettering, "SYSTEMS", ("no-such-font.ttf",))
-    lettering._having.cache_clear()
+    lettering._with.cache_clear()
     yield
-    lettering._having.cache_clear()
+    lettering._with.cache_clear()
 
 
 def drawn(text):
@@ -30,7 +31,7 @@ def test_english_is_pillows_own_font():
 
 @pytest.mark.parametrize("text", ["Löwe", "été", "猫", "кот", "γάτα"])
 def test_other_letters_are_drawn_where_a_font_has_them(text):
-    there = any(all(lettering._has(name, one) for one in text) for name in (None, *SYSTEMS))
+    there = any(all(lettering._has(name, one) for one in text) for name in (PILLOWS, *SYSTEMS))
     assert drawn(text) == there
 
 
@@ -41,3 +42,23 @@ def test_a_system_without_fonts_gets_pillows():
 
 def test_spaces_and_what_no_font_has_do_not_choose():
     assert font(20, "a\u00a0b").getname() == font(20, NOBODYS).getname() == font(20).getname()
+
+
+@pytest.mark.usefixtures("bare")
+def test_what_no_font_can_write_is_said_in_english():
+    assert legible(Text("a map", "特征图"), "zh") == "a map"
+    assert legible(Text("a map", "Map"), "zh") == "Map"
+    assert legible("猫", "zh") == "猫", "a name has no other language"
+
+
+def test_what_a_font_can_write_is_said_in_the_language():
+    there = any(all(lettering._has(name, one) for one in "特征图") for name in (PILLOWS, *SYSTEMS))
+    assert legible(Text("a map", "特征图"), "zh") == ("特征图" if there else "a map")
+    assert legible(Text("a map", "特征图"), "en") == "a map"
+
+
+def test_lines_are_broken_between_words_and_between_chinese_characters():
+    assert broken("one two three", lambda line: len(line) <= 7) == ["one two", "three"]
+    assert broken("卷积核，翻转（两次）", lambda line: len(line) <= 4) == ["卷积核，", "翻转（两", "次）"]
+    assert broken("a bc", lambda line: len(line) <= 2, hang=1) == ["a", " bc"]
+    assert "".join(broken("（ “x” 。 ", lambda line: False)).replace(" ", "") == "（“x”。"

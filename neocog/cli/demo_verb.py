@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import NeocogError
+from ..wording import LANGUAGES, broken, said
 from .arguments import figure_file, whole_from
 from .output import console, print_json, print_table, printable
 
@@ -22,8 +22,6 @@ EXAMPLES = """examples:
   neocog demo vanishing --lang zh"""
 WIDEST = 112
 """Columns that words take at most, however wide the screen is."""
-UNIT = re.compile(r"[（“]*(?:[^\s（“\u2e80-\uffef]+|[\u2e80-\uffef])[，。；：、）”]*\s*")
-"""What stays on one line: a word or a Chinese character, and its punctuation."""
 WORDS = {"en": ("holds  ", "FAILS  ", "picture"), "zh": ("成立  ", "不成立", "图片  ")}
 """What stands before a claim that holds, before one that does not, and before the picture."""
 LETTERS = {
@@ -40,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", nargs="?", help="a lesson")
     parser.add_argument("photo", metavar="PHOTO", nargs="?", type=Path, help="an image of your own, for filters")
     parser.add_argument("--list", action="store_true", help="list the lessons")
-    parser.add_argument("--lang", choices=("en", "zh"), default="en", help="English or Chinese (default en)")
+    parser.add_argument("--lang", choices=LANGUAGES, default="en", help="English or Chinese (default en)")
     parser.add_argument("-o", "--out", type=figure_file(".png"), metavar="PNG", help="the picture (default NAME.png)")
     parser.add_argument("--seed", type=whole_from(0), default=0, metavar="N", help="of what is drawn by chance")
     parser.add_argument("--steps", type=whole_from(1), metavar="N", help="how long to train, for lessons that do")
@@ -61,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     lesson = lesson_of(args.name)
     taught = lesson.teach(_question(args, lesson))
     target = args.out or Path(f"{lesson.name}.png")
-    write_atomically(target, taught.picture)
+    write_atomically(target, taught.picture(args.lang))
     if args.json:
         print_json(_document(lesson, taught, args.lang, target))
     else:
@@ -113,7 +111,7 @@ def _print_block(block: Block, language: str) -> None:
 
     if isinstance(block, Table):
         header = [cell.said(language) for cell in block.header]
-        rows = [[cell if isinstance(cell, str) else cell.said(language) for cell in row] for row in block.rows]
+        rows = [[said(cell, language) for cell in row] for row in block.rows]
         optional = [header[column] for column in block.optional]
         prose = "" if block.prose is None else header[block.prose]
         print_table(console(), header, rows, text=header[:1], optional=optional, prose=prose)
@@ -125,22 +123,12 @@ def _print_block(block: Block, language: str) -> None:
 
 def _print_words(text: str, hang: int = 0) -> None:
     """Sentences, broken to lines; all but the first begin with so many blanks."""
-    out = console()
-    for paragraph in printable(text).splitlines():
-        for line in _broken(paragraph, min(out.width, WIDEST), hang):
-            out.print(line, soft_wrap=True)
-
-
-def _broken(text: str, room: int, hang: int) -> list[str]:
-    """Lines of so many columns: broken between words, or Chinese characters, which take their punctuation along."""
     from rich.cells import cell_len
 
-    lines = [""]
-    for unit in UNIT.findall(text):
-        if lines[-1].strip() and cell_len(lines[-1] + unit.rstrip()) > room:
-            lines.append(" " * hang)
-        lines[-1] += unit
-    return [line.rstrip() for line in lines]
+    out = console()
+    for paragraph in printable(text).splitlines():
+        for line in broken(paragraph, lambda line: cell_len(line) <= min(out.width, WIDEST), hang):
+            out.print(line, soft_wrap=True)
 
 
 def _list(lessons: tuple[Lesson, ...], language: str, *, as_json: bool) -> int:

@@ -1,7 +1,7 @@
 """Lessons: what the notes on convolutional networks claim, measured by running it. One lesson, one file.
 
     taught = lesson_of("backward").teach(Question())
-    taught.claims, taught.numbers, taught.picture        # PNG
+    taught.claims, taught.numbers, taught.picture("en")        # PNG
 
 `LESSONS` lists them; docs/lessons.md shows them.
 """
@@ -11,6 +11,8 @@ from __future__ import annotations
 from difflib import get_close_matches
 
 from ..errors import NeocogError
+from ..wording import LANGUAGES as LANGUAGES
+from ..wording import Text as Text
 from . import (
     backward,
     batch_size,
@@ -23,7 +25,6 @@ from . import (
     vanishing,
     windows,
 )
-from .lesson import LANGUAGES as LANGUAGES
 from .lesson import Block as Block
 from .lesson import Claim as Claim
 from .lesson import Figures as Figures
@@ -31,7 +32,6 @@ from .lesson import Lesson as Lesson
 from .lesson import Question as Question
 from .lesson import Table as Table
 from .lesson import Taught as Taught
-from .lesson import Text as Text
 
 LESSONS: tuple[Lesson, ...] = (
     convolution.LESSON,

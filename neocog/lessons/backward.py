@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from .. import reference
 from ..network import Network
 from ..signal import convolve, cross_correlate
+from ..wording import Text
 from .drawing import Panel, matrix, sheet
-from .lesson import Claim, Figures, Lesson, Question, Taught, Text
+from .lesson import Claim, Figures, Lesson, Picture, Question, Taught
 from .written import beside
 
 TITLE = Text("The way back through a convolution, term by term", "卷积的反馈运算（反向传播），逐项展开")
@@ -42,6 +43,8 @@ STRIDED = Text(
     "with a stride of 2, δ is first spread apart with zeros, then the same holds: on a 4x4 input, to 1e-12",
     "步长为 2 时，先在 δ 的元素之间插入零，结论照样成立：4x4 的输入上误差不超过 1e-12",
 )
+PADDED = Text("delta, padded", "delta，补零后")
+TURNED = Text("dE/da: wide, with rot180(w)", "dE/da：与 rot180(w) 宽互相关")
 A, W = np.array([[1, 2, 3], [4, 5, 6], [7, 8, 9]]), np.array([[1, 2], [3, 4]])
 DELTA, BIAS = np.array([[1, -1], [2, 3]]), 1
 
@@ -136,14 +139,14 @@ def _strided_gap() -> float:
     return float(np.abs(convolve(spread, W, "wide") - grads["∇a"]).max())
 
 
-def _picture(formulas: dict[str, Array]) -> bytes:
+def _picture(formulas: dict[str, Array]) -> Picture:
     """δ with zeros around it, rot180(w) over it where ∇a22 is made, and ∇a."""
     middle = np.zeros((3, 3), bool)
     middle[1, 1] = True
     under = np.zeros((4, 4), bool)
     under[1:3, 1:3] = True
     return sheet(
-        "dE/da = xcorr(delta, rot180(w)), wide",
+        TITLE,
         [
             [
                 Panel("a", matrix(A, marked=middle)),
@@ -151,8 +154,8 @@ def _picture(formulas: dict[str, Array]) -> bytes:
                 Panel("rot180(w)", matrix(np.rot90(W, 2))),
             ],
             [
-                Panel("delta, padded", matrix(np.pad(DELTA, 1), marked=under)),
-                Panel("dE/da", matrix(formulas["∇a"], marked=middle)),
+                Panel(PADDED, matrix(np.pad(DELTA, 1), marked=under)),
+                Panel(TURNED, matrix(formulas["∇a"], marked=middle)),
                 Panel("dE/dw", matrix(formulas["∇w"])),
                 Panel("dE/db", matrix(formulas["∇b"])),
             ],

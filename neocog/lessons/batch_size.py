@@ -8,10 +8,10 @@ import numpy as np
 
 from ..initialise import initialise
 from ..network import Network
-from ..report.charts import Series
-from .drawing import Panel, chart, sheet
+from ..wording import Text
+from .drawing import Line, Panel, chart, sheet
 from .learning import SHAPE, accuracy, descend, digits
-from .lesson import Claim, Lesson, Question, Table, Taught, Text
+from .lesson import Claim, Lesson, Question, Table, Taught
 
 TITLE = Text("Small mini-batches make the loss oscillate", "批量太小，损失会振荡")
 HOW = Text(
@@ -47,6 +47,8 @@ COST = Text(
     "with as many images, small mini-batches make more steps and learn more: {0:.0%} right with {1}, {2:.0%} with {3}",
     "图像总数相同时，批量小则步数多，学得也更多：批量为 {1} 时准确率 {0:.0%}，为 {3} 时 {2:.0%}",
 )
+LOSSES = Text("loss of each step, by the size of the mini-batch", "每一步的损失，按批量大小")
+SEEN = Text("images seen", "看过的图像数")
 SIZES = (4, 16, 64, 256)
 STEPS, LEAST, LR, TESTS = 32, 16, 0.05, 1000
 NET = "FC32 -> RELU -> FC10"
@@ -101,7 +103,7 @@ def teach(question: Question) -> Taught:
     ratio = (swings[0] / swings[-1]) ** (1 / (len(SIZES) - 1))
     rows = tuple((str(size), *_row(run)) for size, run in found.items())
     lines = [
-        Series(str(size), [((k + 1) * size, loss) for k, loss in enumerate(run.losses)]) for size, run in found.items()
+        Line(str(size), [((k + 1) * size, loss) for k, loss in enumerate(run.losses)]) for size, run in found.items()
     ]
     first, last = found[SIZES[0]], found[SIZES[-1]]
     return Taught(
@@ -126,7 +128,7 @@ def teach(question: Question) -> Taught:
                 for size, run in found.items()
             ],
         },
-        picture=sheet("loss of each step by mini-batch size", [[Panel("", chart(lines, "images seen"))]]),
+        picture=sheet(TITLE, [[Panel(LOSSES, chart(lines, SEEN))]]),
     )
 
 

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from .. import reference
 from ..network import Network
 from ..signal import convolve, cross_correlate
+from ..wording import Text
 from .drawing import Panel, matrix, sheet
-from .lesson import Claim, Figures, Lesson, Question, Table, Taught, Text
+from .lesson import Claim, Figures, Lesson, Question, Table, Taught
 from .written import beside
 
 TITLE = Text("Convolution flips the kernel, cross-correlation does not", "卷积翻转卷积核，互相关不翻转")
@@ -88,7 +89,7 @@ def teach(question: Question) -> Taught:
             "largest_difference": flip,
             "largest_difference_of_layers": layers,
         },
-        picture=sheet("conv(x, w) = xcorr(x, flip(w))", [[Panel(name, matrix(v)) for name, v in pictures.items()]]),
+        picture=sheet(TITLE, [[Panel(name, matrix(v)) for name, v in pictures.items()]]),
     )
 
 

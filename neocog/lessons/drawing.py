@@ -1,14 +1,15 @@
 """The pictures of lessons: matrices as coloured cells, images, line charts, each with its name, on one sheet.
 
-Names are symbols and words of the notation, so that a picture is the same in every language. What has a sign is blue
-below 0, white at 0 and red above (RdBu of ColorBrewer), lines have the colours of Okabe and Ito ("Color universal
-design", 2008): people with any colour vision can tell them apart.
+What has a sign is blue below 0, white at 0 and red above (RdBu of ColorBrewer), lines have the colours of Okabe and Ito
+("Color universal design", 2008): people with any colour vision can tell them apart. Words are drawn in the language
+asked for, or in English where the system has no font with its characters.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from io import BytesIO
 from typing import Any, NamedTuple
 
@@ -18,7 +19,10 @@ from PIL import Image, ImageDraw
 from PIL.ImageFont import FreeTypeFont
 
 from .. import lettering
-from ..report.charts import Series, log_ticks, number, ticks
+from ..lettering import legible
+from ..report.charts import log_ticks, number, ticks
+from ..wording import Words
+from .lesson import Picture
 
 INK, SOFT, RULE, PAPER, ALARM = "#22262b", "#6a7178", "#dfe2e6", "#ffffff", "#c8571b"
 LINES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#000000")
@@ -30,34 +34,60 @@ FINE = 2
 """Charts are drawn this much larger and reduced, which smooths slanted lines."""
 
 
+Drawing = Callable[[str], Image.Image]
+"""An image with words on it, in a language."""
+
+
 class Panel(NamedTuple):
-    """A picture and its name."""
+    """An image and its name."""
 
-    name: str
-    image: Image.Image
+    name: Words
+    image: Image.Image | Drawing
+
+    def drawn(self, language: str) -> tuple[str, Image.Image]:
+        """Both in a language."""
+        image = self.image if isinstance(self.image, Image.Image) else self.image(language)
+        return legible(self.name, language), image
 
 
-def sheet(title: str, rows: Sequence[Sequence[Panel]]) -> bytes:
-    """A PNG file: rows of panels under a title; the same bytes for the same panels."""
+class Line(NamedTuple):
+    """Points to join by a line. `dots` marks each of them; few points need it, many do not."""
+
+    name: Words
+    points: Sequence[tuple[float, float]]
+    dots: bool = False
+
+
+def sheet(title: Words, rows: Sequence[Sequence[Panel]]) -> Picture:
+    """A PNG file: rows of panels under a title; the same bytes for the same panels and language."""
+    return partial(_sheet, title, rows)
+
+
+def _sheet(title: Words, rows: Sequence[Sequence[Panel]], language: str) -> bytes:
+    heading, drawn = legible(title, language), [[panel.drawn(language) for panel in row] for row in rows]
     line = round(TEXT * 1.5)
-    widths = [sum(max(p.image.width, round(font().getlength(p.name))) + GAP for p in row) - GAP for row in rows]
-    named = [line if any(p.name for p in row) else 0 for row in rows]
-    heights = [max(p.image.height for p in row) + above + GAP for row, above in zip(rows, named, strict=True)]
-    width = max(*widths, round(font(1.15).getlength(title)))
+    widths = [sum(_width(*panel) + GAP for panel in row) - GAP for row in drawn]
+    named = [line if any(name for name, _ in row) else 0 for row in drawn]
+    heights = [max(image.height for _, image in row) + above + GAP for row, above in zip(drawn, named, strict=True)]
+    width = max(*widths, round(font(1.15, heading).getlength(heading)))
     page = Image.new("RGB", (width + 2 * MARGIN, sum(heights) - GAP + line + 2 * MARGIN + 6), PAPER)
     pen = ImageDraw.Draw(page)
-    pen.text((MARGIN, MARGIN - 6), title, INK, font(1.15))
+    pen.text((MARGIN, MARGIN - 6), heading, INK, font(1.15, heading))
     top = MARGIN + line + 6
-    for row, above, height in zip(rows, named, heights, strict=True):
+    for row, above, height in zip(drawn, named, heights, strict=True):
         left = MARGIN
         for name, image in row:
-            pen.text((left, top), name, SOFT, font())
+            pen.text((left, top), name, SOFT, font(1, name))
             page.paste(image, (left, top + above))
-            left += max(image.width, round(font().getlength(name))) + GAP
+            left += _width(name, image) + GAP
         top += height
     out = BytesIO()
     page.save(out, "PNG", optimize=True)
     return out.getvalue()
+
+
+def _width(name: str, image: Image.Image) -> int:
+    return max(image.width, round(font(1, name).getlength(name)))
 
 
 def matrix(
@@ -104,34 +134,47 @@ def grey(values: NDArray[Any]) -> NDArray[np.uint8]:
     return shades
 
 
-def chart(series: Sequence[Series], x_label: str, log: bool = False) -> Image.Image:
+def chart(lines: Sequence[Line], x_label: Words, log: bool = False) -> Drawing:
     """Lines over x with a legend; `log` has powers of ten upwards, for numbers above 0."""
-    xs = [x for s in series for x, _ in s.points]
-    ys = [y for s in series for _, y in s.points]
-    x_ticks = ticks(min(xs), max(xs), 6)
-    y_ticks = log_ticks(min(ys), max(ys)) if log else ticks(min(ys), max(ys), 5)
-    if log and len(y_ticks) > 8:
-        low, high = math.floor(math.log10(min(ys))), math.ceil(math.log10(max(ys)))
-        step = -(-(high - low) // 8)
-        y_ticks = [10.0**power for power in range(low, high + step, step)]
+    return partial(_chart, lines, x_label, log)
+
+
+def _chart(lines: Sequence[Line], x_label: Words, log: bool, language: str) -> Image.Image:
+    xs, ys = ([point[axis] for one in lines for point in one.points] for axis in (0, 1))
+    y_ticks = _powers(min(ys), max(ys)) if log else ticks(min(ys), max(ys), 5)
     plane = _Plane((min(xs), max(xs)), (y_ticks[0], y_ticks[-1]), log)
     image = Image.new("RGB", (WIDTH * FINE, (HEIGHT + 24) * FINE), PAPER)
     pen = ImageDraw.Draw(image)
     counts = all(float(x).is_integer() for x in xs)
-    shown = [t for t in x_ticks if min(xs) <= t <= max(xs) and (t.is_integer() or not counts)]
+    shown = [t for t in ticks(min(xs), max(xs), 6) if min(xs) <= t <= max(xs) and (t.is_integer() or not counts)]
     _grid(pen, plane, shown, y_ticks)
-    pen.text(((LEFT + WIDTH - RIGHT) / 2 * FINE, (HEIGHT - 4) * FINE), x_label, SOFT, font(FINE), "ms")
+    below = legible(x_label, language)
+    pen.text(((LEFT + WIDTH - RIGHT) / 2 * FINE, (HEIGHT - 4) * FINE), below, SOFT, font(FINE, below), "ms")
     left = float(LEFT)
-    for k, one in enumerate(series):
-        colour = LINES[k % len(LINES)]
-        at = [plane.at(x, y) for x, y in one.points]
-        pen.line(at, colour, 2 * FINE, joint="curve")
-        for x, y in at if one.dots else ():
-            pen.ellipse((x - 4 * FINE, y - 4 * FINE, x + 4 * FINE, y + 4 * FINE), colour)
+    for k, line in enumerate(lines):
+        colour, name = LINES[k % len(LINES)], legible(line.name, language)
+        _draw(pen, plane, line, colour)
         pen.line([(left * FINE, (HEIGHT + 12) * FINE), ((left + 18) * FINE, (HEIGHT + 12) * FINE)], colour, 4 * FINE)
-        pen.text(((left + 24) * FINE, (HEIGHT + 12) * FINE), one.name, INK, font(FINE), "lm")
-        left += 24 + font().getlength(one.name) + 18
+        pen.text(((left + 24) * FINE, (HEIGHT + 12) * FINE), name, INK, font(FINE, name), "lm")
+        left += 24 + font(1, name).getlength(name) + 18
     return image.reduce(FINE)
+
+
+def _powers(low: float, high: float) -> list[float]:
+    """Marks of a scale of powers of ten, at most about eight of them."""
+    found = log_ticks(low, high)
+    if len(found) <= 8:
+        return found
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    step = -(-(last - first) // 8)
+    return [10.0**power for power in range(first, last + step, step)]
+
+
+def _draw(pen: ImageDraw.ImageDraw, plane: _Plane, line: Line, colour: str) -> None:
+    at = [plane.at(x, y) for x, y in line.points]
+    pen.line(at, colour, 2 * FINE, joint="curve")
+    for x, y in at if line.dots else ():
+        pen.ellipse((x - 4 * FINE, y - 4 * FINE, x + 4 * FINE, y + 4 * FINE), colour)
 
 
 class _Plane(NamedTuple):
@@ -159,6 +202,6 @@ def _grid(pen: ImageDraw.ImageDraw, plane: _Plane, x_ticks: Sequence[float], y_t
         pen.text((x, (HEIGHT - BOTTOM + 8) * FINE), f"{value:g}", SOFT, small, "mt")
 
 
-def font(size: float = 1.0) -> FreeTypeFont:
-    """The letters of lessons, at a multiple of the usual size."""
-    return lettering.font(TEXT * size)
+def font(size: float = 1.0, text: str = "") -> FreeTypeFont:
+    """The letters of lessons, at a multiple of the usual size, which have the characters of a text."""
+    return lettering.font(TEXT * size, text)

@@ -12,10 +12,11 @@ from ..initialise import initialise
 from ..losses import softmax
 from ..network import Network
 from ..rewrite import at_size, fc_to_conv
+from ..wording import Text
 from ..zoo import zoo
 from .drawing import Panel, matrix, photo, sheet
 from .learning import DEVIATION, MEAN, SHAPE, SIDE, Digits, descend, digits
-from .lesson import Claim, Lesson, Question, Table, Taught, Text
+from .lesson import Claim, Lesson, Picture, Question, Table, Taught
 
 TITLE = Text("A fully connected layer is a convolution", "全连接层就是卷积层")
 HOW = Text(
@@ -54,6 +55,8 @@ CHEAPER = Text(
     "it takes {0:,} multiplications; the windows one by one take {1:,}, {2:.1f} times as many",
     "它用 {0:,} 次乘法；逐个裁剪要 {1:,} 次，是它的 {2:.1f} 倍",
 )
+SIZE = Text("a page of {0}x{1}", "{0}x{1} 的页面")
+LIKELIEST = Text("likeliest class of each window, by one pass", "一次前馈得到的每个窗口最可能的类别")
 NET = f"{SHAPE} -> CONV3-6(P=0) -> RELU -> POOL2 -> FC24 -> RELU -> FC10"
 HEAD = "CONV7-4096(P=0) -> RELU -> DROPOUT(0.5) -> CONV1-4096 -> RELU -> DROPOUT(0.5) -> CONV1-1000"
 IMAGES, STEPS, SHOWN, STRIDE, ROWS, CELL = 2000, 150, 5, 2, 20, 28
@@ -95,34 +98,24 @@ def passes(network: Network, weights: dict[str, NDArray[np.float32]], image: NDA
 def teach(question: Question) -> Taught:
     """A short training, its network rewritten, and a page of digits."""
     steps = question.steps or STEPS
-    network = Network.parse(NET)
-    learned = descend(
-        network, initialise(network, question.seed), digits(IMAGES), batch=32, steps=steps, lr=0.05, seed=question.seed
-    )
-    weights = {name: w.astype(np.float32) for name, w in learned.weights.items()}
-    tests = digits(64, "test")
-    slid = fc_to_conv(network, weights)
-    scores = [reference.forward(*both, tests.x).output for both in ((network, weights), slid)]
-    equal = float(np.abs(scores[0] - scores[1]).max())
+    network, weights = _learned(question.seed, steps)
+    slid, tests = fc_to_conv(network, weights), digits(64, "test")
+    as_fc, as_conv = (reference.forward(*both, tests.x).output for both in ((network, weights), slid))
+    equal = float(np.abs(as_fc - as_conv).max())
     shown = Digits(tests.x[:SHOWN], tests.labels[:SHOWN])
     image = page(shown)
     found = passes(network, weights, image)
     gap, windows = float(np.abs(found.dense - found.crops).max()), found.crops[0].size
     once = int(at_size(slid.network, image.shape[2:]).plan().totals["macs"])
     each = windows * int(network.plan().totals["macs"])
-    rows = tuple(
-        (a.name, str(a.layer), str(b.layer), f"{network.nodes[k].layer.cost(*network.input_shapes(a)).parameters:,}")
-        for k, (a, b) in enumerate(zip(network.nodes, slid.network.nodes, strict=True))
-        if a.layer.op == "FC"
-    )
     best = found.dense.argmax(axis=0)
-    named = " ".join(map(str, shown.labels))
     read = [int(best[place]) for place in places(SHOWN)]
+    held, said = (" ".join(map(str, numbers)) for numbers in (shown.labels, read))
     return Taught(
         blocks=(
             HOW.filled(IMAGES, steps),
-            Table(HEADER, rows),
-            PAGE.filled(*image.shape[2:], named, windows, " ".join(map(str, read))),
+            Table(HEADER, _rows(network, slid.network)),
+            PAGE.filled(*image.shape[2:], held, windows, said),
         ),
         claims=(
             _first_fc_of_vgg(),
@@ -143,6 +136,21 @@ def teach(question: Question) -> Taught:
         },
         picture=_picture(image[0, 0], found.dense, best),
     )
+
+
+def _learned(seed: int, steps: int) -> tuple[Network, dict[str, NDArray[np.float32]]]:
+    """A network and the weights of a short training."""
+    network = Network.parse(NET)
+    start = initialise(network, seed)
+    learned = descend(network, start, digits(IMAGES), batch=32, steps=steps, lr=0.05, seed=seed)
+    return network, {name: w.astype(np.float32) for name, w in learned.weights.items()}
+
+
+def _rows(network: Network, slid: Network) -> tuple[tuple[str, ...], ...]:
+    """For each FC its name, itself, the CONV in its place, and its parameters."""
+    parameters = [node.layer.cost(*network.input_shapes(node)).parameters for node in network.nodes]
+    both = zip(network.nodes, slid.nodes, parameters, strict=True)
+    return tuple((a.name, str(a.layer), str(b.layer), f"{count:,}") for a, b, count in both if a.layer.op == "FC")
 
 
 def _first_fc_of_vgg() -> Claim:
@@ -168,7 +176,7 @@ def larger() -> tuple[Network, int]:
     return network, int(network.plan().as_dict()["layers"][-1]["receptive_field"]["jump"])
 
 
-def _picture(image: NDArray[np.float64], dense: NDArray[np.float64], best: NDArray[np.int64]) -> bytes:
+def _picture(image: NDArray[np.float64], dense: NDArray[np.float64], best: NDArray[np.int64]) -> Picture:
     """The page, and the likeliest class of each window, the redder the likelier; a frame where a digit is."""
     ink = np.rint(255 - 255 * np.clip(image * DEVIATION + MEAN, 0, 1)).astype(np.uint8)
     held = np.zeros(best.shape, bool)
@@ -176,10 +184,10 @@ def _picture(image: NDArray[np.float64], dense: NDArray[np.float64], best: NDArr
         held[place] = True
     likely = softmax(np.moveaxis(dense, 0, -1)).max(axis=-1)
     return sheet(
-        "one pass over a page",
+        TITLE,
         [
-            [Panel(f"{image.shape[0]}x{image.shape[1]}", photo(ink, CELL * best.shape[1]))],
-            [Panel("likeliest class of each window", matrix(best, CELL, held, likely))],
+            [Panel(SIZE.filled(*image.shape), photo(ink, CELL * best.shape[1]))],
+            [Panel(LIKELIEST, matrix(best, CELL, held, likely))],
         ],
     )
 

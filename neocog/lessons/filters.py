@@ -14,8 +14,9 @@ from ..data.decode import decode
 from ..data.resample import resized
 from ..network import Network
 from ..signal import FILTERS
+from ..wording import Text
 from .drawing import IMAGE, Panel, grey, painted, photo, sheet
-from .lesson import Claim, Figures, Lesson, Question, Table, Taught, Text
+from .lesson import Claim, Figures, Lesson, Picture, Question, Table, Taught
 from .written import beside
 
 TITLE = Text("Fixed filters: blur, sharpen, edges, slopes", "固定的滤波器：模糊、锐化、边缘、灰度变化")
@@ -51,6 +52,7 @@ SLOPES = Text(
     "sobel-x answers to slopes across, sobel-y to slopes down: {0:g} and {1:g} on a slope to the right",
     "sobel-x 只响应横向的灰度变化，sobel-y 只响应纵向的：在向右均匀变亮的图像上，输出分别为 {0:g} 和 {1:g}",
 )
+SCALE = Text("{0}, to ±{1:.2g}", "{0}，到 ±{1:.2g}")
 LONGEST = 320
 """A photo is made so large at most."""
 
@@ -125,7 +127,7 @@ def _row(name: str, y: NDArray[np.float64]) -> tuple[str, ...]:
     return name, f"{FILTERS[name].sum():.0f}", *_figures(y)
 
 
-def _picture(image: NDArray[np.float64], answers: dict[str, NDArray[np.float64]]) -> bytes:
+def _picture(image: NDArray[np.float64], answers: dict[str, NDArray[np.float64]]) -> Picture:
     """Each without the border that sees padding, on a scale of its own where it has a sign."""
     side = max(IMAGE, *image.shape[:2])
 
@@ -134,11 +136,11 @@ def _picture(image: NDArray[np.float64], answers: dict[str, NDArray[np.float64]]
         signed = abs(FILTERS[name].sum()) < 0.5 if name in FILTERS else False
         if signed:
             means = y.mean(axis=2)
-            return Panel(f"{name}, to ±{np.abs(means).max():.2g}", photo(painted(means), side))
+            return Panel(SCALE.filled(name, np.abs(means).max()), photo(painted(means), side))
         return Panel(name, photo(grey(y[..., 0] if y.shape[2] == 1 else y), side))
 
     panels = [shown("x", image), *(shown(name, y) for name, y in answers.items())]
-    return sheet("FILTER", [panels[:4], panels[4:]])
+    return sheet(TITLE, [panels[:4], panels[4:]])
 
 
 LESSON = Lesson("filters", TITLE, ("C13",), teach, frozenset({"photo"}))

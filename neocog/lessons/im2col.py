@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 from .. import reference
 from ..network import Network
 from ..signal import im2col
+from ..wording import Text
 from .drawing import Panel, matrix, sheet
-from .lesson import Claim, Figures, Lesson, Question, Table, Taught, Text
+from .lesson import Claim, Figures, Lesson, Picture, Question, Table, Taught
 from .written import beside
 
 TITLE = Text("im2col: a convolution as one product of matrices", "im2col：卷积就是一次矩阵乘法")
@@ -75,12 +76,12 @@ def teach(question: Question) -> Taught:
 
 def _picture(
     x: NDArray[np.int64], columns: NDArray[np.int64], rows: NDArray[np.int64], product: NDArray[np.int64]
-) -> bytes:
+) -> Picture:
     """The first window and its column have a frame, and so has what it gives."""
     window, column, given = np.zeros(x.shape, bool), np.zeros(columns.shape, bool), np.zeros(product.shape, bool)
     window[:3, :3] = column[:, 0] = given[:, 0] = True
     return sheet(
-        "W_row X_col",
+        TITLE,
         [
             [
                 Panel("x  4x4", matrix(x, marked=window)),

@@ -10,10 +10,10 @@ import numpy as np
 from .. import reference
 from ..initialise import initialise
 from ..network import Network
-from ..report.charts import Series
-from .drawing import Panel, chart, sheet
+from ..wording import Text
+from .drawing import Line, Panel, chart, sheet
 from .learning import SHAPE, Digits, Weights, accuracy, descend, digits
-from .lesson import Claim, Lesson, Question, Table, Taught, Text
+from .lesson import Claim, Lesson, Question, Table, Taught
 
 TITLE = Text("Starting weights decide whether a network learns", "初始权重决定网络能不能学会")
 HOW = Text(
@@ -52,6 +52,9 @@ HE = Text(
     "He: the signal at layer 6 is {0:.2f} of the first layer's, and training comes to {1:.0%}, the best of the four",
     "He：第 6 层的信号是第 1 层的 {0:.2f} 倍，训练达到 {1:.0%}，四者中最好",
 )
+DEVIATIONS = Text("deviation of the values behind each RELU", "每个 RELU 之后激活值的标准差")
+CUT_OFF = Text("loss, cut off at {0:g}", "损失，超过 {0:g} 的部分截去")
+LAYER, STEP = Text("layer", "层"), Text("step", "步")
 DEPTH, STEPS, BATCH, LR, IMAGES, TESTS = 6, 100, 32, 0.05, 2000, 1000
 CUT = 5.0
 NET = f"[FC64 -> RELU]*{DEPTH} -> FC10"
@@ -87,11 +90,13 @@ def teach(question: Question) -> Taught:
         (STARTS[kind], *(f"{d:.2g}" for d in start.deviations), *_ends(start)) for kind, start in found.items()
     )
     lines = [
-        Series(kind, [(k + 1.0, d) for k, d in enumerate(start.deviations)], True)
+        Line(STARTS[kind], [(k + 1.0, d) for k, d in enumerate(start.deviations)], True)
         for kind, start in found.items()
         if kind != "zero"
     ]
-    losses = [Series(kind, [(k, _cut(loss)) for k, loss in enumerate(start.losses)]) for kind, start in found.items()]
+    losses = [
+        Line(STARTS[kind], [(k, _cut(loss)) for k, loss in enumerate(start.losses)]) for kind, start in found.items()
+    ]
     return Taught(
         blocks=(HOW.filled(NET, steps), Table(HEADER, rows, optional=(2, 3, 5))),
         claims=(
@@ -113,13 +118,7 @@ def teach(question: Question) -> Taught:
             for kind, start in found.items()
         },
         picture=sheet(
-            NET,
-            [
-                [
-                    Panel("deviation behind RELU", chart(lines, "layer", log=True)),
-                    Panel(f"loss (cut off at {CUT:g})", chart(losses, "step")),
-                ]
-            ],
+            TITLE, [[Panel(DEVIATIONS, chart(lines, LAYER, log=True)), Panel(CUT_OFF.filled(CUT), chart(losses, STEP))]]
         ),
     )
 

@@ -1,7 +1,7 @@
 """The contract of a lesson: what the notes claim, what was measured, and whether the one follows from the other.
 
 A lesson is one file: its texts in English and Chinese, and `teach`, which computes everything that it says with the
-product's own pieces. The same question gives the same numbers and the same picture.
+product's own pieces. The same question gives the same numbers, and the same picture in the same language.
 """
 
 from __future__ import annotations
@@ -11,27 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-LANGUAGES = ("en", "zh")
+from ..wording import Text, Words
 
-
-@dataclass(frozen=True)
-class Text:
-    """A sentence in English and in Chinese."""
-
-    en: str
-    zh: str
-
-    def filled(self, *numbers: Any) -> Text:
-        """The sentence with numbers, or other texts, where `{0}`, `{1}`, ... stand, as `str.format` has it."""
-        return Text(*(self.said(one).format(*(_said(n, one) for n in numbers)) for one in LANGUAGES))
-
-    def said(self, language: str) -> str:
-        """The sentence in one of `LANGUAGES`."""
-        return self.zh if language == "zh" else self.en
-
-
-def _said(value: Any, language: str) -> Any:
-    return value.said(language) if isinstance(value, Text) else value
+Picture = Callable[[str], bytes]
+"""A PNG file, in a language."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +25,7 @@ class Table:
     """
 
     header: tuple[Text, ...]
-    rows: tuple[tuple[str | Text, ...], ...]
+    rows: tuple[tuple[Words, ...], ...]
     optional: tuple[int, ...] = ()
     prose: int | None = None
 
@@ -67,12 +50,12 @@ class Claim:
 
 @dataclass(frozen=True, eq=False)
 class Taught:
-    """What a lesson has to say: blocks to read in order, claims, the numbers as plain values, and a PNG file."""
+    """What a lesson has to say: blocks to read in order, claims, the numbers as plain values, and a picture."""
 
     blocks: tuple[Block, ...]
     claims: tuple[Claim, ...]
     numbers: Mapping[str, Any]
-    picture: bytes
+    picture: Picture
 
 
 @dataclass(frozen=True)

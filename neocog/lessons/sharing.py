@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from ..initialise import initialise
 from ..network import Network
-from ..report.charts import Series
-from .drawing import Panel, chart, sheet
+from ..wording import Text
+from .drawing import Line, Panel, chart, sheet
 from .learning import SHAPE, accuracy, descend, digits
-from .lesson import Claim, Lesson, Question, Table, Taught, Text
+from .lesson import Claim, Lesson, Question, Table, Taught
 
 TITLE = Text("Shared parameters: fewer to learn, and shifts matter less", "参数共享：要学的更少，平移的影响更小")
 HOW = Text(
@@ -53,6 +53,8 @@ SHIFTED = Text(
     "shifted digits are read best by CONV, each time: {0:.1%}, LOCAL {1:.1%}, FC {2:.1%}",
     "平移后的数字每次都是 CONV 认得最好：{0:.1%}，LOCAL {1:.1%}，FC {2:.1%}",
 )
+READ = Text("share of the test digits read right", "测试数字的识别率")
+PIXELS = Text("shifted by so many pixels", "平移的像素数")
 NETS = {
     "CONV": "CONV5-4(P=0) -> RELU -> POOL2 -> FC10",
     "LOCAL": "LOCAL5-4(P=0) -> RELU -> POOL2 -> FC10",
@@ -117,7 +119,7 @@ def teach(question: Question) -> Taught:
     counted = conv.parameters == 104 and conv.connections == local.connections == local.parameters
     right, by_one = zip(*(kind.by_shift[:2] for kind in found.values()), strict=True)
     beside_fc = 100 * (right[0] - right[2])
-    lines = [Series(name, list(zip(SHIFTS, kind.by_shift, strict=True)), True) for name, kind in found.items()]
+    lines = [Line(name, list(zip(SHIFTS, kind.by_shift, strict=True)), True) for name, kind in found.items()]
     return Taught(
         blocks=(HOW.filled(IMAGES, steps, RUNS, TESTS), Table(HEADER, table)),
         claims=(
@@ -132,7 +134,7 @@ def teach(question: Question) -> Taught:
             "shifts": list(SHIFTS),
             "alexnet": {"shared": shared, "unshared": own},
         },
-        picture=sheet("share of test digits read right", [[Panel("", chart(lines, "shifted by so many pixels"))]]),
+        picture=sheet(TITLE, [[Panel(READ, chart(lines, PIXELS))]]),
     )
 
 

@@ -9,10 +9,10 @@ from .. import reference
 from ..initialise import initialise
 from ..losses import default_loss
 from ..network import Network
-from ..report.charts import Series
-from .drawing import Panel, chart, sheet
+from ..wording import Text
+from .drawing import Line, Panel, chart, sheet
 from .learning import SHAPE, digits
-from .lesson import Claim, Lesson, Question, Table, Taught, Text
+from .lesson import Claim, Lesson, Question, Table, Taught
 
 TITLE = Text("Gradients vanish behind sigmoids", "sigmoid 使梯度消失")
 HOW = Text(
@@ -40,6 +40,8 @@ SHRINKS = Text(
 STAYS = Text(
     "behind RELU it is {0:.2g} of it, a factor of {1:.2f} a layer", "在 RELU 之后为 {0:.2g}，平均每层乘以 {1:.2f}"
 )
+SIZE = Text("root mean square of dE/dy, the last layer's being 1", "dE/dy 的均方根，以最后一层为 1")
+LAYER = Text("layer", "层")
 DEPTH, IMAGES = 10, 64
 KINDS = {"SIGMOID": "xavier", "RELU": "he"}
 
@@ -60,7 +62,7 @@ def teach(question: Question) -> Taught:
         (str(k + 1), f"{sizes['SIGMOID'][k]:.1e}", f"{sizes['RELU'][k]:.2f}", *(f"{v:.3f}" for v in slopes[k]))
         for k in range(DEPTH)
     )
-    lines = [Series(word, [(k + 1, float(v)) for k, v in enumerate(values)], True) for word, values in sizes.items()]
+    lines = [Line(word, [(k + 1, float(v)) for k, v in enumerate(values)], True) for word, values in sizes.items()]
     return Taught(
         blocks=(HOW.filled(DEPTH, 0.25**DEPTH, f"[FC64 -> ...]*{DEPTH} -> FC10"), Table(HEADER, rows)),
         claims=(
@@ -74,7 +76,7 @@ def teach(question: Question) -> Taught:
             "largest_slope": slopes[:, 1].tolist(),
             "factor_a_layer": factor,
         },
-        picture=sheet("rms dE/dy / that of the last layer", [[Panel("", chart(lines, "layer", log=True))]]),
+        picture=sheet(TITLE, [[Panel(SIZE, chart(lines, LAYER, log=True))]]),
     )
 
 

@@ -10,8 +10,9 @@ from PIL import Image, ImageDraw
 
 from ..errors import NeocogError, ShapeError
 from ..network import Network
+from ..wording import Text
 from .drawing import ALARM, INK, LINES, PAPER, RULE, SOFT, Panel, font, sheet
-from .lesson import Claim, Lesson, Question, Table, Taught, Text
+from .lesson import Claim, Lesson, Question, Table, Taught
 
 TITLE = Text("Stride, padding, dilation: how many windows fit", "步长、零填充、扩张：放得下几个窗口")
 RULE_TEXT = Text(
@@ -89,7 +90,7 @@ def teach(question: Question) -> Taught:
         ),
         numbers={"cases": [_plain(case) for case in asked]},
         picture=sheet(
-            "(W - E + 2P)/S + 1",
+            TITLE,
             [[Panel(f"{_letters(case)}:  {_number(case.windows)}", _drawn(case))] for case in asked],
         ),
     )
