@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import NeocogError
+from ..wording import LANGUAGES, Text, Words, joined, said
 from .arguments import figure_file, whole_from
 from .output import console, print_json, print_table, printable
 from .plan_limits import BYTE_UNITS, amount
@@ -21,8 +22,13 @@ EXAMPLES = """examples:
   neocog explain model.safetensors photo.jpg --method integrated-gradients --target cat -o why.png
   neocog explain model.safetensors --method maximise --layer conv2 -o units.png
   neocog explain model.safetensors --method patches --data mnist --layer conv2 -o patches.png
+  neocog explain model.safetensors photo.jpg --lang zh -o why.png
   neocog explain --list"""
 PICTURE = Path("explain.png")
+HEADER = (Text("method", "方法"), Text("needs", "需要"), Text("shows", "展示"), Text("source", "出处"))
+NEEDS = {"image": Text("image", "图像"), "data": Text("data", "数据")}
+NOTHING, EDGES = Text("nothing", "无"), Text("; follows the image whatever was learned", "；无论学到了什么都跟着图像走")
+WRITTEN = Text("picture  {0}", "图片  {0}")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", metavar="DATA", help="a data set, for methods that look at one")
     parser.add_argument("--split", choices=("train", "test"), default="test", help="which part of it (default test)")
     parser.add_argument("--count", type=whole_from(1), metavar="N", help="how many units, classes or images to show")
+    parser.add_argument("--lang", choices=LANGUAGES, default="en", help="of picture and captions (default en)")
     parser.add_argument("-o", "--out", type=figure_file(".png"), metavar="PNG", default=PICTURE, help="the picture")
     parser.add_argument("--seed", type=whole_from(0), default=0, metavar="N", help="of noise and random weights")
     parser.add_argument("--no-evidence", action="store_true", help="leave out what takes longer than the map itself")
@@ -60,21 +67,19 @@ def run(args: argparse.Namespace) -> int:
     from ..explain import METHODS
 
     if args.list:
-        return _list(METHODS, as_json=args.json)
+        return _list(METHODS, args.lang, as_json=args.json)
     if args.model is None:
         raise NeocogError("a model is needed", hint="neocog explain MODEL IMAGE --method grad-cam")
     from ..files import write_atomically
 
     answer = _answer(args)
-    write_atomically(args.out, answer.picture())
+    write_atomically(args.out, answer.picture(args.lang))
     if args.json:
         print_json({"model": args.model, "method": args.method, "picture": str(args.out), **answer.document})
     else:
         out = console()
-        for strip in answer.strips:
-            for line in strip.lines:
-                out.print(printable(line), soft_wrap=True)
-        out.print(f"picture  {printable(str(args.out))}", soft_wrap=True)
+        for line in (*answer.lines(args.lang), WRITTEN.filled(args.out).said(args.lang)):
+            out.print(printable(line), soft_wrap=True)
     return 0
 
 
@@ -108,19 +113,20 @@ def _data(args: argparse.Namespace, model: Model) -> Dataset | None:
         return load_split(args.data, args.split, model.preprocessing, model.classes, told)
 
 
-def _list(methods: tuple[Method, ...], *, as_json: bool) -> int:
-    rows = [_row(method) for method in methods]
+def _list(methods: tuple[Method, ...], language: str, *, as_json: bool) -> int:
+    rows = [[said(cell, language) for cell in _row(method)] for method in methods]
     if as_json:
-        print_json({"methods": [dict(zip(("method", "needs", "shows", "source"), row, strict=True)) for row in rows]})
+        keys = [cell.en for cell in HEADER]
+        print_json({"methods": [dict(zip(keys, row, strict=True)) for row in rows]})
     else:
-        header, text = ("method", "needs", "shows", "source"), ("method", "needs", "source")
-        print_table(console(), header, rows, text=text, prose="shows", optional=("source",))
+        method, needs, shows, source = header = [cell.said(language) for cell in HEADER]
+        print_table(console(), header, rows, text=(method, needs, source), prose=shows, optional=(source,))
     return 0
 
 
-def _row(method: Method) -> tuple[str, str, str, str]:
+def _row(method: Method) -> tuple[Words, ...]:
     from ..explain import Attribution
 
     follows = isinstance(method, Attribution) and method.edges
-    edges = "; follows the image whatever was learned" if follows else ""
-    return method.name, ", ".join(method.needs) or "nothing", method.says + edges, method.source
+    needs = joined(*(NEEDS[one] for one in method.needs), between=", ") if method.needs else NOTHING
+    return method.name, needs, joined(method.says, EDGES) if follows else method.says, method.source

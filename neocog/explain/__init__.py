@@ -76,6 +76,7 @@ METHODS: tuple[Method, ...] = (
     ablation_cam.METHOD,
     eigen_cam.METHOD,
     guided_grad_cam.METHOD,
+    smoothgrad.BY_NOISE,
     filters.METHOD,
     filters.GRADIENTS,
     activations.METHOD,
@@ -107,10 +108,10 @@ def method_of(name: str) -> Method:
 def explain(model: Model, sources: Any, method: str = "grad-cam", **question: Any) -> list[Explanation]:
     """What of each image counted for the model's answer, by a method that gives a map.
 
-    `sources` are as in `predict`: files, or byte arrays. `question` may hold what `Question` does: `layers` (names),
-    `target` (a class's name or number; else the likeliest of each image), `unit`, `seed`, `evidence=False`, `device`,
-    `memory_limit` in bytes. The model is left as it is. Raises NeocogError for a method that gives no map, and for what
-    cannot be asked.
+    `sources` are as in `predict`: files, or byte arrays (H, W), (H, W, 1) or (H, W, 3). `question` may hold what
+    `Question` does: `layers` (names), `target` (a class's name or number; else the likeliest of each image), `unit`,
+    `seed`, `evidence=False`, `device`, `memory_limit` in bytes. The model is left as it is. Raises NeocogError for a
+    method that gives no map, and for what cannot be asked.
     """
     found = method_of(method)
     if not isinstance(found, Attribution):
@@ -121,7 +122,7 @@ def explain(model: Model, sources: Any, method: str = "grad-cam", **question: An
 
 
 def picture(model: Model, method: str, sources: Any = (), **question: Any) -> Shown:
-    """What any method shows: `.picture()` is a PNG file, `.document` the same in plain values.
+    """What any method shows: `.picture()` is a PNG file, in Chinese `.picture("zh")`, `.document` plain values.
 
     `question` is as in `explain`, and may hold `data`, a data set, and `count`, how many to show. Raises NeocogError,
     also for what is asked and the method would not listen to.

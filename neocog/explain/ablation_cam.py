@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from ..network import Node
-from .cam import layer_of, weighted
+from ..wording import Text
+from .cam import PASSES, layer_of, weighted
 from .method import Asked, Attributed, Attribution
 from .placing import onto_image, spatial
 from .subject import Subject
@@ -25,13 +26,10 @@ def attribute(subject: Subject, x: Tensor, asked: Asked) -> Attributed:
     """One pass for each map and image."""
     layer = layer_of(subject, asked)
     row, node = spatial(subject, layer, METHOD.name), subject.network.nodes[layer]
-    count = row.output.channels
-    whole = subject.scores(x, asked.target)
+    whole, maps = subject.scores(x, asked.target), subject.volume(x, layer)
+    count = maps.shape[1]
     left = torch.zeros(len(x), count, device=x.device)
-    maps = torch.zeros(len(x), count, *row.output.spatial, device=x.device)
     with torch.no_grad():
-        for part in subject.batches(len(x), backward=False):
-            maps[part] = subject.volumes(x[part], {layer})[layer]
         for images, numbers in subject.variants(len(x), count, backward=False):
 
             def without(at: Node, module: nn.Module, inputs: Sequence[Tensor], numbers: Tensor = numbers) -> Tensor:
@@ -44,12 +42,15 @@ def attribute(subject: Subject, x: Tensor, asked: Asked) -> Attributed:
             left[images, numbers] = subject.score(x[images], asked.target.of(images.cpu().numpy()), without)
     w = (whole[:, None] - left) / whole[:, None].abs().clamp(min=1e-12)
     found = onto_image(weighted(w, maps).clamp(min=0), row.field, tuple(x.shape[2:]))
-    return Attributed(found[:, None], notes=(f"{count} passes",) * len(x))
+    return Attributed(found[:, None], notes=(PASSES.filled(count),) * len(x))
 
 
 METHOD = Attribution(
     name="ablation-cam",
-    says="a layer's maps, weighted by how much of the score goes without each",
+    says=Text(
+        "a layer's maps, weighted by how much of the score goes without each",
+        "某层的特征图，按去掉每张后得分下降多少加权",
+    ),
     source="Desai and Ramaswamy, 2020",
     attribute=attribute,
     signed=False,

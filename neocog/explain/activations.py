@@ -2,61 +2,74 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..wording import Text
 from . import colours
 from .cam import at_layer
-from .method import Asked, View
+from .method import View
 from .question import Question, Shown
 from .sheet import Bar, Panel, Strip, tiles
 
 MAPS = 64
+WHAT = {
+    False: (Text("maps of a layer", "某层的特征图"), Text("maps", "特征图")),
+    True: (
+        Text("gradients of the score for a layer's maps", "得分对某层特征图的梯度"),
+        Text("d score of class {0} / d maps", "类别 {0} 的得分对特征图的梯度"),
+    ),
+}
+"""The picture's title and what it shows: of maps, and of gradients."""
+CAPTION = Text(
+    "{0}: {1} of {2} {3}, {4} of {5}, {6:.3g} to {7:.3g}, one scale; {8:.0%} are not 0",
+    "{0}：{2} {3} 的{1}，{5} 张中的 {4} 张，从 {6:.3g} 到 {7:.3g}，同一标尺；{8:.0%} 不为 0",
+)
 
 
-def show(question: Question) -> Shown:
-    """The maps of the layers named, or of the default one, for each image."""
-    return _shown(question, gradients=False)
-
-
-def show_gradients(question: Question) -> Shown:
-    """The gradients of the score for a layer's maps."""
-    return _shown(question, gradients=True)
-
-
-def _shown(question: Question, *, gradients: bool) -> Shown:
-    subject, strips, rows = question.subject, [], []
-    for k in question.positions or (question.layer(),):
-        node = subject.network.nodes[k]
+def show(question: Question, *, gradients: bool) -> Shown:
+    """The maps, or the gradients for them, of the layers named or of the default one: a strip for each image."""
+    strips, rows = [], []
+    for position in question.positions or (question.layer(),):
         for image in range(len(question.x)):
-            part = slice(image, image + 1)
-            maps, slopes = at_layer(subject, question.x[part], Asked(question.class_target()), part, k)
-            values = (slopes if gradients else maps)[0].float().cpu().numpy()
-            shown, chosen = _panel(node.name, values, question.count or MAPS)
-            what = (
-                f"d score of class {question.model.classes[question.chosen[image]]} / d maps" if gradients else "maps"
-            )
-            name = question.images[image].name
-            caption = (
-                f"{name}: {what} of {node.name} {node.layer.token}, {len(chosen)} of {len(values)}, "
-                f"{values.min():.3g} to {values.max():.3g}, one scale; {(values != 0).mean():.0%} are not 0"
-            )
-            strips.append(Strip((shown,), (caption,)))
-            rows.append(
-                {
-                    "file": name,
-                    "layer": node.name,
-                    "shape": list(values.shape),
-                    "shown": chosen,
-                    "least": float(values.min()),
-                    "largest": float(values.max()),
-                    "not_zero": float((values != 0).mean()),
-                }
-            )
-    title = "gradients of the score for a layer's maps" if gradients else "maps of a layer"
-    return Shown(title, tuple(strips), {"maps": rows})
+            name = question.subject.network.nodes[position].name
+            values = _values(question, position, image, gradients=gradients)
+            panel, chosen = _panel(name, values, question.count or MAPS)
+            row: dict[str, Any] = {
+                "file": question.images[image].name,
+                "layer": name,
+                "shape": list(values.shape),
+                "shown": chosen,
+                "least": float(values.min()),
+                "largest": float(values.max()),
+                "not_zero": float((values != 0).mean()),
+            }
+            strips.append(Strip((panel,), (_caption(question, position, image, row, gradients=gradients),)))
+            rows.append(row)
+    return Shown(WHAT[gradients][0], tuple(strips), {"maps": rows})
+
+
+def _values(question: Question, position: int, image: int, *, gradients: bool) -> NDArray[Any]:
+    """What a layer holds for an image, or its gradients: (K, *size)."""
+    one = slice(image, image + 1)
+    if gradients:
+        _, found = at_layer(question.subject, question.x[one], question.class_target().of(one), position)
+    else:
+        found = question.subject.volume(question.x[one], position)
+    values: NDArray[Any] = found[0].float().cpu().numpy()
+    return values
+
+
+def _caption(question: Question, position: int, image: int, row: dict[str, Any], *, gradients: bool) -> Text:
+    node, what = question.subject.network.nodes[position], WHAT[gradients][1]
+    shown = what.filled(question.model.classes[question.chosen[image]]) if gradients else what
+    count = len(row["shown"]), row["shape"][0]
+    return CAPTION.filled(
+        row["file"], shown, node.name, node.layer.token, *count, row["least"], row["largest"], row["not_zero"]
+    )
 
 
 def _panel(name: str, values: NDArray[Any], most: int) -> tuple[Panel, list[int]]:
@@ -71,17 +84,23 @@ def _panel(name: str, values: NDArray[Any], most: int) -> tuple[Panel, list[int]
 
 METHOD = View(
     name="activations",
-    says="the maps that an image makes in a layer",
+    says=Text(
+        "the maps that an image makes in a layer",
+        "图像在某层产生的特征图",
+    ),
     source="Zeiler and Fergus, 2014",
     needs=("image",),
     takes=("layers", "count"),
-    show=show,
+    show=partial(show, gradients=False),
 )
 GRADIENTS = View(
     name="activation-gradients",
-    says="the gradients of the score for a layer's maps",
+    says=Text(
+        "the gradients of the score for a layer's maps",
+        "得分对某层特征图的梯度",
+    ),
     source="ConvNetJS",
     needs=("image",),
     takes=("target", "layers", "count"),
-    show=show_gradients,
+    show=partial(show, gradients=True),
 )

@@ -13,6 +13,7 @@ data", 1972).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from PIL import Image, ImageDraw
 
 from ..data import Dataset
 from ..measure.field_picture import PAPER
+from ..wording import Text
 from . import colours
 from .embedding import COLOURS
 from .features import LEAST, Features, features, neighbour_map, standardised
@@ -31,6 +33,17 @@ IMAGES, NEIGHBOURS, SUSPECTS, LISTED, SHOWN = 600, 10, 6, 30, 5
 SIDE, THUMBNAIL = 960, 22
 LEAST_DOUBT, MUCH_DOUBT = 0.1, 0.5
 """Labels that are listed, and those with a ring around them."""
+TITLE = Text("an atlas of the classes, and labels that may be wrong", "类别的地图，以及可能标错的标签")
+MAP = Text(
+    "{0} images of {1} where t-SNE puts their values at {2}; frames have the colour of the label, a red ring is around "
+    "labels in doubt",
+    "{1} 的 {0} 张图像，按 t-SNE 对 {2} 处数值的排布；边框颜色为标签，存疑的标签套红圈",
+)
+LABEL, IS = Text("label {0}", "标签 {0}"), Text("is {0}", "是 {0}")
+SUSPECT = Text(
+    "doubt {0:.2f}: labelled {1}, the network says {2}; its neighbours beside it",
+    "可疑程度 {0:.2f}：标签为 {1}，网络认为是 {2}；右边是它的近邻",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,32 +77,28 @@ def show(question: Question) -> Shown:
     with subject.working():
         rows = features(question, dataset, (layer,))[layer]
         probabilities = np.concatenate([subject.probabilities(x) for x in question.inputs(dataset)])
-    found = doubts(rows, dataset.labels, probabilities)
+    found, images = doubts(rows, dataset.labels, probabilities), np.asarray(dataset.images[:])
     places = neighbour_map(standardised(rows), question.seed)
-    images = np.asarray(dataset.images[:])
     name = subject.network.nodes[layer].name
-    lines = (
-        f"{len(dataset)} images of {dataset.name} where t-SNE puts their values at {name}; frames have the colour of "
-        f"the label, a red ring is around labels in doubt",
-    )
-    strips = [Strip((Panel(name, _map(places, images, dataset.labels, found), side=SIDE),), lines)]
+    ground = Panel(name, _map(places, images, dataset.labels, found), side=SIDE)
     suspects = [int(n) for n in found.order()[:LISTED] if found.doubt[n] >= LEAST_DOUBT]
-    strips += [_suspect(dataset, images, found, n) for n in suspects[:SUSPECTS]]
-    document = {
-        "data": dataset.name,
-        "layer": name,
-        "suspects": [
-            {
-                "image": int(chosen[n]),
-                "label": dataset.classes[int(dataset.labels[n])],
-                "said": dataset.classes[int(found.said[n])],
-                "doubt": float(found.doubt[n]),
-                "neighbours": [int(chosen[m]) for m in found.neighbours[n]],
-            }
-            for n in suspects
-        ],
+    strips = [
+        Strip((ground,), (MAP.filled(len(dataset), dataset.name, name),)),
+        *(_suspect(dataset, images, found, n) for n in suspects[:SUSPECTS]),
+    ]
+    listed = [_row(dataset, chosen, found, n) for n in suspects]
+    return Shown(TITLE, tuple(strips), {"data": dataset.name, "layer": name, "suspects": listed})
+
+
+def _row(dataset: Dataset, chosen: NDArray[np.int64], found: Doubts, n: int) -> dict[str, Any]:
+    """A doubtful label in plain values; images by their numbers in the whole data set."""
+    return {
+        "image": int(chosen[n]),
+        "label": dataset.classes[int(dataset.labels[n])],
+        "said": dataset.classes[int(found.said[n])],
+        "doubt": float(found.doubt[n]),
+        "neighbours": [int(chosen[m]) for m in found.neighbours[n]],
     }
-    return Shown("an atlas of the classes, and labels that may be wrong", tuple(strips), document)
 
 
 def _last(question: Question) -> int:
@@ -115,17 +124,18 @@ def _map(places: Features, images: NDArray[np.uint8], labels: NDArray[np.int64],
 
 
 def _suspect(dataset: Dataset, images: NDArray[np.uint8], found: Doubts, n: int) -> Strip:
-    classes, near = dataset.classes, found.neighbours[n][:SHOWN]
-    panels = [Panel(f"label {classes[int(dataset.labels[n])]}", colours.in_colour(images[n]), side=110)]
-    panels += [Panel(f"is {classes[int(dataset.labels[m])]}", colours.in_colour(images[m]), side=110) for m in near]
-    label, said = classes[int(dataset.labels[n])], classes[int(found.said[n])]
-    caption = f"doubt {found.doubt[n]:.2f}: labelled {label}, the network says {said}; its neighbours beside it"
-    return Strip(tuple(panels), (caption,))
+    names = [dataset.classes[int(label)] for label in dataset.labels]
+    shown = [(LABEL, n), *((IS, int(m)) for m in found.neighbours[n][:SHOWN])]
+    panels = tuple(Panel(what.filled(names[m]), colours.in_colour(images[m]), side=110) for what, m in shown)
+    return Strip(panels, (SUSPECT.filled(found.doubt[n], names[n], dataset.classes[int(found.said[n])]),))
 
 
 METHOD = View(
     name="atlas",
-    says="a data set laid out by what the network thinks, neighbours, labels in doubt",
+    says=Text(
+        "a data set laid out by what the network thinks, neighbours, labels in doubt",
+        "按网络的看法排布数据集：近邻，以及可能标错的标签",
+    ),
     source="van der Maaten and Hinton, 2008; Northcutt et al., 2021",
     needs=("data",),
     takes=("layer", "count"),

@@ -14,15 +14,17 @@ import torch
 from torch import Tensor
 
 from ..errors import NeocogError
+from ..wording import Text
 from .method import Asked, Attributed, Attribution
 from .placing import default_layer, onto_image, spatial
-from .subject import Subject
+from .subject import Subject, Target
 
 Weighting = Callable[[Tensor, Tensor], Tensor]
 """A and G -> the map (n, *positions), not yet rectified."""
+PASSES = Text("{0} passes", "前馈 {0} 次")
 
 
-def cam(name: str, says: str, source: str, weighting: Weighting, *, edges: bool = False) -> Attribution:
+def cam(name: str, says: Text, source: str, weighting: Weighting, *, edges: bool = False) -> Attribution:
     """The method that shows a weighting of a layer's maps."""
     attribute = partial(_attribute, weighting=weighting, method=name)
     return Attribution(name, says, source, attribute, signed=False, layer="reads", edges=edges)
@@ -34,7 +36,7 @@ def _attribute(subject: Subject, x: Tensor, asked: Asked, weighting: Weighting, 
     row = spatial(subject, layer, method)
     found = []
     for part in subject.batches(len(x), backward=True):
-        maps, gradients = at_layer(subject, x[part], asked, part, layer)
+        maps, gradients = at_layer(subject, x[part], asked.target.of(part), layer)
         found.append(weighting(maps, gradients).clamp(min=0))
     return Attributed(onto_image(torch.cat(found), row.field, tuple(x.shape[2:]))[:, None])
 
@@ -49,12 +51,11 @@ def weighted(w: Tensor, maps: Tensor) -> Tensor:
     return torch.einsum("nk,nk...->n...", w, maps)
 
 
-def at_layer(subject: Subject, x: Tensor, asked: Asked, part: slice, layer: int) -> tuple[Tensor, Tensor]:
+def at_layer(subject: Subject, x: Tensor, target: Target, layer: int) -> tuple[Tensor, Tensor]:
     """The layer's maps and the gradients of the targets' scores for them, of images that run at once.
 
     Raises NeocogError for a layer that the targets are made before.
     """
-    target = asked.target.of(part)
     if layer > target.position:
         raise NeocogError("the score is made before this layer", where=subject.network.nodes[layer].name)
     with torch.enable_grad():

@@ -7,8 +7,8 @@ regularisation steps follow the gradient alone, and what comes up is noise that 
 certainty. With it, shifts, blur and decay leave what the class is recognised by. Beside each image stands how sure the
 network is of it as it is saved, and of the same moved by a pixel.
 
-Sources: Simonyan et al., arXiv 1312.6034, section 2; Nguyen et al., "Deep neural networks
-are easily fooled", CVPR 2015.
+Sources: Simonyan et al., arXiv 1312.6034, section 2; Nguyen et al., "Deep neural networks are easily fooled", CVPR
+2015.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..wording import Text
 from . import colours
 from .climbing import Canvas, Climb, climb
 from .method import View
@@ -29,13 +30,25 @@ from .subject import Subject, Target
 PLAIN = Climb(steps=150, rate=0.03)
 REGULARISED = Climb(steps=300, rate=0.03, jitter=2, blur=0.7, decay=0.002, variation=0.2)
 CLASSES, ACROSS = 10, 5
+SURE = Text("{0}: {1:.1%}, moved {2:.1%}", "{0}：{1:.1%}，移动后 {2:.1%}")
+CAPTION = Text(
+    "how sure the network is of the class: of the image in bytes, and moved by one pixel; from noise, {0} steps of "
+    "Adam at {1}{2}, seed {3}",
+    "网络对该类的把握：对存为字节的图像，以及移动一个像素之后；从噪声开始，Adam {0} 步，步长 {1}{2}，种子 {3}",
+)
+MILD = Text(
+    ", shifts up to {0}, blur {1} every {2} steps, decay {3}",
+    "，平移不超过 {0}，每 {2} 步模糊 {1}，衰减 {3}",
+)
+SMOOTH = Text("what each class looks like to the network", "网络眼中每一类的样子")
+CERTAIN = Text("what the network takes for each class with most certainty", "网络最确信属于每一类的图像")
 
 
-def show(question: Question, how: Climb, title: str) -> Shown:
+def show(question: Question, how: Climb, title: Text) -> Shown:
     """One image for the target, or for each of the first classes."""
     subject, model = question.subject, question.model
     every = range(min(question.count or CLASSES, len(model.classes)))
-    chosen = [class_number(model, question.target)] if question.target is not None else list(every)
+    chosen = [class_number(model, str(question.target))] if question.target is not None else list(every)
     target, canvas = subject.classes(chosen), Canvas(question.blank, subject.device)
     start = canvas.noise(len(chosen), question.shape, question.seed)
 
@@ -46,24 +59,16 @@ def show(question: Question, how: Climb, title: str) -> Shown:
         (made,) = climb(subject, canvas, start, value, how, question.seed)
         saved = canvas.rounded(made)
         sure = [subject.probabilities(x) for x in (canvas.numbers(start), saved, saved.roll((1, 1), dims=(2, 3)))]
-    images = canvas.bytes(made)
     rows = [
         {"class": model.classes[c], "start": float(a[c]), "probability": float(b[c]), "moved": float(m[c])}
         for c, a, b, m in zip(chosen, *sure, strict=True)
     ]
     panels = [
-        Panel(f"{row['class']}: {row['probability']:.1%}, moved {row['moved']:.1%}", colours.in_colour(image))
-        for row, image in zip(rows, images, strict=True)
+        Panel(SURE.filled(row["class"], row["probability"], row["moved"]), colours.in_colour(image))
+        for row, image in zip(rows, canvas.bytes(made), strict=True)
     ]
-    mild = (
-        f", shifts up to {how.jitter}, blur {how.blur} every {how.blur_every} steps, decay {how.decay}"
-        if how.blur
-        else ""
-    )
-    caption = (
-        f"how sure the network is of the class: of the image in bytes, and moved by one pixel; from noise, "
-        f"{how.steps} steps of Adam at {how.rate}{mild}, seed {question.seed}"
-    )
+    mild = MILD.filled(how.jitter, how.blur, how.blur_every, how.decay) if how.blur else ""
+    caption = CAPTION.filled(how.steps, how.rate, mild, question.seed)
     return Shown(title, in_rows(panels, ACROSS, caption), {"classes": rows, "steps": how.steps})
 
 
@@ -81,17 +86,23 @@ def lead(subject: Subject, x: Tensor, target: Target) -> Tensor:
 
 METHOD = View(
     name="class-image",
-    says="images that a class is most certain for, kept smooth",
+    says=Text(
+        "images that a class is most certain for, kept smooth",
+        "使某类最确信的图像，保持平滑",
+    ),
     source="Simonyan et al., 2013; Yosinski et al., 2015",
     needs=(),
     takes=("target", "count"),
-    show=partial(show, how=REGULARISED, title="what each class looks like to the network"),
+    show=partial(show, how=REGULARISED, title=SMOOTH),
 )
 PLAIN_METHOD = View(
     name="class-image-plain",
-    says="images that a class is most certain for, without regularisation",
+    says=Text(
+        "images that a class is most certain for, without regularisation",
+        "使某类最确信的图像，不加正则",
+    ),
     source="Simonyan et al., 2013; Nguyen et al., 2015",
     needs=(),
     takes=("target", "count"),
-    show=partial(show, how=PLAIN, title="what the network takes for each class with most certainty"),
+    show=partial(show, how=PLAIN, title=CERTAIN),
 )

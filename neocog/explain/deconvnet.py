@@ -15,6 +15,7 @@ from functools import partial
 from torch import Tensor, nn
 
 from ..network import Node
+from ..wording import Text
 from . import gradient
 from .guided_backprop import bends, rectified_back
 from .method import Attribution
@@ -32,7 +33,10 @@ def deconvolved(node: Node, module: nn.Module, inputs: Sequence[Tensor]) -> Tens
 
 METHOD = Attribution(
     name="deconvnet",
-    says="the score sent back through transposed layers, rectified on the way",
+    says=Text(
+        "the score sent back through transposed layers, rectified on the way",
+        "把得分经转置的层送回，途中整流",
+    ),
     source="Zeiler and Fergus, 2014",
     attribute=partial(gradient.attribute, rule=deconvolved),
     signed=False,

@@ -13,6 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..wording import Text
 from .cam import cam
 
 
@@ -28,7 +29,10 @@ def projected(maps: Tensor, gradients: Tensor) -> Tensor:
 
 METHOD = cam(
     name="eigen-cam",
-    says="the first principal component of a layer's maps; of no class in particular",
+    says=Text(
+        "the first principal component of a layer's maps; of no class in particular",
+        "某层特征图的第一主成分，不针对某一类",
+    ),
     source="Muhammad and Yeasin, 2020",
     weighting=projected,
     edges=True,

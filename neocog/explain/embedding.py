@@ -19,6 +19,7 @@ from PIL import Image, ImageDraw
 from ..lettering import font
 from ..measure.field_picture import INK, PAPER
 from ..statistics import share_interval
+from ..wording import Text
 from .features import LEAST, Features, features, neighbour_map, principal, probe, standardised
 from .inversion import spread
 from .method import View
@@ -28,6 +29,14 @@ from .sheet import TEXT, Panel, cut_to, in_rows
 IMAGES, LAYERS, ACROSS, SIDE = 1000, 8, 5, 300
 COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#222222", "#ee8866", "#44bb99", "#999999")
 """Of classes, from Tol's bright and light schemes, made for any colour vision; the eleventh has the first again."""
+TITLE = Text("how classes come apart, layer by layer", "各类如何逐层分开")
+PROBE = Text("{0}: linear probe {1:.1%}", "{0}：线性探针 {1:.1%}")
+COMPONENTS = Text("the first two principal components", "前两个主成分")
+CAPTION = Text(
+    "{0} images of {1} by {2}; the probe is logistic regression on every second image, its accuracy that on the others",
+    "{1} 的 {0} 张图像，按 {2} 排布；探针是用每隔一张的图像拟合的逻辑回归，准确率是对其余图像的",
+)
+KEY = Text("classes", "类别")
 
 
 def show(question: Question, *, neighbours: bool) -> Shown:
@@ -46,18 +55,14 @@ def show(question: Question, *, neighbours: bool) -> Shown:
         share, interval = right / int((~train).sum()), share_interval(right, int((~train).sum()))
         places = neighbour_map(values, question.seed) if neighbours else principal(values)
         name = subject.network.nodes[k].name
-        panels.append(Panel(f"{name}: linear probe {share:.1%}", scatter(places, dataset.labels), side=SIDE))
+        panels.append(Panel(PROBE.filled(name, share), scatter(places, dataset.labels), side=SIDE))
         rows.append(
             {"layer": name, "features": values.shape[1], "probe_accuracy": share, "interval": list(interval)}
             | {"places": np.round(places, 3).tolist()}
         )
-    how = "t-SNE" if neighbours else "the first two principal components"
-    caption = (
-        f"{len(dataset)} images of {dataset.name} by {how}; the probe is logistic regression on every second image, "
-        f"its accuracy that on the others"
-    )
+    caption = CAPTION.filled(len(dataset), dataset.name, "t-SNE" if neighbours else COMPONENTS)
     strips = in_rows((*panels, _key(dataset.classes)), ACROSS, caption)
-    return Shown("how classes come apart, layer by layer", strips, {"data": dataset.name, "layers": rows})
+    return Shown(TITLE, strips, {"data": dataset.name, "layers": rows})
 
 
 def scatter(places: Features, labels: NDArray[np.int64]) -> NDArray[np.uint8]:
@@ -81,12 +86,15 @@ def _key(classes: tuple[str, ...]) -> Panel:
         pen.rectangle((4, k * height + 4, 18, (k + 1) * height - 5), COLOURS[k])
         shown = cut_to(name, width - 30, TEXT * 0.9)
         pen.text((26, k * height + 2), shown, INK, font(TEXT * 0.9, shown))
-    return Panel("classes", np.asarray(image), side=max(image.size))
+    return Panel(KEY, np.asarray(image), side=max(image.size))
 
 
 METHOD = View(
     name="embedding",
-    says="a data set layer by layer, by principal components, with a linear probe's accuracy",
+    says=Text(
+        "a data set layer by layer, by principal components, with a linear probe's accuracy",
+        "逐层以主成分展示数据集，并给出线性探针的准确率",
+    ),
     source="Alain and Bengio, 2016",
     needs=("data",),
     takes=("layers", "count"),
@@ -95,7 +103,10 @@ METHOD = View(
 )
 NEIGHBOURS = View(
     name="embedding-tsne",
-    says="the same by t-SNE",
+    says=Text(
+        "the same by t-SNE",
+        "同上，用 t-SNE",
+    ),
     source="van der Maaten and Hinton, 2008; Alain and Bengio, 2016",
     needs=("data",),
     takes=("layers", "count"),

@@ -121,16 +121,14 @@ def _area(subject: Subject, x: Tensor, target: Target, kept: Sequence[Tensor]) -
 
 
 def _heights(subject: Subject, images: Tensor, target: Target, whole: Tensor) -> list[float]:
-    copies = np.zeros(len(images), np.int64)
     if target.position == subject.end:
         probabilities = subject.probabilities(images)
         return [float(p) for p in probabilities[:, class_of(subject, target)]]
     value = float(subject.scores(whole, target)) or 1.0
-    return [float(score) / value for score in subject.scores(images, target.of(copies))]
+    copies = target.of(np.zeros(len(images), np.int64))
+    return [score / value for score in subject.scores(images, copies).tolist()]
 
 
 def class_of(subject: Subject, target: Target) -> int:
     """The number of the class that is the first image's target."""
-    if subject.network.shapes[subject.end].channels == 1:
-        return int(target.signs[0] > 0)
-    return int(target.maps[0])
+    return int(target.signs[0] > 0) if subject.says_yes_or_no else int(target.maps[0])

@@ -15,12 +15,25 @@ from torch import Tensor
 
 from ..measure.field import LEVEL, EffectiveField
 from ..measure.field_picture import edges
+from ..wording import Text
 from . import colours
 from .method import View
 from .question import Question, Shown
 from .sheet import Bar, Panel, Strip
 
 IN_THEORY, IN_EFFECT = "#ffd400", "#00c8ff"
+TITLE = Text("what a unit sees of the image, in theory and in effect", "一个单元看到图像的多少：理论与实际")
+FRAMED = Text("the image: theory yellow, effect blue", "图像：理论为黄，实际为蓝")
+ROOT, BOTH = Text("root of the influence", "影响的平方根"), Text("both", "叠在一起")
+WHERE = Text(
+    "{0}: unit {1} of {2} {3}, strongest at {4} with {5:.3g}",
+    "{0}：{2} {3} 的单元 {1}，在 {4} 处最强，为 {5:.3g}",
+)
+SEES = Text(
+    "it sees {0:.4g} pixels across in theory, {1:.1f} in effect (above {2:.2%} of the largest), {3:.0%} of it{4}",
+    "理论上看到边长 {0:.4g} 像素，实际为 {1:.1f}（超过最大值的 {2:.2%}），占 {3:.0%}{4}",
+)
+CLIPPED = Text("; clipped by the image", "；被图像边缘截去一部分")
 
 
 def show(question: Question) -> Shown:
@@ -33,7 +46,7 @@ def show(question: Question) -> Shown:
                 strips.append(_strip(question, field, unit, value, image))
                 document = field.as_dict() | {"view": field.view, "file": question.images[image].name}
                 rows.append(document | {"unit": unit, "value": value})
-    return Shown("what a unit sees of the image, in theory and in effect", tuple(strips), {"fields": rows})
+    return Shown(TITLE, tuple(strips), {"fields": rows})
 
 
 def field_at(question: Question, position: int, image: int) -> tuple[EffectiveField, int, float]:
@@ -62,21 +75,17 @@ def _strip(question: Question, field: EffectiveField, unit: int, value: float, i
         marks.append((IN_THEORY, corners))
     root = np.sqrt(field.influence)
     panels = (
-        Panel("the image: theory yellow, effect blue", pixels, marks=tuple(marks)),
-        Panel("root of the influence", colours.painted(root, signed=False, scale=1.0), Bar(False, 1.0)),
-        Panel("both", colours.overlaid(question.fitted[image], root, signed=False, scale=1.0), marks=tuple(marks)),
+        Panel(FRAMED, pixels, marks=tuple(marks)),
+        Panel(ROOT, colours.painted(root, signed=False, scale=1.0), Bar(False, 1.0)),
+        Panel(BOTH, colours.overlaid(question.fitted[image], root, signed=False, scale=1.0), marks=tuple(marks)),
     )
-    token = field.row.node.layer.token
-    return Strip(
-        panels,
-        (
-            f"{question.images[image].name}: unit {unit} of {field.row.name} {token}, strongest at "
-            f"{', '.join(map(str, field.position))} with {value:.3g}",
-            f"it sees {field.theoretical_size:.4g} pixels across in theory, {field.size:.1f} in effect (above "
-            f"{LEVEL:.2%} of the largest), {field.share:.0%} of it"
-            + ("; clipped by the image" if field.clipped else ""),
-        ),
+    at, token = ", ".join(map(str, field.position)), field.row.node.layer.token
+    clipped = CLIPPED if field.clipped else ""
+    lines = (
+        WHERE.filled(question.images[image].name, unit, field.row.name, token, at, value),
+        SEES.filled(field.theoretical_size, field.size, LEVEL, field.share, clipped),
     )
+    return Strip(panels, lines)
 
 
 def _lines(field: EffectiveField) -> list[tuple[tuple[float, float], ...]]:
@@ -85,7 +94,10 @@ def _lines(field: EffectiveField) -> list[tuple[tuple[float, float], ...]]:
 
 METHOD = View(
     name="field",
-    says="what a unit sees of an image: its receptive field in theory and in effect",
+    says=Text(
+        "what a unit sees of an image: its receptive field in theory and in effect",
+        "一个单元看到图像的多少：理论与实际的感受野",
+    ),
     source="Luo et al., 2016; Araujo et al., 2019",
     needs=("image",),
     takes=("layers", "unit"),

@@ -8,6 +8,7 @@ be compared.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import NeocogError
+from ..wording import Text
 from . import colours
 from .method import View
 from .question import Question, Shown
@@ -23,6 +25,19 @@ from .sheet import Bar, Panel, Strip, tiles
 
 FILTERS, INPUTS = 64, 16
 """Of a layer at most so many filters are shown, and of a filter so many input maps."""
+TITLE = Text("filters of {0}", "{0} 的卷积核")
+WEIGHTS = Text("weights", "权重")
+SLOPES = Text("d score / d weights, {0}", "得分对权重的梯度，{0}")
+SIDE_BY_SIDE = Text("filters side by side", "卷积核并排")
+BY_INPUT = Text("a row for each filter, its first {0} input maps", "每个卷积核一行，取前 {0} 张输入图")
+CAPTION = Text(
+    "{0} {1}: {2} of {3} filters, {4}, each strip on one scale{5}",
+    "{0} {1}：{3} 个卷积核中的 {2} 个，{4}，每一条同一标尺{5}",
+)
+OF_CLASSES = Text("; of the score of class {0}", "；类别 {0} 的得分")
+GREY = Text("{0}: 0 is grey, black -{1:.2g}, white {1:.2g}", "{0}：灰为 0，黑为 -{1:.2g}，白为 {1:.2g}")
+Named = tuple[Text, NDArray[Any]]
+"""Kernels (K, C, *size) as a layer has them, under their name."""
 
 
 def _layer(question: Question) -> tuple[int, Any]:
@@ -52,60 +67,55 @@ def _kernels(module: Any, weight: Tensor) -> NDArray[Any]:
     return kernels
 
 
-def show(question: Question) -> Shown:
-    """The weights of a layer."""
+def show(question: Question, *, gradients: bool) -> Shown:
+    """The weights of a layer, and beside them the gradients of the score for them, for each image, where asked for."""
     k, module = _layer(question)
-    return _shown(question, k, {"weights": _kernels(module, module.weight)}, ())
+    weights = WEIGHTS, _kernels(module, module.weight)
+    if not gradients:
+        return _shown(question, k, [weights], ())
+    found = [_slopes(question, module, n) for n in range(len(question.images))]
+    return _shown(question, k, [weights, *found], [question.model.classes[c] for c in question.chosen])
 
 
-def show_gradients(question: Question) -> Shown:
-    """The weights, and beside them the gradients of the score for them, for each image."""
-    k, module = _layer(question)
-    subject, weight, target = question.subject, module.weight, question.class_target()
-    arrays = {"weights": _kernels(module, weight)}
-    for n, image in enumerate(question.images):
-        one = slice(n, n + 1)
-        try:
-            weight.requires_grad_()
-            with torch.enable_grad():
-                score = subject.score(question.x[one], target.of(one)).sum()
-            (gradient,) = torch.autograd.grad(score, weight)
-        finally:
-            weight.requires_grad_(requires_grad=False)
-        arrays[f"d score / d weights, {image.name}"] = _kernels(module, gradient)
-    return _shown(question, k, arrays, [question.model.classes[c] for c in question.chosen])
+def _slopes(question: Question, module: Any, image: int) -> Named:
+    """The gradients of an image's score for a layer's weights."""
+    one, weight = slice(image, image + 1), module.weight
+    try:
+        weight.requires_grad_()
+        with torch.enable_grad():
+            score = question.subject.score(question.x[one], question.class_target().of(one)).sum()
+        (gradient,) = torch.autograd.grad(score, weight)
+    finally:
+        weight.requires_grad_(requires_grad=False)
+    return SLOPES.filled(question.images[image].name), _kernels(module, gradient)
 
 
-def _shown(question: Question, k: int, arrays: dict[str, NDArray[Any]], classes: Sequence[str]) -> Shown:
-    """The strongest filters by their weights, in their order; `arrays` (K, C, *size) by name, the weights first."""
-    node, weights = question.subject.network.nodes[k], arrays["weights"]
+def _shown(question: Question, k: int, arrays: Sequence[Named], classes: Sequence[str]) -> Shown:
+    """The strongest filters by their weights, in their order; the weights are the first of the arrays."""
+    node, weights = question.subject.network.nodes[k], arrays[0][1]
     strength = np.abs(weights).reshape(len(weights), -1).sum(axis=1)
     chosen = np.sort(np.argsort(-strength, kind="stable")[: question.count or FILTERS])
     in_colour = node.inputs == (0,) and weights.ndim == 4 and weights.shape[1] == 3
-    if in_colour or weights.shape[1] == 1:
-        rows = "filters side by side"
-    else:
-        rows = f"a row for each filter, its first {min(INPUTS, weights.shape[1])} input maps"
-    caption = (
-        f"{node.name} {node.layer.token}: {len(chosen)} of {len(weights)} filters, {rows}, each strip on one scale"
-        + (f"; of the score of class {', '.join(dict.fromkeys(classes))}" if classes else "")
-    )
-    *panels, last = (_panel(name, array[chosen], in_colour=in_colour) for name, array in arrays.items())
+    alone = in_colour or weights.shape[1] == 1
+    rows = SIDE_BY_SIDE if alone else BY_INPUT.filled(min(INPUTS, weights.shape[1]))
+    about = OF_CLASSES.filled(", ".join(dict.fromkeys(classes))) if classes else ""
+    caption = CAPTION.filled(node.name, node.layer.token, len(chosen), len(weights), rows, about)
+    *panels, last = (_panel(name, array[chosen], in_colour=in_colour) for name, array in arrays)
     document = {
         "layer": node.name,
         "shape": list(weights.shape),
         "shown": chosen.tolist(),
-        "largest": {name: float(np.abs(array).max()) for name, array in arrays.items()},
+        "largest": {name.en: float(np.abs(array).max()) for name, array in arrays},
     }
-    return Shown(f"filters of {node.name}", (*(Strip((one,)) for one in panels), Strip((last,), (caption,))), document)
+    return Shown(TITLE.filled(node.name), (*(Strip((one,)) for one in panels), Strip((last,), (caption,))), document)
 
 
-def _panel(name: str, kernels: NDArray[Any], *, in_colour: bool) -> Panel:
+def _panel(name: Text, kernels: NDArray[Any], *, in_colour: bool) -> Panel:
     """Kernels (K, C, h, w), or (K, C, w) one pixel high, on one scale."""
     scale = float(np.abs(kernels).max()) or 1.0
     if in_colour:
         shades = np.rint(127.5 + 127.5 * kernels / scale).astype(np.uint8)
-        return tiles(f"{name}: 0 is grey, black -{scale:.2g}, white {scale:.2g}", np.moveaxis(shades, 1, -1), None)
+        return tiles(GREY.filled(name, scale), np.moveaxis(shades, 1, -1), None)
     kept = kernels[:, :INPUTS]
     flat = kept.reshape(-1, kept.shape[2] if kept.ndim == 4 else 1, kept.shape[-1])
     columns = None if kept.shape[1] == 1 else kept.shape[1]
@@ -114,17 +124,23 @@ def _panel(name: str, kernels: NDArray[Any], *, in_colour: bool) -> Panel:
 
 METHOD = View(
     name="filters",
-    says="a layer's filters on one scale",
+    says=Text(
+        "a layer's filters on one scale",
+        "某层的卷积核，用同一标尺",
+    ),
     source="Krizhevsky et al., 2012, figure 3",
     needs=(),
     takes=("layer", "count"),
-    show=show,
+    show=partial(show, gradients=False),
 )
 GRADIENTS = View(
     name="filter-gradients",
-    says="the gradients of the score for a layer's filters",
+    says=Text(
+        "the gradients of the score for a layer's filters",
+        "得分对某层卷积核的梯度",
+    ),
     source="ConvNetJS",
     needs=("image",),
     takes=("target", "layer", "count"),
-    show=show_gradients,
+    show=partial(show, gradients=True),
 )

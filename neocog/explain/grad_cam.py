@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from ..wording import Text
 from .cam import cam, weighted
 
 
@@ -22,7 +23,10 @@ def by_mean_gradient(maps: Tensor, gradients: Tensor) -> Tensor:
 
 METHOD = cam(
     name="grad-cam",
-    says="a layer's maps, weighted by their mean gradients",
+    says=Text(
+        "a layer's maps, weighted by their mean gradients",
+        "某层的特征图，按平均梯度加权",
+    ),
     source="Selvaraju et al., 2017",
     weighting=by_mean_gradient,
 )

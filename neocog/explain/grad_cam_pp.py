@@ -14,6 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..wording import Text
 from .cam import cam, weighted
 
 
@@ -28,7 +29,10 @@ def by_raising_positions(maps: Tensor, gradients: Tensor) -> Tensor:
 
 METHOD = cam(
     name="grad-cam++",
-    says="Grad-CAM whose weights are means over the positions that raise the score",
+    says=Text(
+        "Grad-CAM whose weights are means over the positions that raise the score",
+        "Grad-CAM，权重取使得分升高的位置的平均",
+    ),
     source="Chattopadhay et al., 2018",
     weighting=by_raising_positions,
 )

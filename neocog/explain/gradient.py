@@ -12,6 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..wording import Text
 from .method import Asked, Attributed, Attribution
 from .subject import Rule, Subject
 
@@ -24,7 +25,10 @@ def attribute(subject: Subject, x: Tensor, asked: Asked, rule: Rule | None = Non
 
 METHOD = Attribution(
     name="gradient",
-    says="vanilla backpropagation: how the score changes with each pixel",
+    says=Text(
+        "vanilla backpropagation: how the score changes with each pixel",
+        "普通反向传播：得分随每个像素如何变化",
+    ),
     source="Simonyan et al., 2013",
     attribute=attribute,
     signed=False,

@@ -22,6 +22,7 @@ from ..layers.dropout import Dropout
 from ..layers.identity import Identity
 from ..layers.softmax import Softmax
 from ..network import Node
+from ..wording import Text
 from . import gradient
 from .method import Attribution
 
@@ -56,7 +57,10 @@ def guided(node: Node, module: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
 
 METHOD = Attribution(
     name="guided-backprop",
-    says="the gradient through paths on which every activation raises the score",
+    says=Text(
+        "the gradient through paths on which every activation raises the score",
+        "只经由每个激活都使得分升高的路径的梯度",
+    ),
     source="Springenberg et al., 2014",
     attribute=partial(gradient.attribute, rule=guided),
     signed=False,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from ..wording import Text
 from . import grad_cam, guided_backprop
 from .method import Asked, Attributed, Attribution
 from .subject import Subject
@@ -22,7 +23,10 @@ def attribute(subject: Subject, x: Tensor, asked: Asked) -> Attributed:
 
 METHOD = Attribution(
     name="guided-grad-cam",
-    says="guided backpropagation where Grad-CAM looks",
+    says=Text(
+        "guided backpropagation where Grad-CAM looks",
+        "Grad-CAM 所看之处的引导反向传播",
+    ),
     source="Selvaraju et al., 2017",
     attribute=attribute,
     signed=False,

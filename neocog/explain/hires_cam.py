@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from ..wording import Text
 from .cam import cam
 
 
@@ -29,13 +30,19 @@ def positive_products(maps: Tensor, gradients: Tensor) -> Tensor:
 
 METHOD = cam(
     name="hires-cam",
-    says="a layer's maps times their gradients, position by position",
+    says=Text(
+        "a layer's maps times their gradients, position by position",
+        "某层的特征图逐位置乘以梯度",
+    ),
     source="Draelos and Carin, 2020",
     weighting=products,
 )
 BY_ELEMENT = cam(
     name="element-cam",
-    says="element-wise Grad-CAM: the positive products of maps and gradients",
+    says=Text(
+        "element-wise Grad-CAM: the positive products of maps and gradients",
+        "逐元素 Grad-CAM：特征图与梯度乘积的正部",
+    ),
     source="Gildenblat, pytorch-grad-cam",
     weighting=positive_products,
 )

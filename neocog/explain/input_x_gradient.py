@@ -14,6 +14,7 @@ from functools import partial
 
 from torch import Tensor
 
+from ..wording import Text
 from . import gradient
 from .guided_backprop import guided
 from .method import Asked, Attributed, Attribution
@@ -27,13 +28,19 @@ def attribute(subject: Subject, x: Tensor, asked: Asked, rule: Rule | None = Non
 
 METHOD = Attribution(
     name="input-x-gradient",
-    says="each pixel times its gradient: its part of the score, were the network linear",
+    says=Text(
+        "each pixel times its gradient: its part of the score, were the network linear",
+        "每个像素乘以梯度：若网络是线性的，这就是它对得分的贡献",
+    ),
     source="Shrikumar et al., 2016",
     attribute=attribute,
 )
 GUIDED = Attribution(
     name="input-x-guided",
-    says="each pixel times its guided gradient",
+    says=Text(
+        "each pixel times its guided gradient",
+        "每个像素乘以引导梯度",
+    ),
     source="Shrikumar et al., 2016; Springenberg et al., 2014",
     attribute=partial(attribute, rule=guided),
     edges=True,

@@ -14,15 +14,23 @@ import torch
 from torch import Tensor
 
 from ..measure.field import looking
+from ..wording import Text
 from . import colours
 from .climbing import Canvas, Climb, climb, reached
 from .method import View
 from .question import Question, Shown
-from .sheet import Panel, Strip
+from .sheet import Panel, Strip, as_seen
 from .subject import Subject
 
 HOW = Climb(steps=300, rate=0.03, variation=0.02)
 LAYERS = 5
+TITLE = Text("what each layer still knows of the image", "每一层还知道图像的什么")
+ERROR = Text("{0}: error {1:.2g}", "{0}：误差 {1:.2g}")
+CAPTION = Text(
+    "{0}: {1} steps of Adam from noise, variation {2}, seed {3}; error is |A(x) - A(x0)|^2 / |A(x0)|^2 of the image in "
+    "bytes",
+    "{0}：从噪声开始，Adam {1} 步，变差 {2}，种子 {3}；误差为存为字节的图像的 |A(x) - A(x0)|^2 / |A(x0)|^2",
+)
 
 
 def spread(subject: Subject, most: int) -> tuple[int, ...]:
@@ -37,39 +45,40 @@ def spread(subject: Subject, most: int) -> tuple[int, ...]:
 
 def show(question: Question) -> Shown:
     """A strip for each image: the image, and its inversion from each layer."""
-    subject = question.subject
-    layers = question.positions or spread(subject, question.count or LAYERS)
-    canvas = Canvas(question.pixels, subject.device)
-    start = canvas.noise(len(question.x), question.shape, question.seed)
-    made: dict[int, tuple[Tensor, list[float]]] = {}
-    with subject.working(), torch.no_grad():
-        for k in layers:
-            parts = subject.batches(len(question.x), backward=False)
-            wanted = torch.cat([subject.volumes(question.x[part], {k})[k] for part in parts])
-
-            def off(x: Tensor, part: slice, k: int = k, wanted: Tensor = wanted) -> Tensor:
-                away = (subject.volumes(x, {k})[k] - wanted[part]).square().flatten(1).sum(1)
-                return -away / wanted[part].square().flatten(1).sum(1).clamp(min=1e-12)
-
-            (z,) = climb(subject, canvas, start, off, HOW, question.seed)
-            made[k] = z, [-number for number in reached(subject, canvas, z, off)]
+    layers = question.positions or spread(question.subject, question.count or LAYERS)
+    canvas = Canvas(question.pixels, question.subject.device)
+    with question.subject.working(), torch.no_grad():
+        made = {question.subject.network.nodes[k].name: inverted(question, canvas, k) for k in layers}
     strips, rows = [], []
     for n, image in enumerate(question.images):
-        panels = [Panel("what the network sees", colours.in_colour(question.fitted[n]))]
-        for k, (z, errors) in made.items():
-            name = subject.network.nodes[k].name
-            panels.append(Panel(f"{name}: error {errors[n]:.2g}", colours.in_colour(canvas.bytes(z[n : n + 1])[0])))
+        panels = [as_seen(question.fitted[n])]
+        for name, (z, errors) in made.items():
+            panels.append(Panel(ERROR.filled(name, errors[n]), colours.in_colour(canvas.bytes(z[n : n + 1])[0])))
             rows.append({"file": image.name, "layer": name, "relative_error": errors[n]})
-        caption = f"{image.name}: {HOW.steps} steps of Adam from noise, variation {HOW.variation}, seed {question.seed}"
-        strips.append(
-            Strip(tuple(panels), (f"{caption}; error is |A(x) - A(x0)|^2 / |A(x0)|^2 of the image in bytes",))
-        )
-    return Shown("what each layer still knows of the image", tuple(strips), {"inversions": rows})
+        caption = CAPTION.filled(image.name, HOW.steps, HOW.variation, question.seed)
+        strips.append(Strip(tuple(panels), (caption,)))
+    return Shown(TITLE, tuple(strips), {"inversions": rows})
+
+
+def inverted(question: Question, canvas: Canvas, position: int) -> tuple[Tensor, list[float]]:
+    """For each image another one, z (N, C, H, W), with the same maps at a layer, and its maps' relative errors."""
+    subject, wanted = question.subject, question.subject.volume(question.x, position)
+
+    def off(x: Tensor, part: slice) -> Tensor:
+        away = (subject.volumes(x, {position})[position] - wanted[part]).square().flatten(1).sum(1)
+        return -away / wanted[part].square().flatten(1).sum(1).clamp(min=1e-12)
+
+    start = canvas.noise(len(question.x), question.shape, question.seed)
+    (z,) = climb(subject, canvas, start, off, HOW, question.seed)
+    return z, [-number for number in reached(subject, canvas, z, off)]
 
 
 METHOD = View(
     name="inversion",
-    says="another image with the same maps: what a layer still knows",
+    says=Text(
+        "another image with the same maps: what a layer still knows",
+        "特征图相同的另一张图像：某层还知道什么",
+    ),
     source="Mahendran and Vedaldi, 2015",
     needs=("image",),
     takes=("layers", "count"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from ..wording import Text
 from .cam import cam
 
 
@@ -19,7 +20,10 @@ def by_positive_gradient(maps: Tensor, gradients: Tensor) -> Tensor:
 
 METHOD = cam(
     name="layer-cam",
-    says="a layer's maps, each position weighted by its positive gradient",
+    says=Text(
+        "a layer's maps, each position weighted by its positive gradient",
+        "某层的特征图，每个位置按其正梯度加权",
+    ),
     source="Jiang et al., 2021",
     weighting=by_positive_gradient,
 )

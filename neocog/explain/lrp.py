@@ -49,12 +49,14 @@ from ..layers.lrn import LocalResponseNorm
 from ..layers.rbf import RBF
 from ..layers.subsample import Subsample
 from ..network import fused
+from ..wording import Text
 from .guided_backprop import bends
 from .method import Asked, Attributed, Attribution
 from .placing import onto_image, spatial
-from .subject import Subject
+from .subject import Subject, Target
 
 EPSILON = 1e-6
+BIASES = Text("biases hold {0:.0%} of the score", "偏置占得分的 {0:.0%}")
 WEIGHTED = (Conv, LocallyConnected, Deconv, Subsample)
 PASSED = (BatchNorm, GroupNorm, LocalResponseNorm, LocalContrastNorm)
 
@@ -72,21 +74,23 @@ def attribute(subject: Subject, x: Tensor, asked: Asked) -> Attributed:
     row = spatial(subject, place, METHOD.name)
     found, gaps, notes = [], [], []
     for part in subject.batches(len(x), backward=True):
-        relevance, biases, score = propagate(subject, x[part], asked, part, place)
+        relevance, biases, score = propagate(subject, x[part], asked.target.of(part), place)
         total = relevance.flatten(1).double().sum(1)
         gaps.append((total + biases - score).abs() / score.abs().clamp(min=1e-12))
         found.append(relevance)
         shares = biases / torch.where(score == 0, 1.0, score)
-        notes += [f"biases hold {abs(share):.0%} of the score" for share in shares.tolist()]
+        notes += [BIASES.filled(abs(share)) for share in shares.tolist()]
     values = torch.cat(found)
     if place:
         values = onto_image(values.sum(1), row.field, tuple(x.shape[2:]))[:, None]
     return Attributed(values, torch.cat(gaps).cpu().numpy().astype(np.float64), notes)
 
 
-def propagate(subject: Subject, x: Tensor, asked: Asked, part: slice, place: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The relevance at a position, what biases held by then, and the score, of images that run at once."""
-    target = asked.target.of(part)
+def propagate(subject: Subject, x: Tensor, target: Target, place: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The relevance at a position (n, K, *size), what biases held by then (n,), and the score (n,).
+
+    The images run at once. Raises NeocogError where the score does not depend on the position.
+    """
     nodes, end = subject.network.nodes, target.position
     order = [k for k in subject.order if k <= end]
     norms = {host: k for k, host in fused(subject.network).items() if isinstance(nodes[k].layer, BatchNorm)}
@@ -94,7 +98,7 @@ def propagate(subject: Subject, x: Tensor, asked: Asked, part: slice, place: int
     with torch.no_grad():
         volumes = subject.volumes(x, order)
     score = target.score(volumes[end]).double()
-    relevance = {end: _at_target(volumes[end], target.maps, score)}
+    relevance = {end: _at_target(volumes[end], target, score)}
     biases = torch.zeros_like(score)
     for k in reversed(order):
         arrived = relevance.get(k)
@@ -113,12 +117,11 @@ def propagate(subject: Subject, x: Tensor, asked: Asked, part: slice, place: int
     return relevance[place], biases, score
 
 
-def _at_target(volume: Tensor, maps: Any, score: Tensor) -> Tensor:
+def _at_target(volume: Tensor, target: Target, score: Tensor) -> Tensor:
     """The score, spread evenly over the positions of the target's map."""
-    start = torch.zeros_like(volume)
-    positions = volume[0, 0].numel()
-    for row, (number, one) in zip(start, zip(maps.tolist(), score.tolist(), strict=True), strict=True):
-        row[number] = one / positions
+    start, rows = torch.zeros_like(volume), torch.arange(len(volume), device=volume.device)
+    maps = torch.from_numpy(target.maps).to(volume.device)
+    start[rows, maps] = (score / volume[0, 0].numel()).to(volume).view(-1, *(1,) * (volume.dim() - 2))
     return start
 
 
@@ -233,7 +236,10 @@ def _sum(values: Tensor) -> Tensor:
 
 METHOD = Attribution(
     name="lrp",
-    says="layer-wise relevance propagation: the score handed back to the pixels, conserved",
+    says=Text(
+        "layer-wise relevance propagation: the score handed back to the pixels, conserved",
+        "逐层相关性传播：得分守恒地交还给像素",
+    ),
     source="Bach et al., 2015; Montavon et al., 2019",
     attribute=attribute,
     layer="may",

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import NeocogError
+from ..wording import Text, Words
 from .subject import Subject, Target
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class Attributed:
 
     values: Tensor
     gap: NDArray[np.float64] | None = None
-    notes: Sequence[str] = field(default_factory=tuple)
+    notes: Sequence[Words] = field(default_factory=tuple)
 
     def maps(self, *, signed: bool) -> NDArray[np.float32]:
         """One number for each place (N, *size): the channels' sum, or, unsigned, the largest absolute value."""
@@ -56,7 +57,7 @@ class Attribution:
     """
 
     name: str
-    says: str
+    says: Text
     source: str
     attribute: Callable[[Subject, Tensor, Asked], Attributed]
     signed: bool = True
@@ -83,7 +84,7 @@ class View:
     """
 
     name: str
-    says: str
+    says: Text
     source: str
     needs: tuple[str, ...]
     takes: tuple[str, ...]

@@ -16,8 +16,11 @@ import torch
 from torch import Tensor
 
 from ..spelling import Dims
+from ..wording import Text
 from .method import Asked, Attributed, Attribution
 from .subject import Subject
+
+SQUARES = Text("squares of {0} pixels, {1} apart, {2} passes", "方块边长 {0} 像素，相距 {1}，前馈 {2} 次")
 
 
 def square(size: Dims) -> tuple[int, int]:
@@ -38,28 +41,34 @@ def attribute(subject: Subject, x: Tensor, asked: Asked) -> Attributed:
     side, stride = square(size)
     corners = places(size, side, stride)
     whole = subject.scores(x, asked.target)
+    starts = torch.tensor(corners, device=x.device)
     falls = torch.zeros(len(x), *size, device=x.device)
-    covered = torch.zeros(size, device=x.device)
-    for corner in corners:
-        covered[_at(corner, side)] += 1
+    times = torch.zeros(len(x), *size, device=x.device)
     for images, squares in subject.variants(len(x), len(corners), backward=False):
-        changed = x[images]
-        for copy, number in zip(changed, squares.tolist(), strict=True):
-            copy[:, *_at(corners[number], side)] = 0
-        score = subject.scores(changed, asked.target.of(images.cpu().numpy()))
-        for image, number, fall in zip(images.tolist(), squares.tolist(), whole[images] - score, strict=True):
-            falls[image, *_at(corners[number], side)] += fall
-    notes = (f"squares of {side} pixels, {stride} apart, {len(corners)} passes",) * len(x)
-    return Attributed((falls / covered)[:, None], notes=notes)
+        covered = inside(starts[squares], side, size)
+        score = subject.scores(x[images] * ~covered[:, None], asked.target.of(images.cpu().numpy()))
+        fall = (whole[images] - score).view(-1, *(1,) * len(size))
+        falls.index_add_(0, images, fall * covered)
+        times.index_add_(0, images, covered.float())
+    notes = (SQUARES.filled(side, stride, len(corners)),) * len(x)
+    return Attributed((falls / times)[:, None], notes=notes)
 
 
-def _at(corner: Dims, side: int) -> tuple[slice, ...]:
-    return tuple(slice(start, start + side) for start in corner)
+def inside(starts: Tensor, side: int, size: Dims) -> Tensor:
+    """Whether a pixel lies in a square, for squares that start at (n, axes): (n, *size)."""
+    found = torch.ones(len(starts), *size, dtype=torch.bool, device=starts.device)
+    for axis, pixels in enumerate(size):
+        at = torch.arange(pixels, device=starts.device) - starts[:, axis, None]
+        found &= ((at >= 0) & (at < side)).view(-1, *(pixels if k == axis else 1 for k in range(len(size))))
+    return found
 
 
 METHOD = Attribution(
     name="occlusion",
-    says="how much the score falls when a square is covered",
+    says=Text(
+        "how much the score falls when a square is covered",
+        "遮住一个方块时得分下降多少",
+    ),
     source="Zeiler and Fergus, 2014",
     attribute=attribute,
 )

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..plan.receptive_field import Span
+from ..wording import Text
 from . import colours
 from .method import View
 from .placing import seen
@@ -25,6 +26,14 @@ from .sheet import Panel, Strip
 
 UNITS, BEST, OUTSIDE = 8, 9, 128
 SIDE = 96
+TITLE = Text(
+    "patches of {0} that units of {1} respond to most; each sees {2} pixels",
+    "{0} 中 {1} 的单元响应最强的图块；每个单元看 {2} 像素",
+)
+CAPTION = Text(
+    "unit {0}: class and value of each of its {1} best images",
+    "单元 {0}：响应最强的 {1} 张图像，各自的类别与响应值",
+)
 
 
 class Found(NamedTuple):
@@ -85,15 +94,17 @@ def show(question: Question) -> Shown:
             label = dataset.classes[int(dataset.labels[found.image])]
             panels.append(Panel(f"{label} {found.value:.2g}", colours.in_colour(patch), side=SIDE))
             rows.append({"unit": unit, **found._asdict(), "class": label, "view": spans})
-        strips.append(Strip(tuple(panels), (f"unit {unit}: class and value of each of its {len(best)} best images",)))
-    sizes = "x".join(f"{axis.size:g}" for axis in row.field)
-    title = f"patches of {dataset.name} that units of {row.name} respond to most; each sees {sizes} pixels"
+        strips.append(Strip(tuple(panels), (CAPTION.filled(unit, len(best)),)))
+    title = TITLE.filled(dataset.name, row.name, "x".join(f"{axis.size:g}" for axis in row.field))
     return Shown(title, tuple(strips), {"layer": row.name, "data": dataset.name, "patches": rows})
 
 
 METHOD = View(
     name="patches",
-    says="the patches of a data set that units of a layer respond to most",
+    says=Text(
+        "the patches of a data set that units of a layer respond to most",
+        "数据集中使某层单元响应最强的图块",
+    ),
     source="Zeiler and Fergus, 2014, figure 2",
     needs=("data",),
     takes=("layer", "unit", "count"),

@@ -17,6 +17,7 @@ from ..errors import NeocogError
 from ..feed import Pixels
 from ..model import Model
 from ..predict.classify import Standard
+from ..wording import Words, said
 from .placing import default_layer
 from .sheet import Strip, draw
 from .subject import Subject, Target
@@ -27,13 +28,14 @@ class Question:
     """A model, images, and what about them. What a method does not need is left as it is.
 
     `layers` are names, `target` a class's name or number, `unit` the number of a map, `data` images with labels,
-    `count` how many units, patches or images to show.
+    `count` how many units, patches or images to show. Raises NeocogError for numbers that mean nothing, and for layers
+    that are no tuple of names.
     """
 
     model: Model
     images: Sequence[Standard] = ()
     layers: tuple[str, ...] = ()
-    target: str | None = None
+    target: str | int | None = None
     unit: int | None = None
     data: Dataset | None = None
     seed: int = 0
@@ -41,6 +43,14 @@ class Question:
     count: int | None = None
     device: str = "cpu"
     memory_limit: int | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.layers, str) or not all(isinstance(name, str) for name in self.layers):
+            raise NeocogError("layers are names, in a tuple", received=repr(self.layers)[:80], hint='layers=("conv1",)')
+        for name, least in (("unit", 0), ("seed", 0), ("count", 1)):
+            given = getattr(self, name)
+            if given is not None and given < least:
+                raise NeocogError(f"{name} is a whole number from {least}", received=f"{name}={given}")
 
     @cached_property
     def subject(self) -> Subject:
@@ -111,7 +121,7 @@ class Question:
     def chosen(self) -> list[int]:
         """The class of each image: the target, or the likeliest."""
         if self.target is not None:
-            return [class_number(self.model, self.target)] * len(self.x)
+            return [class_number(self.model, str(self.target))] * len(self.x)
         return [int(k) for k in self.probabilities.argmax(axis=1)]
 
     @cached_property
@@ -139,13 +149,17 @@ class Question:
 class Shown:
     """An answer: strips of a picture under a title, and the same as plain values."""
 
-    title: str
+    title: Words
     strips: tuple[Strip, ...]
     document: dict[str, Any] = field(default_factory=dict)
 
-    def picture(self) -> bytes:
+    def picture(self, language: str = "en") -> bytes:
         """A PNG file. Raises NeocogError where it would be too large."""
-        return draw(self.title, self.strips)
+        return draw(self.title, self.strips, language)
+
+    def lines(self, language: str = "en") -> list[str]:
+        """What stands below the strips."""
+        return [said(line, language) for strip in self.strips for line in strip.lines]
 
 
 def class_number(model: Model, target: str) -> int:

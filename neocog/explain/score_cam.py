@@ -1,7 +1,7 @@
 r"""Score-CAM: each map of a layer covers all but what it shows, and counts by the score that is left. No gradients.
 
-    H_k = A_k over the image, from 0 to 1,      c_k = s(x * H_k) - s(0),      w = softmax(c),      M = max(0, sum_k w_k
-    A_k)
+    H_k = A_k over the image, from 0 to 1,      c_k = s(x * H_k) - s(0)
+    w = softmax(c),                             M = max(0, sum_k w_k A_k)
 
 A map that is the same everywhere shows nothing and is left out.
 
@@ -13,7 +13,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .cam import layer_of, weighted
+from ..wording import Text
+from .cam import PASSES, layer_of, weighted
 from .method import Asked, Attributed, Attribution
 from .placing import onto_image, spatial
 from .subject import Subject
@@ -23,10 +24,7 @@ def attribute(subject: Subject, x: Tensor, asked: Asked) -> Attributed:
     """One pass for each map and image."""
     layer = layer_of(subject, asked)
     row = spatial(subject, layer, METHOD.name)
-    size = tuple(x.shape[2:])
-    with torch.no_grad():
-        parts = subject.batches(len(x), backward=False)
-        maps = torch.cat([subject.volumes(x[part], {layer})[layer] for part in parts])
+    size, maps = tuple(x.shape[2:]), subject.volume(x, layer)
     flat = maps.flatten(2)
     low, range_ = flat.amin(2, keepdim=True), flat.amax(2, keepdim=True) - flat.amin(2, keepdim=True)
     unit = ((flat - low) / range_.clamp(min=1e-12)).reshape(maps.shape)
@@ -38,12 +36,15 @@ def attribute(subject: Subject, x: Tensor, asked: Asked) -> Attributed:
     gains -= subject.scores(torch.zeros_like(x), asked.target)[:, None]
     w = torch.softmax(gains.masked_fill(range_[..., 0] == 0, -torch.inf), dim=1).nan_to_num(0)
     found = onto_image(weighted(w, maps).clamp(min=0), row.field, size)
-    return Attributed(found[:, None], notes=(f"{count} passes",) * len(x))
+    return Attributed(found[:, None], notes=(PASSES.filled(count),) * len(x))
 
 
 METHOD = Attribution(
     name="score-cam",
-    says="a layer's maps, weighted by the score of what each shows of the image",
+    says=Text(
+        "a layer's maps, weighted by the score of what each shows of the image",
+        "某层的特征图，按每张所显示的图像部分的得分加权",
+    ),
     source="Wang et al., 2020",
     attribute=attribute,
     signed=False,

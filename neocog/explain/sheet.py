@@ -10,8 +10,9 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from ..errors import NeocogError
-from ..lettering import font
+from ..lettering import font, legible
 from ..measure.field_picture import INK, PAPER, SOFT, Pixels
+from ..wording import Text, Words, broken
 from . import colours
 
 SMALL, LARGE = 224, 448
@@ -23,6 +24,7 @@ TILE, DOT, WIDE, AROUND = 64, 14, 900, 144
 """The longer side of a tile, the side of a single value, the width of all tiles together, about, and what frames one:
 a grey that differs from all colours of values."""
 LEAST_WIDTH = 720
+SEEN = Text("what the network sees", "网络看到的图像")
 PIXELS = 60_000_000
 
 
@@ -46,7 +48,7 @@ class Panel:
     `side` is how long its longer side is to be, where that is not a matter of course.
     """
 
-    name: str
+    name: Words
     pixels: Pixels
     bar: Bar | None = None
     marks: tuple[tuple[str, tuple[tuple[float, float], ...]], ...] = ()
@@ -77,19 +79,28 @@ class Strip:
     """Panels side by side, and the lines of text below them."""
 
     panels: tuple[Panel, ...]
-    lines: tuple[str, ...] = ()
+    lines: tuple[Words, ...] = ()
 
 
-def in_rows(panels: Sequence[Panel], across: int, caption: str) -> tuple[Strip, ...]:
+def as_seen(image: Pixels) -> Panel:
+    """An image (H, W, 1 or 3) of the size that the network reads."""
+    return Panel(SEEN, colours.in_colour(image))
+
+
+def in_rows(panels: Sequence[Panel], across: int, caption: Words) -> tuple[Strip, ...]:
     """Strips of so many panels, the caption below the last."""
     rows = [tuple(panels[k : k + across]) for k in range(0, len(panels), across)]
     return (*(Strip(row) for row in rows[:-1]), Strip(rows[-1], (caption,)))
 
 
-def draw(title: str, strips: Sequence[Strip]) -> bytes:
-    """A PNG file; the same bytes for the same strips. Raises NeocogError where it would be too large."""
+def draw(title: Words, strips: Sequence[Strip], language: str = "en") -> bytes:
+    """A PNG file; the same bytes for the same strips and language. Raises NeocogError where it would be too large.
+
+    Words are in the language, or in English where the system has no font with its characters.
+    """
     width = max([LEAST_WIDTH, *(_width(strip) for strip in strips)]) + 2 * MARGIN
-    texts = [[part for line in strip.lines for part in _wrapped(line, width - 2 * MARGIN)] for strip in strips]
+    said = [[legible(line, language) for line in strip.lines] for strip in strips]
+    texts = [[part for line in lines for part in _wrapped(line, width - 2 * MARGIN)] for lines in said]
     heights = [_height(strip) + LINE * len(lines) + GAP for strip, lines in zip(strips, texts, strict=True)]
     height = 2 * MARGIN + LINE + sum(heights)
     if width * height > PIXELS:
@@ -97,11 +108,11 @@ def draw(title: str, strips: Sequence[Strip]) -> bytes:
         raise NeocogError(f"a picture has at most {PIXELS:,} pixels", received=f"{width}x{height}", hint=hint)
     sheet = Image.new("RGB", (width, height), PAPER)
     pen = ImageDraw.Draw(sheet)
-    title = cut_to(title, width - 2 * MARGIN, TEXT * 1.2)
-    pen.text((MARGIN, MARGIN - 8), title, INK, font(TEXT * 1.2, title))
+    heading = cut_to(legible(title, language), width - 2 * MARGIN, TEXT * 1.2)
+    pen.text((MARGIN, MARGIN - 8), heading, INK, font(TEXT * 1.2, heading))
     top = MARGIN + LINE
     for strip, lines, height in zip(strips, texts, heights, strict=True):
-        bottom = top + _strip(sheet, strip, top)
+        bottom = top + _strip(sheet, strip, top, language)
         for k, line in enumerate(lines):
             pen.text((MARGIN, bottom + k * LINE), line, SOFT if k else INK, font(TEXT, line))
         top += height
@@ -119,12 +130,12 @@ def _height(strip: Strip) -> int:
     return LINE + max((panel.size[0] for panel in strip.panels), default=0) + (BAR + LINE + 4 if bars else 8)
 
 
-def _strip(sheet: Image.Image, strip: Strip, top: int) -> int:
+def _strip(sheet: Image.Image, strip: Strip, top: int, language: str) -> int:
     """Draw the panels; returns the height that they take."""
     pen, left = ImageDraw.Draw(sheet), MARGIN
     for panel in strip.panels:
         height, width = panel.size
-        name = cut_to(panel.name, width + GAP - 4, TEXT * 0.9)
+        name = cut_to(legible(panel.name, language), width + GAP - 4, TEXT * 0.9)
         pen.text((left, top), name, SOFT, font(TEXT * 0.9, name))
         sheet.paste(panel.shown(), (left, top + LINE))
         pen.rectangle((left - 1, top + LINE - 1, left + width, top + LINE + height), None, FRAME)
@@ -148,14 +159,8 @@ def _bar(sheet: Image.Image, bar: Bar, left: int, top: int, width: int) -> None:
 
 
 def _wrapped(line: str, width: int) -> list[str]:
-    """The line in parts that fit, broken at spaces."""
-    parts: list[str] = []
-    for word in _on_one_line(line).split(" "):
-        longer = f"{parts[-1]} {word}" if parts else word
-        if parts and font(TEXT, longer).getlength(longer) <= width:
-            parts[-1] = longer
-        else:
-            parts.append(word)
+    """The line in parts that fit."""
+    parts = broken(_on_one_line(line), lambda part: font(TEXT, part).getlength(part) <= width)
     return [cut_to(part, width) for part in parts]
 
 
@@ -173,7 +178,7 @@ def cut_to(text: str, width: float, size: float = TEXT) -> str:
     return text
 
 
-def tiles(name: str, images: Pixels, bar: Bar | None, columns: int | None = None) -> Panel:
+def tiles(name: Words, images: Pixels, bar: Bar | None, columns: int | None = None) -> Panel:
     """Small pictures (n, h, w, 3) as a panel of tiles, enlarged pixel by pixel, so many in a row or as many as fit."""
     height, width = images.shape[1:3]
     side = TILE if max(height, width) > 1 else DOT

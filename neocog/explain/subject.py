@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 from functools import cached_property
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 
 from ..errors import NeocogError, RunError
 from ..initialise import initialise
-from ..losses import LOSSES
+from ..losses import LOSSES, SigmoidCrossEntropy
 from ..measure.field import settle
 from ..model import Model
 from ..network import Network, Node, schedule
@@ -104,8 +105,9 @@ class Subject:
 
     @property
     def device(self) -> torch.device:
-        """Where it runs."""
-        return next((p.device for p in self.module.parameters()), torch.device("cpu"))
+        """Where it runs. A network of fixed layers has no parameters but may have buffers."""
+        held = chain(self.module.parameters(), self.module.buffers())
+        return next((one.device for one in held), torch.device("cpu"))
 
     @cached_property
     def planned(self) -> Plan:
@@ -123,6 +125,11 @@ class Subject:
         last = self.order[-1]
         return self.network.nodes[last].inputs[0] if self.network.nodes[last].layer.op == "SOFTMAX" else last
 
+    @property
+    def says_yes_or_no(self) -> bool:
+        """Whether its one output is the score of class 1, and minus that the score of class 0."""
+        return self.network.shapes[self.end].channels == 1 and self.loss == SigmoidCrossEntropy.name
+
     def position(self, name: str) -> int:
         """Where the layer of that name stands. Raises NeocogError, also for one that prediction does not run."""
         names = {self.network.nodes[k].name: k for k in self.order}
@@ -134,11 +141,11 @@ class Subject:
         raise NeocogError(rule, received=name[:80], hint=", ".join(near))
 
     def classes(self, chosen: Sequence[int]) -> Target:
-        """A class for each image. A single output says yes to class 1, and no to class 0."""
+        """A class for each image."""
         maps = np.array(chosen, np.int64)
         sign = -1.0 if self.loss == "map" else 1.0  # a penalty: the smallest wins
         signs = np.full(len(maps), sign, np.float32)
-        if self.network.shapes[self.end].channels == 1:
+        if self.says_yes_or_no:
             signs, maps = np.where(maps == 0, -signs, signs).astype(np.float32), np.zeros_like(maps)
         return Target(self.end, maps, signs)
 
@@ -179,6 +186,12 @@ class Subject:
                 if k == last:
                     break
         return {k: found[k] for k in wanted}
+
+    def volume(self, x: Tensor, position: int) -> Tensor:
+        """The volume (N, K, *size) of a position for any number of images, without gradients."""
+        with torch.no_grad():
+            parts = self.batches(len(x), backward=False)
+            return torch.cat([self.volumes(x[part], [position])[position] for part in parts])
 
     def score(self, x: Tensor, target: Target, rule: Rule | None = None) -> Tensor:
         """The targets' scores (N,), with what autograd needs where gradients are on."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..wording import Text
 from .cam import cam, weighted
 
 
@@ -24,7 +25,10 @@ def by_active_gradient(maps: Tensor, gradients: Tensor) -> Tensor:
 
 METHOD = cam(
     name="xgrad-cam",
-    says="Grad-CAM whose weights are means over where each map is active",
+    says=Text(
+        "Grad-CAM whose weights are means over where each map is active",
+        "Grad-CAM，权重取每张特征图活跃处的平均",
+    ),
     source="Fu et al., 2020",
     weighting=by_active_gradient,
 )

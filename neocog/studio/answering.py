@@ -17,6 +17,7 @@ from ..dense.heat import class_picture, kinds_picture
 from ..errors import NeocogError
 from ..explain import METHODS, Attribution, Question, method_of, shown
 from ..predict.classify import Standard
+from ..wording import LANGUAGES, said
 from .inside import Run, test_images
 from .running import Live
 from .workshop import Workshop
@@ -36,7 +37,7 @@ def methods() -> list[dict[str, Any]]:
     return [
         {
             "name": one.name,
-            "says": one.says,
+            "says": {language: one.says.said(language) for language in LANGUAGES},
             "source": one.source,
             "map": isinstance(one, Attribution),
             "image": isinstance(one, Attribution) or "image" in one.needs,
@@ -48,7 +49,7 @@ def methods() -> list[dict[str, Any]]:
 
 
 def answer(workshop: Workshop, name: str, asked: Mapping[str, Any]) -> dict[str, Any]:
-    """A PNG and what it says in plain values. Raises NeocogErrors for what cannot be asked."""
+    """A PNG and what it says, in the language asked for. Raises NeocogErrors for what cannot be asked."""
     run, method = workshop.run(name), method_of(str(asked["method"]))
     needs = ("image",) if isinstance(method, Attribution) else method.needs
     if not isinstance(method, Attribution) and method.extra is not None:
@@ -61,7 +62,7 @@ def answer(workshop: Workshop, name: str, asked: Mapping[str, Any]) -> dict[str,
     if "data" in needs:
         test = test_images(run)
         data = test.subset(np.arange(min(MOST_DATA, len(test))))
-    target, layer = asked.get("target"), asked.get("layer")
+    target, layer, language = asked.get("target"), asked.get("layer"), str(asked.get("language", "en"))
 
     def answered() -> dict[str, Any]:
         question = Question(
@@ -73,9 +74,9 @@ def answer(workshop: Workshop, name: str, asked: Mapping[str, Any]) -> dict[str,
             evidence=bool(asked.get("evidence", True)),
         )
         found = shown(question, method)
-        lines = [line for strip in found.strips for line in strip.lines]
-        png = b64encode(found.picture()).decode("ascii")
-        return {"title": found.title, "lines": lines[:12], "picture": png, "document": _small(found.document)}
+        png = b64encode(found.picture(language)).decode("ascii")
+        title, lines = said(found.title, language), found.lines(language)[:12]
+        return {"title": title, "lines": lines, "picture": png, "document": _small(found.document)}
 
     return between_steps(run, answered)
 

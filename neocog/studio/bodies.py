@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -99,13 +99,14 @@ class Follow(Body):
 
 
 class Why(Body):
-    """A question about a network: by which method, of which image, class and layer."""
+    """A question about a network: by which method, of which image, class and layer, in which language."""
 
     method: Word
     image: Source = Source()
     target: int | None = Field(default=None, ge=0)
     layer: Word | None = None
     evidence: bool = True
+    language: Literal["en", "zh"] = "en"
 
 
 class Slide(Body):

@@ -51,6 +51,19 @@ def test_explain_prints_the_caption(neocog, trained, digits, tmp_path):
     assert lines[-1] == f"picture  {out}"
 
 
+def test_explain_speaks_chinese(neocog, trained, digits, tmp_path):
+    model, out = trained[1] / "model.safetensors", tmp_path / "why.png"
+    options = ("--method", "gradient", "--target", 3, "--no-evidence", "--lang", "zh", "-o", out)
+    code, text, err = neocog("explain", model, digits[0], *options)
+    lines = text.splitlines()
+    assert (code, err) == (0, "")
+    assert f"{digits[0]}：类别 3，" in lines[0]
+    assert lines[-1] == f"图片  {out}"
+    code, text, err = neocog("explain", "--list", "--lang", "zh")
+    assert (code, err) == (0, "")
+    assert text.split()[0] == "方法"
+
+
 def test_explain_lists_every_method(neocog, monkeypatch):
     monkeypatch.setenv("COLUMNS", "120")
     code, text, _ = neocog("explain", "--list")

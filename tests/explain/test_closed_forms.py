@@ -160,7 +160,7 @@ def test_occlusion_is_brute_force(subject, x):
 def test_relevance_is_conserved(subject, x):
     found = attribute("lrp", subject, x, [0, 1, 2])
     assert found.gap.max() < 1e-3
-    relevance, biases, score = lrp.propagate(subject, x, Asked(subject.classes([0, 1, 2])), slice(0, 3), 0)
+    relevance, biases, score = lrp.propagate(subject, x, subject.classes([0, 1, 2]), 0)
     torch.testing.assert_close(relevance.flatten(1).double().sum(1) + biases, score, rtol=1e-3, atol=1e-5)
 
 
@@ -243,8 +243,8 @@ def test_a_penalty_and_a_single_output_are_turned_to_scores():
     x = noise(subject)
     penalties = subject.module(x)
     torch.testing.assert_close(subject.scores(x, subject.classes([0, 2])), -penalties[[0, 1], [0, 2]])
-    place, asked = subject.position("tanh2"), Asked(subject.classes([0, 2]))
-    relevance, biases, score = lrp.propagate(subject, x, asked, slice(0, 2), place)
+    place, target = subject.position("tanh2"), subject.classes([0, 2])
+    relevance, biases, score = lrp.propagate(subject, x, target, place)
     torch.testing.assert_close(relevance.flatten(1).double().sum(1), score, rtol=1e-4, atol=1e-4)
     assert not biases.any(), "a distance is handed on whole"
     assert attribute("lrp", subject, x, [0, 2]).gap.max() < 1e-3

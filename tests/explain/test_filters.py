@@ -14,7 +14,7 @@ from neocog.explain import picture
 def test_a_layer_with_a_table_shows_a_kernel_for_each_pair():
     shown = picture(model_of(NETS["lenet 1998"]), "filters", layers=("conv2",))
     assert shown.document["shape"] == [3, 4, 3, 3]
-    assert "3 of 3 filters, a row for each filter, its first 4 input maps" in shown.strips[0].lines[0]
+    assert "3 of 3 filters, a row for each filter, its first 4 input maps" in shown.lines()[0]
 
 
 @pytest.mark.parametrize("flip", ["no", "yes"])
@@ -43,7 +43,7 @@ def test_the_gradient_is_that_of_the_kernel_shown(flip):
 def test_colours_are_for_what_reads_the_image_only():
     deeper = picture(model_of("INPUT[8x8x1] -> CONV3-3 -> RELU -> CONV3-4 -> GAP -> FC2"), "filters", layers=("conv2",))
     assert deeper.strips[0].panels[0].bar is not None, "three maps are no colours"
-    assert "a row for each filter" in deeper.strips[0].lines[0]
+    assert "a row for each filter" in deeper.lines()[0]
 
 
 def test_without_filters_there_is_nothing_to_show():

@@ -18,6 +18,7 @@ from neocog.explain import (
     Attribution,
     Subject,
     ask,
+    colours,
     explain,
     integrated_gradients,
     picture,
@@ -223,6 +224,17 @@ def test_a_torch_module_whose_relu_is_in_place_and_used_twice_is_explained():
     assert all(np.isfinite(maps(model, image, name)).all() for name in ATTRIBUTIONS)
 
 
+def test_without_noise_smoothgrad_is_the_gradient():
+    model = model_of(NETS["vgg"])
+    (image,) = images_for(model, 1)
+    shown = picture(model, "smoothgrad-noise", [image], target=1)
+    (plain,) = explain(model, [image], "gradient", target=1, evidence=False)
+    assert [row["noise"] for row in shown.document["maps"]] == list(smoothgrad.LEVELS)
+    assert shown.document["maps"][0]["scale"] == pytest.approx(plain.scale, rel=1e-4)
+    expected = colours.painted(plain.map, signed=False, scale=plain.scale)
+    np.testing.assert_allclose(shown.strips[0].panels[1].pixels.astype(int), expected, atol=1)
+
+
 def test_a_unit_of_a_layer_can_be_explained():
     model = detector(20, 34, 1)
     image = planted(20, 34, 1, (9, 24))
@@ -259,6 +271,11 @@ def test_a_unit_of_a_layer_can_be_explained():
             {"method": "occlusion", "layers": ("fc2",), "unit": 1},
             "fc2: the units of this layer are the classes\n  try: a target, and no layer",
         ),
+        ({"target": 2}, "the model knows no such class\n  received: 2"),
+        ({"target": -1}, "the model knows no such class\n  received: -1"),
+        ({"layers": "relu1"}, "layers are names, in a tuple\n  received: 'relu1'"),
+        ({"layers": (3,)}, "layers are names, in a tuple\n  received: (3,)"),
+        ({"seed": -1}, "seed is a whole number from 0\n  received: seed=-1"),
         ({"device": "tpu"}, "this device is unknown"),
     ],
 )
@@ -276,6 +293,7 @@ def test_mistakes_are_explained(question, says):
         ("maximise", {"target": "1"}, "maximise takes no target"),
         ("maximise", {"layers": ("conv1", "relu1")}, "maximise looks at one layer\n  received: conv1, relu1"),
         ("class-image", {"layers": ("conv1",)}, "class-image takes no layer"),
+        ("filters", {"count": 0}, "count is a whole number from 1\n  received: count=0"),
         ("filters", {"layers": ("relu1",)}, "relu1: only convolutions have filters that can be shown\n  try: conv1"),
     ],
 )
@@ -293,6 +311,18 @@ def test_a_network_whose_numbers_overflow_is_refused():
         explain(replace(model, weights=huge), images_for(model), "input-x-gradient")
     with pytest.raises(RunError, match="input-x-gradient: the network's values overflow, so there is no map"):
         explain(replace(model, weights=huge), images_for(model), "input-x-gradient", target="1")
+
+
+@pytest.mark.parametrize(("loss", "sign"), [("cross-entropy", 1), ("sigmoid", -1)])
+def test_one_output_is_one_class_or_says_yes_or_no(loss, sign):
+    """Class 0 is the only class of a single score, or, where the loss asks yes or no, what it speaks against."""
+    model = model_of("INPUT[8x8x1] -> CONV3-2 -> RELU -> GAP -> FC1")
+    model = replace(model, loss=loss, classes=("no", "yes") if loss == "sigmoid" else ("only",))
+    (image,) = images_for(model, 1)
+    (found,) = explain(model, image, "gradient", target=0)
+    score = float(model.scores(model.preprocessing(image[None]))[0, 0])
+    assert found.score == pytest.approx(sign * score, rel=1e-4)
+    assert found.probability == pytest.approx(1 if loss == "cross-entropy" else 1 / (1 + np.exp(score)), rel=1e-4)
 
 
 def test_a_network_without_maps_is_refused():

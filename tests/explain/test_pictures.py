@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from importlib import import_module
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,12 +13,15 @@ from explain.conftest import NETS, images_for, model_of
 from explain.test_methods import detector, planted
 from PIL import Image
 
+import neocog.explain
 from neocog import Network
 from neocog.data import Dataset
 from neocog.errors import NeocogError
-from neocog.explain import ask, colours, explain, field_on_image, patches, picture
+from neocog.explain import METHODS, ask, colours, explain, field_on_image, patches, picture
 from neocog.explain.placing import onto_image, seen
 from neocog.explain.sheet import GAP, LINE, MARGIN, Bar, Panel, Strip, draw, tiled
+from neocog.lettering import legible
+from neocog.wording import Text
 
 
 def pixels_of(png: bytes) -> np.ndarray:
@@ -94,6 +100,38 @@ def test_the_caption_says_target_method_layer_scale_and_evidence():
     assert f"grad-cam at {cam.layer} (" in cam.lines()[1]
     (guided,) = explain(model, images_for(model, 1), "guided-backprop")
     assert "this method follows the image whatever was learned" in guided.lines()[2]
+
+
+CHINESE = re.compile(r"[\u4e00-\u9fff]")
+
+
+def test_every_sentence_of_the_room_is_there_in_both_languages_with_the_same_gaps():
+    room = [import_module(f"neocog.explain.{path.stem}") for path in Path(neocog.explain.__file__).parent.glob("*.py")]
+    texts = [text for module in room for text in vars(module).values() if isinstance(text, Text)]
+    assert len(texts) > 50
+    for text in texts + [method.says for method in METHODS]:
+        gaps = [set(re.findall(r"\{\d[^}]*\}", words)) for words in (text.en, text.zh)]
+        assert gaps[0] == gaps[1], text.en
+        assert not CHINESE.search(text.en), text.en
+        assert CHINESE.search(text.zh) or not re.search("[a-z]{3}", text.en), text.en
+
+
+def test_every_method_has_its_line_on_the_page():
+    page = (Path(neocog.explain.__file__).parents[2] / "docs" / "explain.md").read_text(encoding="utf-8")
+    for method in METHODS:
+        assert re.search(rf"^\| .*`{re.escape(method.name)}`.* \|$", page, re.MULTILINE), method.name
+
+
+@pytest.mark.parametrize("method", ["integrated-gradients", "activations", "filters", "field"])
+def test_a_picture_speaks_the_language_asked_for(method):
+    model = model_of(NETS["resnet"])
+    shown = picture(model, method, [] if method == "filters" else images_for(model, 1))
+    english, chinese = shown.picture(), shown.picture("zh")
+    assert (english != chinese) == (legible(shown.title, "zh") == shown.title.zh)
+    for here, there in zip(shown.lines(), shown.lines("zh"), strict=True):
+        assert not CHINESE.search(here)
+        assert CHINESE.search(there)
+        assert sorted(re.findall(r"\d+\.\d+", here)) == sorted(re.findall(r"\d+\.\d+", there)), "the same numbers"
 
 
 def test_the_same_question_gives_the_same_bytes():

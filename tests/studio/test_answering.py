@@ -26,6 +26,14 @@ def test_answers_are_pictures_with_words(api, digits, method):
     assert told["title"]
 
 
+def test_answers_are_in_the_language_asked_for(api, digits):
+    body = {"method": "gradient", "image": {"number": 3}, "evidence": False, "language": "zh"}
+    told = api("POST", f"runs/{digits.name}/why", body).json
+    assert told["title"] == "gradient：普通反向传播：得分随每个像素如何变化"
+    assert "类别" in told["lines"][0]
+    assert api("POST", f"runs/{digits.name}/why", {**body, "language": "xx"}).status == 422
+
+
 def test_maps_come_with_evidence_and_are_those_of_explain(shop, digits):
     told = answer(shop, digits.name, {"method": "grad-cam", "image": {"number": 3}, "target": 7, "layer": "conv1"})
     (one,) = told["document"]["explanations"]

@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from neocog.explain import METHODS
-
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "neocog"
 PAGE = SOURCE / "studio/page"
@@ -53,7 +51,7 @@ OWN = sorted({text for path in SOURCE.glob("studio/**/*.py") for text in told(pa
 
 
 def test_the_book_was_read():
-    assert len(BOOK) > 120
+    assert len(BOOK) > 100
     assert len(OWN) > 40
     assert (PAGE / "phrases.js").read_text("utf-8").count('":') == len(BOOK)
 
@@ -61,13 +59,6 @@ def test_the_book_was_read():
 @pytest.mark.parametrize("text", [text for text in OWN if not NO_WORDS.fullmatch(text)])
 def test_every_message_of_the_studio_has_its_phrase(text):
     assert text in BOOK
-
-
-@pytest.mark.parametrize(
-    "method", [one for one in METHODS if getattr(one, "extra", None) is None], ids=lambda m: m.name
-)
-def test_every_method_is_explained_in_chinese(method):
-    assert method.says in BOOK
 
 
 def test_gaps_are_filled():

@@ -4,7 +4,7 @@ import { get, listen, post, runPath } from "./api.js";
 import { card, complain, field, fill, h, number, say, select, sized } from "./dom.js";
 import { imageCanvas } from "./drawing.js";
 import { picker, stepLink, topBars } from "./pick.js";
-import { spoken, t } from "./words.js";
+import { language, spoken, t } from "./words.js";
 
 const MOST_ANSWERS = 12;
 
@@ -64,7 +64,7 @@ export function explainView() {
 
   function drawSays() {
     const one = methods.find((found) => found.name === method);
-    says.textContent = one ? `${spoken(one.says)} (${one.source})` : "";
+    says.textContent = one ? `${one.says[language]} (${one.source})` : "";
   }
 
   async function why() {
@@ -72,9 +72,9 @@ export function explainView() {
     const waiting = h("p.soft", {}, t("working"));
     answers.prepend(waiting);
     try {
-      const found = await post(runPath(name, "/why"), { method, image, target: target === "" ? null : Number(target), layer: layer || null, evidence: withEvidence.checked });
-      answers.prepend(h("figure.why", {}, h("img", { src: `data:image/png;base64,${found.picture}`, alt: [titled(found.title), ...found.lines].join(". ") }),
-        h("figcaption", {}, h("strong", {}, titled(found.title)), found.document.explanations.map((one) => one.evidence && evidenceOf(one)))));
+      const found = await post(runPath(name, "/why"), { method, image, target: target === "" ? null : Number(target), layer: layer || null, evidence: withEvidence.checked, language });
+      answers.prepend(h("figure.why", {}, h("img", { src: `data:image/png;base64,${found.picture}`, alt: [found.title, ...found.lines].join(". ") }),
+        h("figcaption", {}, h("strong", {}, found.title), found.document.explanations.map((one) => one.evidence && evidenceOf(one)))));
       while (answers.children.length > MOST_ANSWERS) answers.lastChild.remove();
     } catch (error) {
       complain(error);
@@ -142,12 +142,6 @@ export function explainView() {
     if (told) drawHow();
   }, complain);
   return { root, enter: ask };  // a network that learns answers differently by now
-}
-
-/** `grad-cam: what it does`, the latter in the reader's language. */
-function titled(title) {
-  const [name, ...says] = title.split(": ");
-  return says.length ? `${name}: ${spoken(says.join(": "))}` : title;
 }
 
 /** What speaks for a map, as a table of numbers. */
