@@ -65,6 +65,15 @@ class Node(NamedTuple):
     """Positions in `Network.nodes` of the nodes it reads; always earlier ones."""
     at: Span | None
 
+    @property
+    def place(self) -> str:
+        """Its name, and where it stands in its text if it has one: `conv1 at line 1, column 17`."""
+        return f"{self.name} at {self.at}" if self.at else self.name
+
+
+VAST = 10**18
+"""No side of a volume, nor its channels, are more: 64 bits count them, and all that follows stays within a float."""
+
 
 @dataclass(frozen=True)
 class Network:
@@ -156,9 +165,16 @@ class Network:
 def node_shape(node: Node, before: list[Shape]) -> Shape:
     """The output volume of a node, given those of all nodes before it. Raises ShapeError naming the node."""
     try:
-        return node.layer.output_shape(*(before[i] for i in node.inputs))
+        shape = node.layer.output_shape(*(before[i] for i in node.inputs))
+        if max(shape.as_list()) > VAST:
+            raise ShapeError(
+                f"{node.layer} makes a volume with more than 10^18 positions along an axis, or channels",
+                received=f"{shape} from {' | '.join(str(before[i]) for i in node.inputs)}",
+                hint="smaller factors, or a smaller input",
+            )
     except ShapeError as error:
-        raise error.at(f"{node.name} at {node.at}" if node.at else node.name) from None
+        raise error.at(node.place) from None
+    return shape
 
 
 class Turn(NamedTuple):

@@ -34,6 +34,9 @@ from ._window import whole_input
 if TYPE_CHECKING:
     from torch import nn
 
+NEAR = 1000
+"""How many numbers of groups are looked through for one that would do."""
+
 
 @dataclass(frozen=True)
 class GroupNorm(Layer):
@@ -65,7 +68,8 @@ class GroupNorm(Layer):
         """The same volume, where G divides the channels."""
         (x,) = inputs
         if x.channels % self.groups:
-            nearest = max(g for g in range(1, min(self.groups, x.channels) + 1) if x.channels % g == 0)
+            most = min(self.groups, x.channels)
+            nearest = next((g for g in range(most, max(0, most - NEAR), -1) if x.channels % g == 0), 1)
             raise ShapeError(
                 f"G={self.groups} of {self} does not divide its {x.channels} input channels",
                 received=str(x),

@@ -7,7 +7,7 @@ r"""Local contrast normalization: less the local mean, over the local deviation,
 
 | letter | meaning                                                             | default         |
 |--------|---------------------------------------------------------------------|-----------------|
-| F      | window size, odd, from 3                                            | required        |
+| F      | window size, odd, from 3 to 255                                     | required        |
 | sigma  | standard deviation of w, a Gaussian, in positions; at least F/6     | F/4             |
 | c      | smallest divisor; 0 is the paper's: the mean of s over the image    | 0               |
 
@@ -47,6 +47,8 @@ from ._window import whole_input
 if TYPE_CHECKING:
     from torch import nn
 
+LARGEST = 255
+"""The longest side of a window, whose F x F weights exist as soon as the network is planned."""
 FLAT = 1e-4
 """A mean deviation below it is rounding: the image is flat."""
 
@@ -71,18 +73,19 @@ class LocalContrastNorm(Layer):
     bad_examples = (
         BadExample("LCN", says="LCN needs F"),
         BadExample("LCN4", says="F is odd"),
-        BadExample("LCN1", says="F is odd and from 3"),
+        BadExample("LCN1", says="F is odd and from 3 to 255"),
+        BadExample("LCN257", says="F is odd and from 3 to 255"),
         BadExample("LCN3", "1x1x2", says="fewer than three values"),
         BadExample("LCN9(sigma=1)", says="at least F/6"),
         BadExample("LCN9(c=-1)", says="c is not negative"),
     )
 
     def __post_init__(self) -> None:
-        if self.size % 2 == 0 or self.size < 3:
+        if self.size % 2 == 0 or not 3 <= self.size <= LARGEST:
             raise SpellingError(
-                "LCN's F is odd and from 3: positions on both sides of a middle",
+                f"LCN's F is odd and from 3 to {LARGEST}: positions on both sides of a middle",
                 received=f"F={self.size}",
-                hint=f"F={max(3, self.size + 1)}",
+                hint=f"F={min(max(3, self.size + 1), LARGEST)}",
             )
         if self.sigma is None:
             object.__setattr__(self, "sigma", self.size / 4)

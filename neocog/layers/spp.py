@@ -111,8 +111,11 @@ def _edges(size: int, bins: int) -> list[tuple[int, int]]:
 
 
 def _held(size: int, bins: int) -> int:
-    """How many values all bins along an axis hold together; shared ones count twice."""
-    return sum(end - start for start, end in _edges(size, bins))
+    """How many values all bins along an axis hold together; shared ones count twice.
+
+    Of the n - 1 edges between bins, gcd(H, n) - 1 fall between two values; at each other one a value is shared.
+    """
+    return size + bins - math.gcd(size, bins)
 
 
 def _bins(size: Dims, bins: int) -> Iterator[tuple[slice, ...]]:

@@ -1,7 +1,8 @@
 """Syntax -> Network: variables get values, definitions and repeats are written out.
 
 The size of the result is computed first, with plain integers and one visit of each definition per set of
-arguments, so a text whose expansion would be too large is refused before any of it exists.
+arguments, so a text whose expansion would be too large is refused before any of it exists. A part that its variable
+leaves out counts once: it is written out once too, before it is left out, so that its mistakes are found in any case.
 """
 
 from __future__ import annotations
@@ -17,16 +18,10 @@ from ..layers import BY_OP, Auxiliary, Input
 from ..network import Branch, Chain, Item, Network, Span, Step
 from ..spelling import Token, places
 from . import syntax
-from .limits import DEPTH, DIGITS, LAYERS, located
-from .words import split_word, suggestion
+from .limits import DEPTH, DIGITS, LAYERS, STEPS, located
+from .words import WITH_SQUARE_BRACKETS, split_word, suggestion
 
 FITS = ("exact", "floor", "ceil")
-WITH_SQUARE_BRACKETS = {
-    Input.op: "INPUT[28x28x1]",
-    **{op: f"{op}[ a | b ]" for op, known in BY_OP.items() if known.joins},
-    Auxiliary.op: "AUX(0.3)[ a ]",
-}
-"""Words that hold a size or branches, and how they are written."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 Scope = Mapping[str, str]
@@ -47,6 +42,7 @@ class _Expansion:
         self.definitions = self._read_definitions()
         starts = [d.name.at for d in source.definitions[1:]] + [self._place(source.chain[0])]
         self.ends = dict(zip(self.definitions, starts, strict=False))  # where each definition's body is over
+        self.steps = 0
         self.counts: dict[tuple[str, ...], int] = {}
         self.chains: dict[tuple[str, ...], Chain] = {}
 
@@ -71,11 +67,15 @@ class _Expansion:
 
     def _read_settings(self) -> dict[str, str]:
         values = {}
+        seen = set()
         for setting in self.source.settings:
             name, value = setting.name.text, setting.value.text
-            if name in values or (name.lower() == "fit" and self.fit != "exact"):
+            self._check_name(setting.name, "a variable")
+            fit = name.lower() == "fit"
+            if (known := "fit" if fit else name) in seen:
                 self._fail(setting.name, f"{name} is set twice")
-            if name.lower() == "fit":
+            seen.add(known)
+            if fit:
                 if value.lower() not in FITS:
                     self._fail(setting.value, "fit is one of exact, floor, ceil", hint="fit=floor")
                 self.fit = value.lower()
@@ -95,7 +95,8 @@ class _Expansion:
         known: dict[str, syntax.Definition] = {}
         for definition in self.source.definitions:
             name = definition.name.text.lower()
-            if "-" in name or split_word(name):
+            self._check_name(definition.name, "a definition")
+            if split_word(name):
                 self._fail(
                     definition.name,
                     f"{definition.name.text} is a layer's name and cannot be defined",
@@ -105,10 +106,17 @@ class _Expansion:
                 self._fail(definition.name, f"{definition.name.text} is defined twice")
             names = [p.text for p in definition.parameters]
             for parameter in definition.parameters:
+                self._check_name(parameter, "a parameter")
                 if names.count(parameter.text) > 1:
                     self._fail(parameter, f"parameter {parameter.text} is named twice")
             known[name] = definition
         return known
+
+    def _check_name(self, name: syntax.Text, of: str) -> None:
+        """The grammar's words may have a dash, as CONV3-64 has; names may not."""
+        if not _NAME.fullmatch(name.text):
+            hint = name.text.replace("-", "_")
+            self._fail(name, f"the name of {of} is made of letters, digits and _", hint=hint)
 
     def _check_input(self) -> None:
         first = self.source.chain[0]
@@ -129,19 +137,32 @@ class _Expansion:
         return sum(self._count_one(item, scope, depth) for item in chain)
 
     def _count_one(self, item: syntax.Expression, scope: Scope, depth: int) -> int:
+        if scope is not self.globals:
+            self._step_inside(item)
         match item:
             case syntax.Input():
                 return 1
             case syntax.Repeat(body, count):
-                return self._times(count, scope) * self._count(body, scope, depth + 1)
+                return max(1, self._times(count, scope)) * self._count(body, scope, depth + 1)
             case syntax.Maybe(inner, variable):
-                return self._switch(variable, scope) * self._count_one(inner, scope, depth)
+                self._switch(variable, scope)
+                return self._count_one(inner, scope, depth)
             case syntax.Split(_, _, arms):
                 return 1 + sum(self._count(arm, scope, depth + 1) for arm in arms)
             case syntax.Word(word, options):
                 if split_word(word.text):
                     return 1
                 return self._count_call(word, options, scope, depth)
+
+    def _step_inside(self, item: syntax.Expression) -> None:
+        """Definitions that call each other with arguments in ever new orders would be counted forever."""
+        self.steps += 1
+        if self.steps > STEPS:
+            self._fail_at(
+                self._place(item),
+                f"definitions with all their arguments are worked out in at most {STEPS:,} steps",
+                hint="fewer different arguments",
+            )
 
     def _count_call(self, word: syntax.Text, options: tuple[syntax.Option, ...], scope: Scope, depth: int) -> int:
         definition, inner = self._call(word, options, scope)
@@ -282,8 +303,9 @@ class _Expansion:
                     self._fail(option.key, f"{definition.name.text} has no further parameter {option.key.text}")
                 values[option.key.text] = self._value(option.value, scope)
         if len(options) != len(names) or set(values) != set(names):
-            shown = f"{definition.name.text}({', '.join(names)})"
-            self._fail(word, f"{shown} takes {len(names)} values", received=f"{len(options)}", hint=shown)
+            shown = f"{definition.name.text}({', '.join(names)})" if names else definition.name.text
+            values_taken = f"{len(names)} value{'s' * (len(names) != 1)}"
+            self._fail(word, f"{shown} takes {values_taken}", received=f"{len(options)}", hint=shown)
         return definition, {**self.globals, **values}
 
     def _value(self, value: syntax.Text, scope: Scope) -> str:

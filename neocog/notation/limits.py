@@ -15,13 +15,14 @@ from ..network import Span
 
 TEXT_BYTES = 1_000_000
 LAYERS = 20_000
+STEPS = 5_000
 MEMBERS = 10_000
 DEPTH = 64
 DIGITS = 9
 WORD = 64
 QUOTED = 50_000
 
-LOOK_ALIKES = dict.fromkeys("→⟶➔", "->") | dict(zip("×·−–—【】、“”„", 'xx---[],"""', strict=True))
+LOOK_ALIKES = dict.fromkeys("→⟶➔➜➞⇒", "->") | dict(zip("×·−–—【】、“”„", 'xx---[],"""', strict=True))
 """What is typed, or pasted from print, in place of the notation's own marks; full-width forms need no entry."""
 
 _MARK = re.compile(

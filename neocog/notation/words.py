@@ -7,11 +7,20 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from functools import cache
 
-from ..layers import BY_OP
+from ..layers import BY_OP, Auxiliary, Input
 from ..spelling import pattern, places
 
-ELSEWHERE = {"linear": "FC", "dense": "FC", "swish": "SILU"}
-"""What other libraries call layers, where neither our word nor the name of our class is near."""
+ELSEWHERE = {
+    **{"linear": "FC", "dense": "FC", "swish": "SILU", "convtranspose": "DECONV"},
+    **{"gmp": "SPP(1)", "globalmaxpool": "SPP(1)", "layernorm": "GROUPNORM(G=1)", "instancenorm": "GROUPNORM"},
+}
+"""What other libraries call layers, where neither our word nor the name of our class is near, or the wrong one is."""
+WITH_SQUARE_BRACKETS = {
+    Input.op: "INPUT[28x28x1]",
+    **{op: f"{op}[ a | b ]" for op, known in BY_OP.items() if known.joins},
+    Auxiliary.op: "AUX(0.3)[ a ]",
+}
+"""Words that hold a size or branches, and how they are written."""
 
 
 @cache
@@ -35,9 +44,20 @@ def suggestion(word: str, definitions: Iterable[str]) -> str:
     if not near:
         return f"a layer ({', '.join(sorted(BY_OP))}) or the name of a definition"
     meant = known[near[0]]
-    if split_word(meant + rest):
-        return meant + rest
-    return pattern(meant, places(BY_OP[meant])) if meant in BY_OP else meant
+    if meant in WITH_SQUARE_BRACKETS:
+        return WITH_SQUARE_BRACKETS[meant]
+    if meant not in BY_OP:
+        return meant
+    return meant + rest if _has_its_numbers(meant + rest) else pattern(meant, places(BY_OP[meant]))
+
+
+def _has_its_numbers(word: str) -> bool:
+    """Whether a word is a layer with just the numbers that belong there."""
+    if (parts := split_word(word)) is None:
+        return False
+    op, *given = parts
+    taken = {place.position for place, _ in places(BY_OP[op]).values()}
+    return all((number is not None) == (where in taken) for where, number in zip(("head", "dash"), given, strict=True))
 
 
 def _spoken() -> dict[str, str]:

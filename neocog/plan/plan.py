@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from ..errors import ShapeError
 from ..layer import Cost, Layer, Shape, Window
-from ..network import Network, Node, node_shape
+from ..network import VAST, Network, Node, node_shape
 from . import timeline
 from .memory import DEFINITIONS, by_kind, copies_of, run_of
 from .receptive_field import Axis, Field, as_numbers, joined, through
@@ -132,12 +132,21 @@ def _rows(network: Network) -> tuple[Row, ...]:
     for node in network.nodes:
         try:
             shapes.append(node_shape(node, shapes))
+            rows.append(_row(node, rows, shapes))
         except ShapeError as error:
-            failure = PlanError(error.rule, where=error.where, received=error.received, hint=error.hint)
+            hint = ", ".join(filter(None, (_channels_last(network.input_shape), error.hint)))
+            failure = PlanError(error.rule, where=error.where, received=error.received, hint=hint)
             failure.rows = tuple(rows)
             raise failure from None
-        rows.append(_row(node, rows, shapes))
     return tuple(rows)
+
+
+def _channels_last(source: Shape) -> str:
+    """What to write where INPUT seems to have its channels first, as torch's volumes do; else nothing."""
+    if source.rank == 2 and source.spatial[0] in (1, 3) and source.spatial[1] == source.channels > 3:
+        channels, side = source.spatial
+        return f"INPUT[{side}x{side}x{channels}] if {channels} are the channels"
+    return ""
 
 
 class _Own(NamedTuple):
@@ -161,13 +170,20 @@ def _row(node: Node, rows: list[Row], shapes: list[Shape]) -> Row:
     own = _own(node.layer, inputs)
     sources = [rows[i] for i in node.inputs]
     before = joined([row.field for row in sources]) if sources else (Axis(),) * shapes[-1].rank
+    field = through(before, own.window)
+    if max(axis.jump or 0 for axis in field) > VAST:
+        raise ShapeError(
+            f"neighbouring positions of {node.layer} look more than 10^18 pixels apart",
+            where=node.place,
+            hint="smaller strides",
+        )
     return Row(
         node=node,
         inputs=inputs,
         input_names=tuple(row.name for row in sources),
         output=shapes[-1],
         cost=own.cost,
-        field=through(before, own.window),
+        field=field,
     )
 
 

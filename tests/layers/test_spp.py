@@ -24,6 +24,14 @@ def test_bins_share_rows_where_the_size_does_not_divide():  # fact P4: three val
     assert_array_equal(dx.ravel(), [0, 7, 0])
 
 
+@pytest.mark.parametrize(("size", "bins"), [(7, 3), (12, 8), (12, 4), (5, 9), (1, 6), (13, 13)])
+def test_connections_are_the_values_of_all_bins(size, bins):
+    """The formula has no bins: those that the forward pass looks at are counted here."""
+    x = Shape((size,), 2)
+    ends = [(i * size // bins, -(-(i + 1) * size // bins)) for i in range(bins)]
+    assert SpatialPyramid((bins,)).cost(x).connections == 2 * sum(end - start for start, end in ends)
+
+
 @pytest.mark.parametrize("size", ["13x13x256", "10x14x256", "1x3x256"])
 def test_length_depends_on_levels_and_channels_alone(size):  # fact P4: D * sum of n*n
     assert SpatialPyramid((6, 3, 2, 1)).output_shape(Shape.of(size)) == Shape.of(f"1x1x{256 * 50}")

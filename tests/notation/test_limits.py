@@ -10,6 +10,11 @@ from neocog.zoo import names
 from neocog.zoo import text as text_of
 
 DOUBLING = "def d0 = RELU -> RELU\n" + "".join(f"def d{i} = d{i - 1} -> d{i - 1}\n" for i in range(1, 60))
+VALUES, SWAPPED, TURNED = "a, b, c, d, e, f, g, h", "b, a, c, d, e, f, g, h", "b, c, d, e, f, g, h, a"
+IN_EVERY_ORDER = f"def d0({VALUES}) = CONV3-a\n" + "".join(
+    f"def d{i}({VALUES}) = d{i - 1}({SWAPPED}) -> d{i - 1}({TURNED})\n" for i in range(1, 60)
+)
+LONG = "def a(k) = " + " -> ".join(["CONV3-k"] * 500) + "\n"
 CHAIN = "def c0 = RELU\n" + "".join(f"def c{i} = c{i - 1}\n" for i in range(1, 100))
 
 HOSTILE = {
@@ -17,6 +22,10 @@ HOSTILE = {
     "eight nested repeats": "INPUT[8x8x1] -> " + "[" * 8 + "RELU" + "]*999999999" * 8,
     "one repeat too many": "INPUT[8x8x1] -> [RELU]*20000",
     "definitions that double": DOUBLING + "INPUT[8x8x1] -> d59",
+    "arguments in every order": IN_EVERY_ORDER + "INPUT[8x8x1] -> d59(1, 2, 3, 4, 5, 6, 7, 8)",
+    "many calls of a long definition": LONG + "INPUT[8x8x1]" + "".join(f" -> a({k})" for k in range(1, 200)),
+    "repeats that are left out": "N=0 INPUT[8x8x1] -> [[[RELU]*99999]*99999]*N",
+    "repeats that are switched off": "p=0 INPUT[8x8x1] -> [[RELU]*99999]*99999?p",
     "a chain of definitions": CHAIN + "INPUT[8x8x1] -> c99",
     "open brackets": "[" * 100_000,
     "deep brackets": "INPUT[8x8x1] -> " + "[" * 65 + "RELU" + "]" * 65,
@@ -40,6 +49,10 @@ HOSTILE = {
     "commas": "INPUT[8x8x1] -> CONV3-4(" + "1," * 70_000 + "1)",
     "quotes": 'INPUT[8x8x1] -> CONV3-4(TABLE="' + "0 " * 100_000,
     "a huge table": 'INPUT[8x8x1] -> CONV3-1(TABLE="' + " ".join(map(str, range(100_000))) + '")',
+    "endless growth": "INPUT[8x8x1] -> [UPSAMPLE999999999]*1000",
+    "endless strides": "INPUT[1x1x1] -> [CONV1-1(S=999999999)]*1000",
+    "a window that weighs gigabytes": "INPUT[8x8x1] -> LCN999999999",
+    "groups of a prime number": "INPUT[1x1x999999937] -> GROUPNORM(G=999999936)",
     "question marks": "INPUT[8x8x1] -> RELU" + "?" * 100_000,
 }
 
@@ -117,6 +130,19 @@ def test_legal_but_absurd_networks_fail_at_the_layer(text, says):
         Network.parse(text).plan()
     assert says in str(caught.value)
     assert "at line 1, column" in str(caught.value)
+
+
+def test_what_is_left_out_is_read_all_the_same():
+    with pytest.raises(NeocogError, match="there is no layer 'KONV3-4'"):
+        Network.parse("N=0 INPUT[8x8x1] -> [KONV3-4]*N -> FC2")
+    with pytest.raises(NeocogError, match="CONV's K is a whole number from 1"):
+        Network.parse("p=0 INPUT[8x8x1] -> CONV3-0?p -> FC2")
+    assert str(Network.parse("N=0 INPUT[8x8x1] -> [[RELU]*19000]*N -> FC2")) == "INPUT[8x8x1] -> FC2"
+
+
+def test_a_pyramid_of_more_bins_than_there_are_pixels_is_counted_without_listing_them():
+    plan = Network.parse("INPUT[8x6x1] -> SPP(999999999)").plan()
+    assert plan.totals["connections"] == (8 + 999999999 - 1) * (6 + 999999999 - 3)  # 999999999 is 3 times a number
 
 
 def test_numbers_beyond_64_bits_are_planned_exactly():
