@@ -19,6 +19,8 @@ from .errors import SpellingError
 Dims = tuple[int, ...]
 """One whole number for each spatial axis, or a single one that holds for all of them."""
 
+MOST_AXES = 2
+"""Images have two, sequences one."""
 LARGEST = 10**9 - 1  # nine digits: more is a typing mistake or an attack, never a network
 
 
@@ -30,21 +32,28 @@ class Kind(NamedTuple):
     write: Callable[[Any], str]
 
 
-def _whole(text: str) -> int:
+def whole(text: str) -> int:
+    """`64` -> 64, from 0 and of at most nine digits. Raises ValueError."""
     if not re.fullmatch(r"[0-9]{1,9}", text):
         raise ValueError
     return int(text)
 
 
 def _counting(text: str) -> int:
-    value = _whole(text)
+    value = whole(text)
     if value < 1:
         raise ValueError
     return value
 
 
 def _dims(part: Callable[[str], int]) -> Callable[[str], Dims]:
-    return lambda text: uniform(tuple(part(p) for p in re.split("[xX]", text)))
+    def read(text: str) -> Dims:
+        parts = re.split("[xX]", text)
+        if len(parts) > MOST_AXES:
+            raise ValueError
+        return uniform(tuple(map(part, parts)))
+
+    return read
 
 
 def _decimal(text: str) -> float:
@@ -98,7 +107,7 @@ COUNTS = Kind(
     lambda counts: ", ".join(map(str, counts)),
 )
 SIZE = Kind("a whole number from 1, or one for each axis as in 3x5", _dims(_counting), write_dims)
-SIZE0 = Kind("a whole number from 0, or one for each axis as in 0x1", _dims(_whole), write_dims)
+SIZE0 = Kind("a whole number from 0, or one for each axis as in 0x1", _dims(whole), write_dims)
 NUMBER = Kind("a number", _decimal, write_number)
 FLAG = Kind("yes or no", _flag, lambda value: "yes" if value else "no")
 
@@ -143,7 +152,8 @@ def read_settings(layer_class: type, token: Token) -> dict[str, Any]:
     arguments: dict[str, Any] = {}
     for name, (place, declared) in table.items():
         if place.letter.upper() in texts:
-            arguments[name] = _read(place, texts.pop(place.letter.upper()), token.op)
+            known = pattern(token.op, table) if place.position in ("head", "dash") else ""
+            arguments[name] = _read(place, texts.pop(place.letter.upper()), token.op, known)
         elif declared.default is MISSING:
             raise SpellingError(
                 f"{token.op} needs {place.letter} ({name.replace('_', ' ')})", hint=pattern(token.op, table)
@@ -181,12 +191,13 @@ def _texts_by_letter(table: dict[str, tuple[Place, Field[Any]]], token: Token) -
     return texts
 
 
-def _read(place: Place, text: str, op: str) -> Any:
+def _read(place: Place, text: str, op: str, hint: str) -> Any:
     try:
         return place.kind.read(text)
     except (ValueError, KeyError):
         shown = text if len(text) <= 40 else f"{text[:40]}... ({len(text)} characters)"
-        hint = "" if not re.fullmatch(r"-?[0-9]{10,}", text) else f"nothing larger than {LARGEST}"
+        if re.fullmatch(r"-?[0-9]{10,}", text):
+            hint = f"nothing larger than {LARGEST}"
         raise SpellingError(
             f"{op}'s {place.letter} is {place.kind.name}", received=f"{place.letter}={shown}", hint=hint
         ) from None

@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ..errors import NeocogError
@@ -40,7 +41,8 @@ def print_error(error: NeocogError, *, as_json: bool, beside: Mapping[str, Any] 
 
     `beside` is what else the document says. Returns its exit code.
     """
-    print(f"error: {printable(error.text())}", file=sys.stderr)
+    with suppress(OSError):  # where nobody can be told, the exit code still says it
+        print(f"error: {printable(error.text())}", file=sys.stderr)
     if as_json:
         parts = {"where": error.where, "rule": error.rule, "received": error.received, "hint": error.hint}
         print_json({"error": {"kind": type(error).__name__, **parts}, **(beside or {})})

@@ -7,7 +7,7 @@ independent witnesses.
 from __future__ import annotations
 
 from collections.abc import Callable
-from fractions import Fraction
+from decimal import Decimal
 
 from ..errors import ShapeError, SpellingError
 from ..layer import Shape, Window, per_axis
@@ -108,11 +108,12 @@ def _does_not_tile(shape: Shape, window: Window, axis: int, layer: object) -> Sh
     size, extent = shape.spatial[axis], window.extent[axis]
     stride, padding = window.stride[axis], window.padding[axis]
     room = size - extent + 2 * padding
-    exact = Fraction(room, stride) + 1
+    exact = Decimal(room) / stride + 1
+    shown = f"{exact:.{max(3, len(str(stride)))}f}".rstrip("0")  # so many digits that it does not look whole
     name = _axis_name(shape, axis)
     return ShapeError(
         f"the windows of {layer} do not tile its input: "
-        f"({name} - F + 2P)/S + 1 = ({size} - {extent} + {2 * padding})/{stride} + 1 = {float(exact):.4g}",
+        f"({name} - F + 2P)/S + 1 = ({size} - {extent} + {2 * padding})/{stride} + 1 = {shown}",
         received=f"{shape}, so {name}={size}, F={extent}, P={padding}, S={stride}",
         hint=", ".join(_fixes(size, extent, stride, padding, name)),
     )

@@ -41,7 +41,7 @@ import numpy as np
 
 from ..errors import ShapeError, SpellingError
 from ..layer import MASTER, Array, Arrays, BadExample, Cost, Example, Footprint, Layer, Parameter, Pass, Shape, Window
-from ..spelling import COUNT, FLAG, SIZE, SIZE0, Dims, Kind, setting
+from ..spelling import COUNT, FLAG, SIZE, SIZE0, Dims, Kind, setting, whole
 from ._slide import slide, unslide
 from ._window import FIT, ONEDNN_KERNELS, overhang, padding_left_out, same_padding, settled, window_at, windows
 
@@ -52,8 +52,8 @@ Table = tuple[tuple[int, ...], ...]
 
 
 def _read_table(text: str) -> Table:
-    rows = tuple(tuple(int(i) for i in row.split()) for row in text.strip('"').split(";"))
-    if any(not row or len(set(row)) < len(row) or min(row) < 0 for row in rows):
+    rows = tuple(tuple(whole(i) for i in row.split()) for row in text.strip('"').split(";"))
+    if any(not row or len(set(row)) < len(row) for row in rows):
         raise ValueError
     return rows
 
@@ -101,7 +101,8 @@ class Conv(Layer):
         BadExample("CONV3-3(G=2)", says="G=2 does not divide K=3"),
         BadExample('CONV3-2(TABLE="0 1; 3")', "5x5x3", says="input map 3"),
         BadExample('CONV3-3(TABLE="0 1; 1 2")', says="2 rows"),
-        BadExample("CONV3x5x7-4", "9x9x3", says="spatial axes"),
+        BadExample("CONV3x5-4", "9x3", says="spatial axis"),
+        BadExample("CONV3x3x3-4", says="one for each axis"),
         BadExample("CONV3", says="CONV needs K"),
         BadExample("CONV0-4", says="whole number from 1"),
     )

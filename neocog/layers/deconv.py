@@ -69,7 +69,7 @@ class Deconv(Layer):
         BadExample("DECONV3-2(P=3)", "3x3x1", says="(H - 1)S - 2P + D(F-1) + 1 = (3 - 1)*1 - 2*3 + 2 + 1 = -1"),
         BadExample("DECONV4-2", says="DECONV with F=4 has no default padding"),
         BadExample("DECONV3", says="DECONV needs K"),
-        BadExample("DECONV3x5x7-4", "9x9x3", says="spatial axes"),
+        BadExample("DECONV3x5-4", "9x3", says="spatial axis"),
     )
 
     def __post_init__(self) -> None:

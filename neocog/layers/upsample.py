@@ -54,7 +54,7 @@ class Upsample(Layer):
     bad_examples = (
         BadExample("UPSAMPLE", says="UPSAMPLE needs F"),
         BadExample("UPSAMPLE2(MODE=cubic)", says="one of nearest, bilinear"),
-        BadExample("UPSAMPLE2x2x3", "4x4x1", says="spatial axes"),
+        BadExample("UPSAMPLE2x3", "4x1", says="spatial axis"),
     )
 
     def _factors(self, x: Shape) -> Dims:
