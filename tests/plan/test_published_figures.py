@@ -35,11 +35,16 @@ def test_lenet5_row_by_row():  # fact L
     assert plan.totals["fixed"] == 840
 
 
-def test_lenet5_connection_table_has_60_pairs():  # fact L
+def test_lenet5_connection_table_is_that_of_the_paper():  # fact L: 60 pairs
     (c3,) = [node.layer for node in zoo("lenet5").nodes if getattr(node.layer, "table", None)]
-    assert sum(map(len, c3.table)) == 60
-    assert c3.table[:7] == ((0, 1, 2), (1, 2, 3), (2, 3, 4), (3, 4, 5), (0, 4, 5), (0, 1, 5), (0, 1, 2, 3))
-    assert c3.table[-1] == (0, 1, 2, 3, 4, 5)
+    assert " ".join("".join(map(str, row)) for row in c3.table) == (
+        "012 123 234 345 045 015 0123 1234 2345 0345 0145 0125 0134 1245 0235 012345"
+    )
+
+
+def test_lenet5_neurons():  # fact L: 4,704 and 1,600 of the convolutions; 196 of S2 are those of one of its 6 maps
+    plan = zoo("lenet5").plan()
+    assert [plan[name].output.elements for name in ("conv1", "subsample1", "conv2")] == [4_704, 6 * 196, 1_600]
 
 
 def test_vgg16_weights_of_every_layer():  # fact M1
@@ -132,6 +137,32 @@ def test_small_convolutions_of_the_notes():  # fact C5
 )
 def test_the_examples_of_the_notes_are_members_of_their_general_pattern(example, values):  # fact Z
     assert zoo("pattern", **values) == zoo(example)
+
+
+DEPTHS = {  # layers with weights, as their names and papers count them
+    **{f"vgg{depth}": depth for depth in (11, 13, 16, 19)},
+    **{f"resnet{depth}": depth for depth in (18, 34, 50, 101, 152, 20, 32, 44, 56, 110, 1202)},
+    **{f"preact-resnet{depth}": depth for depth in (110, 164, 1001)},
+    "alexnet": 8,
+    "googlenet": 22,
+}
+
+
+@pytest.mark.parametrize("name", DEPTHS)
+def test_networks_are_as_deep_as_they_are_called(name):  # fact Z
+    """The longest way through layers with weights; a projection beside a block is no layer of its depth."""
+    network = zoo(name)
+    depths = []
+    for node in network.nodes:
+        weighs = node.layer.op in ("CONV", "FC")
+        depths.append(weighs + max((depths[i] for i in node.inputs), default=0))
+    assert depths[-1] == DEPTHS[name]
+
+
+def test_googlenet_has_nine_times_fewer_parameters_than_alexnet():  # fact Z: "12 times" counts 5M, as the paper rounds
+    alexnet, googlenet = (zoo(name).plan().totals["parameters"] for name in ("alexnet", "googlenet"))
+    assert round(alexnet / googlenet, 1) == 8.7
+    assert 12 < alexnet / 5e6 < 12.3
 
 
 def test_golden_numbers_of_the_small_classifier():
