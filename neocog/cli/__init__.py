@@ -97,7 +97,9 @@ def _overview(arguments: list[str]) -> int:
     if not arguments:
         parser.print_help(sys.stderr)
         return 2
-    verb = parser.parse_known_args(arguments)[0].verb  # --help and --version end here
+    verb: str | None = arguments[0]  # there is none of that name, and so no --help of it
+    if arguments[0].startswith("-"):
+        verb = parser.parse_known_args(arguments)[0].verb  # --help and --version end here
     if verb is None:
         parser.error("a verb is needed")
     near = get_close_matches(verb, VERBS, n=1)

@@ -63,7 +63,9 @@ def console(*, stderr: bool = False) -> Console:
             raise  # to where every verb's is dealt with, instead of leaving with exit code 1
 
     made = Piped(stderr=stderr, highlight=False, markup=False)
-    if not made.is_terminal and "COLUMNS" not in os.environ:
+    if made.width < 1 and made.is_terminal:  # COLUMNS=0, as some shells and editors set it, is no width
+        made.width = shutil.get_terminal_size().columns
+    elif made.width < 1 or (not made.is_terminal and "COLUMNS" not in os.environ):
         made.width = UNLIMITED
     return made
 

@@ -188,6 +188,8 @@ USAGE = [
     (["check", "lenet"], "try: lenet5"),
     (["zoo", "vgg17"], "vgg1"),
     (["plna", SMALL], "try: plan"),
+    (["plna", "--help"], "try: plan"),
+    (["help", "plna"], "try: plan"),
     (
         ["xyzzy"],
         f"try: {', '.join(VERBS)}",
@@ -322,11 +324,16 @@ def test_a_reader_that_leaves_early_is_no_error(shell):
 
 
 @pytest.mark.parametrize(
-    ("command", "code"), [("plan lenet5 >&-", 0), ("plan lenet5 --json >&- 2>&-", 0), ("plan [ 2>&-", 2)]
+    ("command", "code"), [("plan lenet5 >&-", 0), ("plan lenet5 --json >&- 2>&-", 0), ("plan [ 2>/dev/full", 2)]
 )
 def test_what_is_written_to_a_closed_stream_goes_nowhere(command, code, shell):
     done = shell(f"neocog {command}")
     assert (done.returncode, done.stdout, done.stderr) == (code, "", "")
+
+
+def test_a_terminal_that_names_no_width_is_shown_everything(neocog, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "0")
+    assert "2,578 parameters" in neocog("plan", "lenet1").out
 
 
 def test_a_full_disk_is_said_in_words(shell):
