@@ -23,6 +23,8 @@ from numpy.typing import NDArray
 from .errors import ModelFileError, RunError
 
 HEADER_BYTES = 4 * 2**20
+LEGIBLE = 50
+"""Characters of a file's name that its unfinished one begins with: all of it and more could be too long a name."""
 
 SAFETENSORS = "a safetensors file"
 ZIP = "a zip archive, as torch.save writes"
@@ -71,7 +73,7 @@ def write_atomically(path: Path, content: bytes, mode: int = 0o644) -> None:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:LEGIBLE]}.", suffix=".part")
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
@@ -214,7 +216,7 @@ def read_document(header: Document, key: str, newest: int, foreign: ModelFileErr
         raise foreign
     document = read_json(text, "the description")
     version = document.get("format")
-    if not isinstance(version, int):
+    if not isinstance(version, int) or version < 1:
         raise ModelFileError("the description is damaged: it names no format")
     if version > newest:
         raise ModelFileError(f"the file has format {version}, this neocog reads up to {newest}", hint="a newer neocog")

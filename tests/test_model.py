@@ -144,6 +144,12 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         a_model().save(tmp_path / "file" / "m.safetensors")
 
 
+@pytest.mark.parametrize("name", ["m" * 255, "模" * 85])
+def test_a_file_may_have_the_longest_name_there_is(tmp_path: Path, name: str) -> None:
+    a_model().save(tmp_path / name)
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+
+
 def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = a_model(seed=0).save(tmp_path / "m.safetensors")
     before = path.read_bytes()
