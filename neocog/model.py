@@ -22,6 +22,7 @@ from .files import (
     Described,
     check_finite,
     check_size,
+    checksum,
     read_document,
     read_header,
     read_sealed,
@@ -87,8 +88,24 @@ class Model:
 
         return InferenceModule.of(self.network, self.weights)
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """A SHA-256 over all that decides the outputs for an image: network, weights and preprocessing."""
+        made = {"network": str(self.network), "preprocessing": self.preprocessing.as_json()}
+        return checksum(made, self.weights)
+
+    @property
+    def is_export(self) -> bool:
+        """Whether the weights are its runtime's alone."""
+        return not self.weights and bool(weight_shapes(self.network))
+
     def module(self) -> nn.Module:
-        """The network as a torch module in evaluation mode, with these weights."""
+        """The network as a torch module in evaluation mode, with these weights.
+
+        Raises NeocogError for an export, which has none.
+        """
+        if self.is_export:
+            raise NeocogError("an export has no weights of its own: they are its runtime's", hint="the model file")
         return self._module
 
     def scores(self, x: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -29,6 +29,7 @@ EXAMPLES = """examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """MODEL, which rewrite with what options, and where the new model goes."""
     from ..rewrite import REWRITES
+    from ..rewrite.contract import yes_or_no
 
     parser.add_argument("model", metavar="MODEL", nargs="?", help="a model file; alone: list its layers and arrays")
     parser.add_argument("name", metavar="NAME", nargs="?", help="which rewrite")
@@ -43,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             users.setdefault(one.flag, []).append((rewrite.name, one))
     for flag, uses in users.items():
         what = "; ".join(f"{name}: {one.what}" for name, one in uses)
-        if uses[0][1].kind is bool:
+        if uses[0][1].kind is yes_or_no:
             group.add_argument(flag, action="store_const", const=True, dest=uses[0][1].name, help=what)
         else:
             group.add_argument(flag, metavar="X", dest=uses[0][1].name, help=what)
@@ -129,12 +130,14 @@ def _list(rewrites: tuple[Rewrite, ...], *, as_json: bool) -> int:
 
 def _arrays(model: Model, *, as_json: bool) -> int:
     """The layers with their arrays' shapes and what is in them."""
+    import numpy as np
+
     found = [
         {
             "name": name,
             "shape": list(array.shape),
-            "mean": float(array.mean()),
-            "std": float(array.std()),
+            "mean": float(array.mean(dtype=np.float64)),
+            "std": float(array.std(dtype=np.float64)),
             "smallest": float(array.min()),
             "largest": float(array.max()),
         }

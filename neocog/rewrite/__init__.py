@@ -19,6 +19,6 @@ from .set_weights import set_weights as set_weights
 from .swap_layer import swap_layer as swap_layer
 from .table import REWRITES as REWRITES
 from .transaction import Report as Report
-from .transaction import Verification as Verification
 from .transaction import apply as apply
 from .transplant import transplant as transplant
+from .verification import Verification as Verification

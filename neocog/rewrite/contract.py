@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..model import Model
 from ..network import Network
 from .parts import Rewritten, Weights
 
@@ -37,6 +38,13 @@ class Option:
         return f"--{self.name.replace('_', '-')}"
 
 
+def yes_or_no(text: str) -> bool:
+    """Raises ValueError for another word. On the command line such an option is said by its name alone."""
+    if text not in ("yes", "no"):
+        raise ValueError("yes or no")
+    return text == "yes"
+
+
 def as_they_are(network: Network, before: Outputs, after: Outputs, settings: Settings) -> tuple[Outputs, Outputs]:
     """The outputs themselves."""
     return before, after
@@ -53,9 +61,8 @@ class Rewrite:
 
     `change(network, weights, **options)` is pure and raises RewriteError where it cannot be done. `tolerance` is the
     largest difference of outputs, as a part of the largest output, that it may make; None says that it is no equality
-    by nature, so that the difference is only measured. `aligned` gives, for
-    the old network, what of both outputs stands for the same.
-    `notes` says what the numbers do not. `classes` are those of the new network, where they are others.
+    by nature, so that the difference is only measured. `aligned` gives, for the old network, what of both outputs
+    stands for the same. `notes` says what the numbers do not. `classes` gives, for the old model, those of the new one.
     """
 
     name: str
@@ -65,4 +72,4 @@ class Rewrite:
     options: tuple[Option, ...] = ()
     aligned: Callable[[Network, Outputs, Outputs, Settings], tuple[Outputs, Outputs]] = as_they_are
     notes: Callable[..., Iterable[str]] = no_notes
-    classes: Callable[[tuple[str, ...], Settings], tuple[str, ...]] = lambda classes, settings: classes
+    classes: Callable[[Model, Settings], tuple[str, ...]] = lambda model, settings: model.classes

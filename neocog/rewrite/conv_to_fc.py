@@ -23,10 +23,10 @@ from ..layer import Layer, Shape
 from ..layers.fc import FullyConnected
 from ..layers.flatten import Flatten
 from ..network import Network, Node
+from .alike import EACH_VALUE
 from .parts import Part, Rewritten, Weights, own_arrays, position_of, substituted
 
 LINEAR = {"CONV", "DECONV", "LOCAL", "FILTER", "SUBSAMPLE", "UPSAMPLE", "AVGPOOL", "GAP", "SHORTCUT"}
-EACH_VALUE_ALIKE = {"RELU", "LRELU", "SIGMOID", "TANH", "SCALEDTANH", "GELU", "SILU", "DROPOUT"}
 EACH_CHANNEL_ALIKE = {"BN", "PRELU"}
 LARGEST = 2**26
 """Values of all matrices together: 256 MiB in float32."""
@@ -49,14 +49,14 @@ def conv_to_fc(network: Network, weights: Weights, layer: str | None = None) -> 
         elif node.layer.op in EACH_CHANNEL_ALIKE:
             spread = {name: np.repeat(array, volume.positions) for name, array in own.items()}
             instead[node.name] = (*flatten, Part(node.layer, spread))
-        elif unread and node.layer.op in EACH_VALUE_ALIKE:
+        elif unread and node.layer.op in EACH_VALUE:
             instead[node.name] = (*flatten, Part(node.layer, own))
     return substituted(network, weights, instead)
 
 
 def _why_not(layer: Layer, shape: Shape) -> str:
     """Why a layer can be no matrix and stay no vector's; empty where it can."""
-    if layer.op in LINEAR | EACH_VALUE_ALIKE | EACH_CHANNEL_ALIKE | {"FC", "FLATTEN", "ID", "ADD", "CONCAT", "AUX"}:
+    if layer.op in LINEAR | EACH_VALUE | EACH_CHANNEL_ALIKE | {"FC", "FLATTEN", "ADD", "CONCAT", "AUX"}:
         return ""
     if layer.op in ("SOFTMAX", "RBF") and shape.positions == 1:
         return ""

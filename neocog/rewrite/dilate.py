@@ -32,11 +32,11 @@ from ..layers.deconv import Deconv
 from ..layers.shortcut import Shortcut
 from ..network import Network, Node
 from ..spelling import uniform
+from .alike import EACH_VALUE
 from .contract import Outputs
 from .parts import Part, Rewritten, Weights, own_arrays, position_of, substituted
 
-EACH_POSITION_ALIKE = {"RELU", "LRELU", "PRELU", "SIGMOID", "TANH", "SCALEDTANH", "GELU", "SILU", "SOFTMAX", "DROPOUT"}
-EACH_POSITION_ALIKE |= {"ID", "BN", "ADD", "CONCAT", "AUX"}
+EACH_POSITION_ALIKE = EACH_VALUE | {"PRELU", "SOFTMAX", "BN", "ADD", "CONCAT", "AUX"}
 
 
 def dilate(network: Network, weights: Weights, layer: str = "") -> Rewritten:

@@ -44,9 +44,10 @@ from ..layers.flatten import Flatten
 from ..layers.gap import GlobalAvgPool
 from ..network import Network, Node
 from ..spelling import uniform
+from .alike import EACH_VALUE
 from .parts import Part, Rewritten, Weights, at_size, own_arrays, readers_of, substituted
 
-EACH_VALUE_ALIKE = {"RELU", "LRELU", "SIGMOID", "TANH", "SCALEDTANH", "GELU", "SILU", "DROPOUT", "ID", "FLATTEN"}
+IN_A_ROW = EACH_VALUE | {"FLATTEN"}
 """Layers that do the same to a volume and to its values in a row."""
 WHOLE = {
     "SPP": "pools the whole volume into bins that grow with it",
@@ -116,7 +117,7 @@ class _Sliding:
         layer = self.network.nodes[k].layer
         if isinstance(layer, Flatten):
             return self._reach_fc(k)
-        if layer.op not in EACH_VALUE_ALIKE:
+        if layer.op not in IN_A_ROW:
             return False
         (before,) = self.network.nodes[k].inputs
         return self.volumes[before] != self.network.shapes[before]
@@ -125,7 +126,7 @@ class _Sliding:
         """Whether all that read the node are FC, behind layers that treat every value alike."""
         nodes = self.network.nodes
         return bool(self.readers[k]) and all(
-            isinstance(nodes[r].layer, FullyConnected) or (nodes[r].layer.op in EACH_VALUE_ALIKE and self._reach_fc(r))
+            isinstance(nodes[r].layer, FullyConnected) or (nodes[r].layer.op in IN_A_ROW and self._reach_fc(r))
             for r in self.readers[k]
         )
 

@@ -21,7 +21,7 @@ import numpy as np
 from ..errors import RewriteError
 from ..layers import Conv
 from ..layers.concat import Concat
-from ..layers.conv import TABLE
+from ..layers.conv import TABLE, Table
 from ..network import Network
 from ..notation.limits import QUOTED
 from .parts import (
@@ -72,13 +72,18 @@ def _branches(layer: object, own: Weights, channels: int) -> Fork:
         part, read = slice(g * per, (g + 1) * per), range(g * maps, (g + 1) * maps)
         arrays = {name: array[part] for name, array in own.items()}
         table = (tuple(read),) * per
-        if len(TABLE.write(table)) > QUOTED:
+        if not _is_short(table):
             alone = replace(layer, out_channels=per, groups=1)
             arms.append((_handing_on(read, own["weight"].ndim - 2), Part(alone, arrays)))
         else:
             arrays["weight"] = arrays["weight"].reshape(per * maps, *own["weight"].shape[2:])
             arms.append((Part(replace(layer, out_channels=per, groups=1, table=table), arrays),))
     return Fork(Part(Concat()), tuple(arms))
+
+
+def _is_short(table: Table) -> bool:
+    """Whether a text may hold the table."""
+    return len(TABLE.write(table)) <= QUOTED
 
 
 def _handing_on(read: Sequence[int], rank: int) -> Part:
@@ -150,7 +155,8 @@ def _merged(fork: Fork, channels: dict[str, int]) -> Part | None:
     if rows == in_blocks and len({one.out_channels for one in layers}) == 1 and inputs % groups == 0:
         weight = arrays["weight"].reshape(total, maps, *arrays["weight"].shape[1:])
         return Part(replace(layers[0], out_channels=total, groups=groups, table=None), {**arrays, "weight": weight})
-    return Part(replace(layers[0], out_channels=total, table=tuple(rows)), arrays)
+    table = tuple(rows)
+    return Part(replace(layers[0], out_channels=total, table=table), arrays) if _is_short(table) else None
 
 
 def _single(arm: Parts) -> Part | None:

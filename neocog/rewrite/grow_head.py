@@ -21,12 +21,14 @@ import numpy as np
 from ..errors import RewriteError
 from ..layers import Conv
 from ..layers.fc import FullyConnected
+from ..model import Model
 from ..network import Network
+from .alike import EACH_VALUE
 from .contract import Outputs
 from .parts import Part, Rewritten, Weights, own_arrays, substituted
 
-PASSED = {"RELU", "LRELU", "SIGMOID", "TANH", "SCALEDTANH", "GELU", "SILU", "DROPOUT", "ID", "AUX", "FLATTEN"}
-PASSED |= {"GAP", "AVGPOOL", "POOL", "UPSAMPLE", "SOFTMAX"}
+PASSED = EACH_VALUE | {"AUX", "FLATTEN", "GAP", "AVGPOOL", "POOL", "UPSAMPLE", "SOFTMAX"}
+"""What may stand behind the layer that gives the scores: it treats them alike."""
 
 
 def names_of(text: str) -> tuple[str, ...]:
@@ -81,11 +83,15 @@ def _grown(network: Network, k: int, own: Weights, more: int) -> Part:
     return Part(replace(layer, out_channels=layer.out_channels + more), arrays)
 
 
-def grown_classes(classes: tuple[str, ...], settings: Mapping[str, Any]) -> tuple[str, ...]:
-    """The old names and the new. Raises RewriteError for one that is there already."""
-    if twice := set(classes) & set(settings["add"]):
+def grown_classes(model: Model, settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """The old names and the new. Raises RewriteError for one that is there already, or where classes have no outputs
+    of their own.
+    """
+    if twice := set(model.classes) & set(settings["add"]):
         raise RewriteError("this class is there already", received=min(twice))
-    return (*classes, *settings["add"])
+    if len(model.classes) > model.network.shapes[-1].channels:
+        raise RewriteError("one output tells two classes apart, so no class has a row to which more could be added")
+    return (*model.classes, *settings["add"])
 
 
 def old_classes(

@@ -12,14 +12,14 @@ workshop, section 2: the models All-CNN-C (by conv) and Strided-CNN-C (by stride
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from ..errors import RewriteError
-from ..layer import Layer, Shape
+from ..layer import Layer, Shape, per_axis
 from ..layers import Conv
 from ..layers._pooling import Pooling
 from ..layers.avgpool import AvgPool
@@ -27,12 +27,13 @@ from ..layers.l2pool import L2Pool
 from ..layers.pool import MaxPool
 from ..layers.stopool import StochasticPool
 from ..network import Network
-from ..spelling import uniform
+from ..spelling import Dims, uniform
+from .alike import EACH_VALUE
 from .parts import Part, Rewritten, Weights, own_arrays, position_of, readers_of, substituted
 
 POOLINGS: tuple[type[Layer], ...] = (MaxPool, AvgPool, L2Pool, StochasticPool)
 WAYS = ("conv", "stride")
-PASSED = {"RELU", "LRELU", "SIGMOID", "TANH", "SCALEDTANH", "GELU", "SILU", "DROPOUT", "ID", "BN", "PRELU"}
+PASSED = EACH_VALUE | {"BN", "PRELU"}
 """What may stand between a CONV and the pooling whose stride it takes over."""
 
 
@@ -52,28 +53,25 @@ def pool_to_stride(network: Network, weights: Weights, layer: str | None = None,
     )
     if not poolings:
         raise RewriteError("there is no pooling to replace")
+    nodes = network.nodes
     instead: dict[str, Sequence[Part]] = {}
-    layers = {k: node.layer for k, node in enumerate(network.nodes)}
+    layers: list[Any] = [node.layer for node in nodes]
     for k in poolings:
-        pooling = network.nodes[k].layer
-        if not isinstance(pooling, Pooling):
-            continue
+        (volume,) = network.input_shapes(nodes[k])
         if by == "conv":
-            instead[network.nodes[k].name] = (_averaging(pooling, network.input_shapes(network.nodes[k])[0]),)
+            instead[nodes[k].name] = (_averaging(layers[k], volume),)
         else:
             host = _convolution_before(network, k)
-            layers[host] = _strided(layers[host], pooling, network, k)
-            name = network.nodes[host].name
-            instead |= {network.nodes[k].name: (), name: (Part(layers[host], own_arrays(weights, name)),)}
+            layers[host] = _strided(layers[host], layers[k].window(volume).stride)
+            own = own_arrays(weights, nodes[host].name)
+            instead |= {nodes[k].name: (), nodes[host].name: (Part(layers[host], own),)}
     return substituted(network, weights, instead)
 
 
 def _averaging(pooling: Pooling, volume: Shape) -> Part:
     """A CONV over the pooling's windows whose filter k is the mean of map k."""
-    window = pooling.window(volume)
-    taps = math.prod(window.kernel)
-    weight = np.zeros((volume.channels, volume.channels, *window.kernel), np.float32)
-    weight[np.arange(volume.channels), np.arange(volume.channels)] = 1 / taps
+    weight = np.zeros((volume.channels, volume.channels, *pooling.window(volume).kernel), np.float32)
+    weight[np.arange(volume.channels), np.arange(volume.channels)] = 1 / pooling.taps(volume)
     conv = Conv(pooling.kernel_size, volume.channels, pooling.stride, pooling.padding, bias=True, fit=pooling.fit)
     return Part(conv, {"weight": weight, "bias": np.zeros(volume.channels, np.float32)})
 
@@ -96,10 +94,7 @@ def _convolution_before(network: Network, k: int) -> int:
             return before
 
 
-def _strided(layer: Layer, pooling: Pooling, network: Network, k: int) -> Layer:
-    """The CONV with the pooling's stride on top of its own."""
-    if not isinstance(layer, Conv):
-        raise RewriteError("only a CONV can take over a stride", received=str(layer))
-    strides = pooling.window(network.input_shapes(network.nodes[k])[0]).stride
-    own = layer.stride * len(strides) if len(layer.stride) == 1 else layer.stride
-    return replace(layer, stride=uniform(tuple(a * b for a, b in zip(own, strides, strict=True))), fit="floor")
+def _strided(conv: Conv, stride: Dims) -> Conv:
+    """The CONV with a pooling's stride, one number for each axis, on top of its own."""
+    own = per_axis(conv.stride, len(stride), conv)
+    return replace(conv, stride=uniform(tuple(a * b for a, b in zip(own, stride, strict=True))), fit="floor")

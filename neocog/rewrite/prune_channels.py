@@ -27,14 +27,15 @@ from ..layers.deconv import Deconv
 from ..layers.fc import FullyConnected
 from ..layers.local import LocallyConnected
 from ..network import Network, Node
+from .alike import EACH_VALUE
 from .parts import Part, Rewritten, Weights, own_arrays, position_of, readers_of, substituted
 
 Producer = Conv | FullyConnected
 Kept = NDArray[np.int64]
 """Numbers of the channels that stay, in order."""
 
-EACH_MAP_ALIKE = {"RELU", "LRELU", "PRELU", "SIGMOID", "TANH", "SCALEDTANH", "GELU", "SILU", "DROPOUT", "ID", "BN"}
-EACH_MAP_ALIKE |= {"POOL", "AVGPOOL", "L2POOL", "STOPOOL", "GAP", "SUBSAMPLE", "UPSAMPLE", "FILTER", "ADD"}
+EACH_MAP_ALIKE = EACH_VALUE | {"PRELU", "BN", "POOL", "AVGPOOL", "L2POOL", "STOPOOL", "GAP", "SUBSAMPLE", "UPSAMPLE"}
+EACH_MAP_ALIKE |= {"FILTER", "ADD"}
 """Layers whose map k depends on the k-th maps they read alone; their arrays have one row for each map."""
 
 
@@ -149,6 +150,8 @@ class _Pruning:
         if layer.op == "CONCAT":
             offsets = np.cumsum([0, *(shape.channels for shape in shapes)])
             return layer, values, np.concatenate([one + offset for one, offset in zip(parts, offsets, strict=False)])
+        if layer.op == "ADD" and any(not np.array_equal(one, first) for one in parts):
+            raise _refused(node, "it adds maps that would go to maps that stay")
         if layer.op == "AUX":
             return layer, values, first
         if layer.op in EACH_MAP_ALIKE:

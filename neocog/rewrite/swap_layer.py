@@ -12,9 +12,9 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import NotationError, RewriteError
+from ..errors import NotationError, RewriteError, ShapeError
 from ..initialise import initialise
-from ..layer import Layer
+from ..layer import Layer, Shape
 from ..network import Network
 from .parts import Part, Rewritten, Weights, own_arrays, position_of, substituted
 
@@ -25,8 +25,6 @@ def swap_layer(
     layer: str = "",
     by: str | None = None,
     fresh: bool | None = None,
-    init: str = "he",
-    seed: int = 0,
 ) -> Rewritten:
     """The network with the layer `by`, as in the notation, in the place of the one named.
 
@@ -34,22 +32,37 @@ def swap_layer(
     """
     k = position_of(network, layer)
     node = network.nodes[k]
+    where = f"{node.name}, {node.layer}"
     if k == 0 or node.layer.joins or node.name in network.side_outputs:
-        raise RewriteError("INPUT and joins cannot be swapped", where=f"{node.name}, {node.layer}")
+        raise RewriteError("INPUT and joins cannot be swapped", where=where)
+    if by is None and not fresh:
+        raise RewriteError("nothing would change", where=where, hint="--by LRELU(0.1), or --fresh")
     new = node.layer if by is None else _read(by, network, k)
+    if (shape := _output_of(new, network, k)) != network.shapes[k]:
+        raise RewriteError(
+            "the new layer gives a volume of another shape",
+            where=where,
+            received=f"{new} gives {shape} for {network.shapes[k]}",
+        )
     old = own_arrays(weights, node.name)
     draft = substituted(network, weights, {node.name: (Part(new, old),)}).network
-    shape = new.output_shape(*network.input_shapes(node))
-    if shape != network.shapes[k]:
-        raise RewriteError(
-            "the new layer gives a volume of another shape", where=f"{node.name}, {node.layer}",
-            received=f"{new} gives {shape} for {network.shapes[k]}",
-        )  # fmt: skip
-    started = own_arrays(initialise(draft, seed, init), draft.nodes[k].name)
+    started = own_arrays(initialise(draft), draft.nodes[k].name)
     arrays = started if fresh else {name: _either(old.get(name), array) for name, array in started.items()}
-    if by is None and not fresh:
-        raise RewriteError("nothing would change", hint="--by LRELU(0.1), or --fresh")
     return substituted(network, weights, {node.name: (Part(new, arrays),)})
+
+
+def _output_of(new: Layer, network: Network, k: int) -> Shape:
+    """What a layer gives in the place of the one at k. Raises RewriteError where it cannot read what that one reads."""
+    node = network.nodes[k]
+    try:
+        return new.output_shape(*network.input_shapes(node))
+    except ShapeError as error:
+        raise RewriteError(
+            f"the new layer cannot read this one's input: {error.rule}",
+            where=f"{node.name}, {node.layer}",
+            received=error.received,
+            hint=error.hint,
+        ) from None
 
 
 def _either(old: NDArray[np.float32] | None, fresh: NDArray[np.float32]) -> NDArray[np.float32]:

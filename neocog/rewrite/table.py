@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..model import load
-from .contract import RESHAPED, ROUNDED, Option, Rewrite
+from .contract import RESHAPED, ROUNDED, Option, Rewrite, yes_or_no
 from .conv_to_fc import conv_to_fc
 from .dilate import coarse_grid, dilate, dilated_together
 from .fc_to_conv import fc_to_conv
@@ -48,7 +48,7 @@ REWRITES: tuple[Rewrite, ...] = (
         "convolutions side by side as one, or groups as blocks of one without",
         merge_groups,
         RESHAPED,
-        options=(_SOME, Option("dense", bool, "make G=1 of groups, with zeros", default=False)),
+        options=(_SOME, Option("dense", yes_or_no, "make G=1 of groups, with zeros", default=False)),
     ),
     Rewrite(
         "grow-head",
@@ -67,7 +67,7 @@ REWRITES: tuple[Rewrite, ...] = (
         options=(
             _ONE,
             Option("by", str, "the new layer, as in the notation"),
-            Option("fresh", bool, "start its weights afresh"),
+            Option("fresh", yes_or_no, "start its weights afresh"),
         ),
         notes=kept_arrays,
     ),

@@ -11,6 +11,7 @@ from made import convolutions, difference, drawn, images_for, model_of, scores, 
 
 from neocog import Network, RewriteError
 from neocog.model import Weights
+from neocog.reference import forward
 from neocog.rewrite import (
     Rewritten,
     apply,
@@ -157,6 +158,14 @@ def test_groups_are_blocks_of_a_convolution_without():
 def test_branches_over_the_same_maps_are_one_convolution():
     _, found = changed(merge_groups, "INPUT[5x5x2] -> CONCAT[CONV3-1 | CONV3-4] -> FC3", 1e-12)
     assert str(found.network) == "INPUT[5x5x2] -> CONV3-5 -> FC3"
+
+
+def test_where_a_table_of_all_would_be_too_long_branches_stay(monkeypatch):
+    network = Network.parse('INPUT[5x5x3] -> CONCAT[CONV3-1(TABLE="0 1") | CONV3-2(TABLE="1; 2")] -> FC3')
+    assert 'CONV3-3(TABLE="0 1; 1; 2")' in str(merge_groups(network, weights_of(network)).network)
+    monkeypatch.setattr("neocog.rewrite.groups.QUOTED", 8)
+    with pytest.raises(RewriteError, match="there is no CONCAT"):
+        merge_groups(network, weights_of(network))
 
 
 @pytest.mark.parametrize("text", ["INPUT[5x5x4] -> CONV3-6 -> CONCAT[CONV3-2 | CONV1-2] -> FC3", "INPUT[4x4x1] -> FC2"])
@@ -332,12 +341,16 @@ def agreement(name: str, count: int) -> int:
         except RewriteError:
             continue
         x = images_for(network, 2, seed)
-        before, after = scores(network, weights, x), scores(*found, x)
+        old, new = forward(network, weights, x), forward(*found, x)
+        before, after = old.output, new.output
         if name == "dilate":
             before = before.reshape(*before.shape, *(1,) * (after.ndim - before.ndim))
             after = after[(..., *(slice(None, None, 2),) * (after.ndim - 2))]
         else:
             after = after[:, : before.shape[1]]
+            for side, one in old.side_outputs.items():
+                other = new.side_outputs[side].reshape(len(x), -1)[:, : one[0].size]
+                assert difference(one.reshape(len(x), -1), other) < tolerance, f"{seed}, {side}: {network}"
         assert difference(before, after) < tolerance, f"{seed}: {network}"
         done += 1
     return done

@@ -7,8 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from made import difference, drawn, images_for, model_of, scores, weights_of
+from tokens import layer_of
 
 from neocog import Model, NeocogError, Network, RewriteError, load
+from neocog.layers import LAYERS
 from neocog.model import weight_shapes
 from neocog.reference import forward
 from neocog.rewrite import (
@@ -22,6 +24,7 @@ from neocog.rewrite import (
     transaction,
     transplant,
 )
+from neocog.rewrite.alike import EACH_VALUE
 from neocog.signal import FILTERS, cross_correlate
 
 SMALL = "INPUT[8x8x1] -> CONV3-4 -> BN -> RELU -> POOL2 -> CONV3-6 -> RELU -> POOL2 -> FC3"
@@ -79,6 +82,7 @@ def test_a_layer_is_swapped_for_another_of_the_same_shape(small):
         ({"layer": "conv2", "by": "CONV3-5"}, "CONV3-5 gives 4x4x5 for 4x4x6"),
         ({"layer": "conv2", "by": "CONVX"}, "this is no layer"),
         ({"layer": "conv2", "by": "RELU -> RELU"}, "one layer is needed"),
+        ({"layer": "conv2", "by": "CONV9-6(P=0)"}, "conv2, CONV3-6: the new layer cannot read this one's input"),
         ({"layer": "input", "by": "RELU"}, "cannot be swapped"),
         ({"layer": "conv2"}, "nothing would change"),
     ],
@@ -145,6 +149,11 @@ def test_networks_drawn_at_random_are_pruned_or_refused():
     [
         ("INPUT[6x6x4] -> ADD[CONV3-4 | ID] -> FC3", "conv1", "its maps are added"),
         ("INPUT[6x6x1] -> CONV3-4 -> LRN -> FC3", "conv1", "lrn1, LRN: maps cannot go"),
+        (
+            "INPUT[6x6x1] -> ADD[CONV3-4 -> FLATTEN | CONV3-4 -> FLATTEN] -> FC3",
+            "conv1",
+            "add1, ADD: maps cannot go.*adds maps that would go to maps that stay",
+        ),
         ("INPUT[6x6x1] -> CONV3-4 -> CONV3-4(G=2) -> FC3", "conv1", "conv2, CONV3-4"),
         ("INPUT[6x6x1] -> CONV3-4 -> FC3 -> RELU", "fc1", "scores of the classes"),
         ("INPUT[6x6x1] -> CONV3-4 -> FC3", "relu1", "there is no such layer"),
@@ -175,6 +184,20 @@ def test_a_gaussian_has_the_layers_size_and_keeps_the_mean():
     assert kernel[0].argmax() == 60
 
 
+def test_each_kernel_of_a_table_is_divided_by_the_maps_that_its_filter_reads():
+    network = Network.parse('INPUT[7x7x3] -> CONV3-2(P=0, TABLE="0 1; 2", BIAS=no)')
+    found = set_weights(network, weights_of(network), layer="conv1", to="mean")
+    np.testing.assert_allclose(found.weights["conv1.weight"].sum(axis=(1, 2)), [0.5, 0.5, 1], rtol=1e-6)
+    x = np.ones((1, 3, 7, 7), np.float32)
+    np.testing.assert_allclose(scores(*found, x), np.ones((1, 2, 5, 5)), rtol=1e-6)
+
+
+def test_a_filter_for_images_does_not_go_into_a_sequences_kernels():
+    network = Network.parse("INPUT[9x4] -> CONV3-4")
+    with pytest.raises(RewriteError, match="a kernel of 3x3 or more"):
+        set_weights(network, weights_of(network), layer="conv1", to="gaussian")
+
+
 def test_a_bias_raised_by_one_raises_the_mean_by_one(small):
     made, report = apply(small, "set-weights", layer="conv1", bias=1)
     assert report.notes[1].startswith("conv1.bias: mean ")
@@ -197,11 +220,12 @@ def test_a_bilinear_deconvolution_interpolates():
     ("options", "says"),
     [
         ({"layer": "conv1", "filter": 4, "to": "mean"}, "there is no such filter"),
-        ({"layer": "relu1", "scale": 2.0}, "a layer with weights"),
-        ({"layer": "conv1"}, "--to, --scale or --bias"),
+        ({"layer": "relu1", "scale": 2.0}, "no weights to set"),
+        ({"layer": "bn1", "filter": 0, "scale": 2.0}, "not stored filter by filter"),
+        ({"layer": "conv1"}, "not said what to set"),
         ({"layer": "fc1", "to": "mean"}, "goes into a CONV"),
         ({"layer": "conv1", "to": "bilinear"}, "is a DECONV's"),
-        ({"layer": "pool1", "bias": 1.0}, "a layer with weights"),
+        ({"layer": "pool1", "bias": 1.0}, "no weights to set"),
     ],
 )
 def test_numbers_that_have_no_place_are_refused(small, options, says):
@@ -216,6 +240,7 @@ def test_weights_are_transplanted_by_name_with_a_report(small):
     np.testing.assert_array_equal(made.weights["conv2.weight"], small.weights["conv2.weight"])
     assert "copied conv1.weight (4x1x3x3)" in report.notes
     assert "dropped conv2.weight (5x4x3x3), which here is 6x4x3x3" in report.notes
+    assert report.options == {"source": other.fingerprint}
     dense, _ = apply(small, "fc-to-conv")
     renamed = replace(small, weights={name.replace("fc1", "conv3"): array for name, array in small.weights.items()})
     coerced, report = apply(dense, "transplant", source=renamed)
@@ -243,6 +268,39 @@ def test_odd_options_are_refused_before_there_is_a_model(small, name, options, s
         apply(small, name, **options)
 
 
+def test_an_option_that_is_yes_or_no_may_be_a_text(small):
+    assert apply(small, "swap-layer", layer="conv2", fresh="yes")[1].options["fresh"] is True
+    with pytest.raises(RewriteError, match="nothing would change"):
+        apply(small, "swap-layer", layer="conv2", fresh="no")
+    with pytest.raises(NeocogError, match="--fresh is start its weights afresh"):
+        apply(small, "swap-layer", layer="conv2", fresh="maybe")
+
+
+def test_answers_that_overflow_give_no_model(small):
+    with pytest.raises(RewriteError, match="gives outputs that are not finite"):
+        apply(small, "set-weights", layer="fc1", scale=1e38)
+
+
+def test_a_runtime_that_was_chosen_does_not_answer_for_the_new_network(small):
+    class Chosen:
+        reads_bytes = False
+
+        def scores(self, x):
+            return np.zeros((len(x), 3), np.float32)
+
+    made, _ = apply(replace(small, runtime=Chosen()), "fold-batchnorm")
+    assert made.runtime is None
+    assert made.golden[1].any()
+    with pytest.raises(RewriteError, match="an export has no weights to rewrite"):
+        apply(replace(small, runtime=Chosen(), weights={}), "fold-batchnorm")
+
+
+def test_one_output_for_two_classes_has_no_rows_to_grow():
+    pair = replace(model_of("INPUT[6x6x1] -> FC1"), classes=("no", "yes"))
+    with pytest.raises(RewriteError, match="one output tells two classes apart"):
+        apply(pair, "grow-head", add="maybe")
+
+
 def test_a_rewrite_that_breaks_its_promise_gives_no_model(small, monkeypatch):
     broken = Rewrite("broken", "", lambda n, w: set_weights(n, w, layer="fc1", scale=1.001), 1e-6)
     monkeypatch.setattr(transaction, "REWRITES", (broken,))
@@ -268,3 +326,18 @@ def test_golden_images_travel_with_new_answers_and_the_record_says_what_was_done
 def test_every_rewrite_has_a_name_and_says_what_it_does():
     assert len({one.name for one in REWRITES}) == len(REWRITES)
     assert all(one.what and one.name == one.name.lower() for one in REWRITES)
+
+
+def test_layers_that_do_the_same_to_every_value_are_those_that_give_the_same_of_values_in_a_row():
+    rng = np.random.default_rng(0)
+    x, order = rng.standard_normal((2, 4, 3, 4)), rng.permutation(48)
+    found = set()
+    for kind in LAYERS:
+        layer = layer_of(kind.examples[0].token)
+        try:
+            y, in_a_row = (layer.forward({}, one)[0] for one in (x, x.reshape(2, 48, 1, 1)[:, order]))
+        except (KeyError, ValueError, TypeError, IndexError):  # it has parameters, or cannot take both
+            continue
+        if y.shape == x.shape and np.array_equal(y.reshape(2, 48)[:, order], in_a_row.reshape(2, 48)):
+            found.add(kind.op)
+    assert found - {"INPUT", "ADD", "CONCAT", "AUX"} == EACH_VALUE
