@@ -68,7 +68,6 @@ def run(args: argparse.Namespace) -> int:
     from ..model import load
     from ..retrieval import Index, default_layer, embed, source_of
     from ..retrieval.features import batch_size, width_of
-    from ..retrieval.index import fingerprint
 
     model = load(args.model)
     layer = args.layer or default_layer(model.network)
@@ -83,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
         print(printable(f"skipped: {name} ({reason})"), file=sys.stderr)
     features = features[:done]
     where = os.path.relpath(args.model, args.out.parent)
-    index = Index(features, source.names, source.labels, source.classes, fingerprint(model), layer, args.pool, where)
+    index = Index(features, source.names, source.labels, source.classes, model.fingerprint, layer, args.pool, where)
     _write(index, args.out)
     facts = {
         "images": len(index),

@@ -6,11 +6,12 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import NeocogError
+from ..errors import ModelFileError, NeocogError
 from .arguments import whole_from
 from .output import console, print_json, printable
 
 if TYPE_CHECKING:
+    from ..model import Model
     from ..retrieval import Index, Neighbour, Recall
 
 EXAMPLES = """examples:
@@ -66,16 +67,28 @@ def run(args: argparse.Namespace) -> int:
 def _search(index: Index, args: argparse.Namespace) -> tuple[tuple[str, ...], list[list[Neighbour]]]:
     import numpy as np
 
-    from ..model import load
     from ..retrieval import embed, nearest, queries_of
     from ..retrieval.features import batch_size
 
-    model = load(args.model or Path(args.index).parent / index.path)
+    model = _model_of(index, args)
     index.check_model(model)
     names, images = queries_of(model, args.images)
     size = batch_size(model.network)
     batches = (images[k : k + size] for k in range(0, len(images), size))
     return names, nearest(index, np.concatenate([*embed(model, batches, index.layer, index.pool)]), args.top)
+
+
+def _model_of(index: Index, args: argparse.Namespace) -> Model:
+    """The model that --model names, or that is where it was. Raises ModelFileError."""
+    from ..model import load
+
+    if args.model:
+        return load(args.model)
+    try:
+        return load(Path(args.index).parent / index.path)
+    except ModelFileError as error:
+        hint = "--model with the file that made the index"
+        raise ModelFileError(error.rule, where=error.where, received=error.received, hint=hint) from None
 
 
 def _print_recall(found: Recall, args: argparse.Namespace) -> None:

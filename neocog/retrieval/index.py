@@ -5,7 +5,6 @@ The file is a sealed safetensors file, as a model's is: arrays, and one JSON doc
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,6 @@ from ..files import (
     Described,
     check_finite,
     check_size,
-    checksum,
     read_document,
     read_header,
     read_sealed,
@@ -78,7 +76,7 @@ class Index:
 
     def check_model(self, model: Model) -> None:
         """Whether a model is the one that made the features. Raises NeocogError."""
-        if (found := fingerprint(model)) != self.model:
+        if (found := model.fingerprint) != self.model:
             raise NeocogError(
                 "the index was made by another model, whose features mean something else",
                 received=f"fingerprint {found[:12]}, not {self.model[:12]}",
@@ -88,12 +86,6 @@ class Index:
     def label(self, k: int) -> str | None:
         """The name of an image's class, if it is known."""
         return None if self.labels is None else self.classes[self.labels[k]]
-
-
-def fingerprint(model: Model) -> str:
-    """A SHA-256 over all that decides a model's features: its network, weights and preprocessing."""
-    made: Mapping[str, Any] = {"network": str(model.network), "preprocessing": model.preprocessing.as_json()}
-    return checksum(made, model.weights)
 
 
 def load_index(path: str | Path) -> Index:
@@ -136,10 +128,10 @@ def _check_arrays(header: Described) -> int:
         sound = all(isinstance(n, int) and 0 <= n < LARGEST for n in sizes)
         if not sound or (entry.get("dtype"), len(sizes)) != kinds[name]:
             raise ModelFileError(f"{name} is damaged", received=f"{entry.get('dtype')} {shape}"[:80])
-    count = int(header[FEATURES]["shape"][0])
-    if count < 1 or (LABELS in header and header[LABELS]["shape"] != [count]):
-        raise ModelFileError("there is one label for each of the images, and at least one image")
-    return count
+    count, width = header[FEATURES]["shape"]
+    if min(count, width) < 1 or (LABELS in header and header[LABELS]["shape"] != [count]):
+        raise ModelFileError("there are numbers and one label for each of the images, and at least one image")
+    return int(count)
 
 
 def _as_bytes(names: tuple[str, ...]) -> NDArray[np.uint8]:

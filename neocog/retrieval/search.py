@@ -46,14 +46,18 @@ def nearest(index: Index, queries: Features, top: int = 5) -> list[list[Neighbou
 def neighbours(features: Features, queries: Features, top: int) -> tuple[NDArray[np.int64], Features]:
     """The rows of `features` (N, D) that are nearest to each query (Q, D), and their cosines, both (Q, top).
 
-    Raises NeocogError where the rows have different lengths.
+    Raises NeocogError where the rows have different lengths, or queries are not finite.
     """
+    if top < 1:
+        raise NeocogError("top is how many images to find, from 1", received=f"top={top}")
     if queries.ndim != 2 or queries.shape[1] != features.shape[1]:
         raise NeocogError(
             f"the index has {features.shape[1]:,} numbers for an image",
             received=f"{queries.shape[-1]:,}",
             hint="the same layer and pooling",
         )
+    if not np.isfinite(queries).all():
+        raise NeocogError("numbers that are not finite are near to nothing", hint="a layer that does not overflow")
     try:
         import faiss
     except ImportError:
@@ -64,7 +68,8 @@ def neighbours(features: Features, queries: Features, top: int) -> tuple[NDArray
 
 
 def unit(features: Features) -> Features:
-    """Rows of length 1; a row of zeros stays one."""
-    lengths = np.linalg.norm(features, axis=1, keepdims=True)
-    scaled: Features = np.ascontiguousarray(features / np.maximum(lengths, 1e-12), np.float32)
+    """Rows of length 1; a row of zeros stays one. The largest value becomes 1 first, for its square may overflow."""
+    largest = np.maximum(features.max(axis=1, keepdims=True), -features.min(axis=1, keepdims=True))
+    scaled: Features = np.ascontiguousarray(features / np.where(largest > 0, largest, 1), np.float32)
+    scaled /= np.maximum(np.linalg.norm(scaled, axis=1, keepdims=True), 1)
     return scaled

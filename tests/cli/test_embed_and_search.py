@@ -99,6 +99,15 @@ def test_another_models_index_is_refused(neocog, index, model, photos, tmp_path)
     assert "made by another model" in answer.err
 
 
+def test_an_index_whose_model_is_elsewhere_says_how_to_name_it(neocog, index, photos, tmp_path):
+    moved = tmp_path / "another" / "place" / "moved.safetensors"
+    moved.parent.mkdir(parents=True)
+    moved.write_bytes(index.read_bytes())
+    answer = neocog("search", moved, *sorted(photos.rglob("*.png"))[:1])
+    assert answer.code == 2
+    assert "try: --model with the file that made the index" in answer.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

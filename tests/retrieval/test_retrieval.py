@@ -11,7 +11,6 @@ from neocog.data import Dataset, Preprocessing
 from neocog.initialise import initialise
 from neocog.reference import forward
 from neocog.retrieval import Index, default_layer, embed, load_index, nearest, recall
-from neocog.retrieval.index import fingerprint
 from neocog.retrieval.search import unit
 
 TEXT = "INPUT[8x8x1] -> CONV3-4 -> RELU -> ADD[CONV3-4 | ID] -> POOL2 -> AUX[GAP -> FC3] -> FC6 -> RELU -> FC3"
@@ -77,6 +76,20 @@ def test_the_nearest_are_those_that_sorting_by_the_angle_gives():
         nearest(an_index(features), queries[:, :5])
 
 
+def test_rows_of_any_size_have_an_angle():
+    rows = np.array([[3, 4], [3e30, 4e30], [3e-30, 4e-30], [0, 0]], np.float32)
+    np.testing.assert_allclose(unit(rows), [[0.6, 0.8]] * 3 + [[0, 0]], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("queries", "top", "says"),
+    [([[1.0, 0.0]], 0, "received: top=0"), ([[np.nan, 0.0]], 1, "not finite"), ([[1.0, np.inf]], 1, "not finite")],
+)
+def test_what_has_no_neighbours_is_refused(queries, top, says):
+    with pytest.raises(NeocogError, match=says):
+        nearest(an_index(np.ones((4, 2))), np.array(queries, np.float32), top)
+
+
 def test_recall_counts_queries_that_find_their_class():
     features = [[1, 0], [1, 0.1], [0, 1], [0.1, 1], [-1, 0]]
     found = recall(an_index(np.array(features), [0, 0, 1, 1, 2]))
@@ -97,7 +110,7 @@ def test_copies_of_an_image_do_not_count_the_image_itself():
 
 def test_an_index_is_read_as_it_was_written_and_knows_its_model(model, data, tmp_path):
     features = np.concatenate([*embed(model, [data.images], "relu2")])
-    index = replace(an_index(features, (np.arange(20) % 3).tolist()), model=fingerprint(model))
+    index = replace(an_index(features, (np.arange(20) % 3).tolist()), model=model.fingerprint)
     again = load_index(index.save(tmp_path / "i.safetensors"))
     assert (again.names, again.classes, again.layer, again.pool) == (index.names, index.classes, "relu2", "mean")
     np.testing.assert_array_equal(again.features, index.features)
