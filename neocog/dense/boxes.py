@@ -13,14 +13,14 @@ models", PAMI 2010, section 7.2.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data.glyph import connected
 from ..errors import NeocogError
 from .scoremap import Box, ScoreMap, posterior_of
 
@@ -28,7 +28,7 @@ CELLS, REGIONS = "cells", "regions"
 WAYS = (CELLS, REGIONS)
 OVERLAP = 0.5
 MOST = 20_000
-"""Boxes of a map that are considered: the best."""
+"""Boxes of an image that are considered: the best."""
 STRIP = 2**20
 """Cells whose probabilities are worked out at once."""
 
@@ -65,7 +65,7 @@ def boxes(
     if background is not None and background not in maps[0].classes:
         raise NeocogError("there is no such class", received=background, hint=", ".join(maps[0].classes)[:120])
     found = [one for each in maps for one in _of_map(each, threshold, way, background)]
-    return suppressed(found, overlap)
+    return suppressed(sorted(found, key=lambda one: -one.score)[:MOST], overlap)
 
 
 def _of_map(one: ScoreMap, threshold: float, way: str, background: str | None) -> list[Found]:
@@ -79,7 +79,7 @@ def _of_map(one: ScoreMap, threshold: float, way: str, background: str | None) -
 
 
 def _candidates(one: ScoreMap, threshold: float, background: str | None) -> tuple[NDArray[Any], ...]:
-    """Row, column, class and probability of the cells that are above the threshold: the best `MOST`."""
+    """Row, column, class and probability, each (n,), of the cells that are above the threshold: the best `MOST`."""
     parts = []
     step = max(1, STRIP // one.cells[1])
     for top in range(0, one.cells[0], step):
@@ -98,23 +98,32 @@ def _candidates(one: ScoreMap, threshold: float, background: str | None) -> tupl
 def _regions(
     one: ScoreMap, rows: NDArray[Any], columns: NDArray[Any], kinds: NDArray[Any], scores: NDArray[Any]
 ) -> Iterator[Found]:
+    """Touching cells of a class as one box each. The number of cells counts, not the map's size."""
     sight = one.route.sight
     inset = [(w - j) // 2 for w, j in zip(sight.window, sight.jump, strict=True)]
     for kind in np.unique(kinds):
         mine = kinds == kind
-        mask = np.zeros(one.cells, bool)
-        best = np.zeros(one.cells)
-        mask[rows[mine], columns[mine]], best[rows[mine], columns[mine]] = True, scores[mine]
-        labels = connected(mask)
-        for label in range(1, labels.max() + 1):
-            places = np.argwhere(labels == label)
-            low, high = places.min(axis=0), places.max(axis=0)
+        places = zip(rows[mine].tolist(), columns[mine].tolist(), strict=True)
+        best = dict(zip(places, scores[mine].tolist(), strict=True))
+        for group in _touching(best):
+            ends = zip(map(min, zip(*group, strict=True)), map(max, zip(*group, strict=True)), strict=True)
             part = tuple(
-                slice(int(a) * j + i, int(b) * j + i + j)
-                for a, b, i, j in zip(low, high, inset, sight.jump, strict=True)
+                slice(low * j + i, high * j + i + j) for (low, high), i, j in zip(ends, inset, sight.jump, strict=True)
             )
-            score = float(best[labels == label].max())
+            score = max(best[place] for place in group)
             yield Found(one.classes[int(kind)], score, one.plane.box(part), one.plane.scale)
+
+
+def _touching(places: Iterable[tuple[int, int]]) -> Iterator[list[tuple[int, int]]]:
+    """Places in groups of those that touch, diagonals included."""
+    left = set(places)
+    while left:
+        group = [left.pop()]
+        for row, column in group:  # which grows while it is gone through
+            around = left.intersection(product((row - 1, row, row + 1), (column - 1, column, column + 1)))
+            left -= around
+            group += sorted(around)
+        yield group
 
 
 def suppressed(found: Sequence[Found], overlap: float = OVERLAP) -> list[Found]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from ..errors import escaped
 from ..lettering import font
 from .boxes import Found
 from .scoremap import ScoreMap, posterior_of
@@ -34,7 +35,7 @@ def class_picture(one: ScoreMap, name: str) -> bytes:
     shares = _probabilities(one)[one.classes.index(name)]
     at = np.clip(shares, 0, 1) * (len(HEAT) - 1)
     colours = np.stack([np.interp(at, np.arange(len(HEAT)), HEAT[:, c]) for c in range(3)], axis=-1)
-    sheet, pen, top = _sheet(one, f"{name}: probability at each window's middle", 1)
+    sheet, pen, top = _sheet(one, f"{escaped(name)}: probability at each window's middle", 1)
     _over(sheet, one, colours, 0.15 + 0.6 * shares)
     bar = Image.fromarray(np.rint(_ramp(200)).astype(np.uint8)[None]).resize((200, SWATCH))
     sheet.paste(bar, (MARGIN + 24, top + 4))
@@ -71,7 +72,7 @@ def boxes_picture(one: ScoreMap, found: Sequence[Found]) -> bytes:
         x, y = MARGIN + left * across, MARGIN + LINE + upper * down
         ends = max(x, MARGIN + right * across - 1), max(y, MARGIN + LINE + lower * down - 1)
         pen.rectangle((x, y, *ends), None, colour, 2)
-        label = f"{box.name} {box.score:.2f}"
+        label = f"{escaped(box.name)} {box.score:.2f}"
         width = font(FONT * 0.75, label).getlength(label) + 4
         y = y - LINE * 0.6 if y - LINE * 0.6 > MARGIN + LINE else y
         pen.rectangle((x, y, x + width, y + LINE * 0.6), colour)
@@ -147,7 +148,7 @@ def _legend_rows(one: ScoreMap, names: Sequence[str]) -> list[list[str]]:
     rows: list[list[str]] = [[]]
     used = 0.0
     for name in names:
-        width = SWATCH + 22 + font(FONT, name).getlength(name)
+        width = SWATCH + 22 + font(FONT, name).getlength(escaped(name))
         if rows[-1] and used + width > room:
             rows.append([])
             used = 0.0
@@ -161,8 +162,8 @@ def _legend(pen: ImageDraw.ImageDraw, top: int, rows: Sequence[Sequence[str]], o
         x, y = float(MARGIN), top + k * LINE
         for name in names:
             pen.rectangle((x, y + 4, x + SWATCH, y + 4 + SWATCH), KINDS[one.classes.index(name) % len(KINDS)])
-            pen.text((x + SWATCH + 6, y), name, INK, font(FONT, name))
-            x += SWATCH + 22 + font(FONT, name).getlength(name)
+            pen.text((x + SWATCH + 6, y), escaped(name), INK, font(FONT, name))
+            x += SWATCH + 22 + font(FONT, name).getlength(escaped(name))
 
 
 def _ramp(length: int) -> NDArray[np.float64]:

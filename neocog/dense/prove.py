@@ -94,7 +94,7 @@ class Proof:
 def prove(found: ScoreMap) -> Proof:
     """Compare a map with crops."""
     border, equal = found.border, _equal_alone(found)
-    largest = float(np.abs(found.scores).max()) if found.crops <= 2**22 else 1.0
+    largest = max(float(found.scores.max()), -float(found.scores.min()))
     inside = _chosen(~border)
     near = [_differences(found, part, _with_surroundings(found, part)) for part in _batches(inside)]
     everywhere = _chosen(np.ones(found.cells, bool))
@@ -110,7 +110,7 @@ def prove(found: ScoreMap) -> Proof:
     tolerance = max(TOLERANCE, SHARE * largest)
     return Proof(
         found.crops,
-        Compared(int((~border).sum()), len(inside), float(max([0.0, *map(np.max, near)]))),
+        Compared(int((~border).sum()), len(inside), float(np.concatenate([[0.0], *near]).max())),
         _at_the_edge(found, border),
         tuple(_by_layer(found)),
         _crop_padding(found),
@@ -123,11 +123,13 @@ def prove(found: ScoreMap) -> Proof:
 
 
 def _chosen(cells: Marks, most: int = MOST) -> Cells:
-    """At most so many of the cells that are marked, as (row, column), evenly."""
-    places = np.argwhere(cells)
-    if len(places) <= most:
-        return places
-    return places[np.linspace(0, len(places) - 1, most).round().astype(np.int64)]
+    """At most so many of the cells that are marked, as (row, column), evenly; of a large map no list of all is made."""
+    ends = np.concatenate([[0], cells.sum(axis=1).cumsum()])  # how many are marked before each row, and in all
+    count = int(ends[-1])
+    wanted = np.linspace(0, count - 1, min(count, most)).round().astype(np.int64)
+    rows = np.searchsorted(ends, wanted, side="right") - 1
+    columns = [np.flatnonzero(cells[row])[k] for row, k in zip(rows, wanted - ends[rows], strict=True)]
+    return np.stack([rows, np.array(columns, np.int64)], axis=1)
 
 
 def _batches(cells: Cells) -> Iterator[Cells]:

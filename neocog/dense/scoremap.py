@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
@@ -14,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data.decode import PIXELS
-from ..errors import DataError, NeocogError
+from ..errors import DataError, NeocogError, RunError
 from ..losses import LOSSES
-from ..model import Model, weight_shapes
+from ..model import Model
+from ..torch_engine.allocator import available_memory
 from .form import Form, of_one_cell
 from .plane import Picture, Plane, Scale, plane
 from .reach import Reach
@@ -108,15 +110,18 @@ class ScoreMap:
 
 @lru_cache(maxsize=1)
 def window_model(model: Model) -> Model:
-    """The model for images of one window, which is itself unless its network gives a map. Raises NeocogError."""
+    """The model for images of one window, which is itself unless its network gives a map. Raises NeocogError.
+
+    Golden answers and a runtime are for images of the model's own size.
+    """
     network = of_one_cell(model.network)
-    return model if network is model.network else replace(model, network=network, golden=None)
+    return model if network is model.network else replace(model, network=network, golden=None, runtime=None)
 
 
 @lru_cache(maxsize=1)
 def form_of(model: Model) -> Form:
     """The sliding form of a model. Raises NeocogError for one that has none, or whose weights an export keeps."""
-    if not model.weights.keys() >= weight_shapes(model.network).keys():
+    if model.is_export:
         raise NeocogError("a score map needs the model file: an export computes images of one size")
     return Form.of(model.network, model.weights)
 
@@ -151,7 +156,8 @@ def score(
     tiles whose pass takes `memory` MiB, and with `into`, a `.npy` file, the map is never in memory whole: then `scores`
     are mapped from it. `told` hears of every tile.
 
-    Raises NeocogError for a network, stride, scale or method that does not do, DataError for an image.
+    Raises NeocogError for a network, stride, scale or method that does not do, DataError for an image, RunError for a
+    map that does not fit into memory or cannot be written.
     """
     begun = perf_counter()
     model = window_model(model)
@@ -166,7 +172,7 @@ def score(
     blocks = list(tiling.blocks())
     shape = (model.network.shapes[-1].channels, *cells)
     if into is None:
-        scores = np.empty(shape, np.float32)
+        scores = _room(shape)
         for k, block in enumerate(blocks):
             scores[(slice(None), *block)] = tiling.scores(block, seen.read)
             told(k + 1, len(blocks))
@@ -184,15 +190,22 @@ def score(
     return ScoreMap(model, seen, tiling, written, perf_counter() - begun)
 
 
+def _room(shape: tuple[int, ...]) -> Volume:
+    """Memory for a map (K, *cells). Raises RunError where it would be more than half of what there is."""
+    available, needed = available_memory(), 4 * math.prod(shape)
+    if available is not None and 2 * needed > available:
+        raise RunError(
+            f"a map of {shape[1]:,} x {shape[2]:,} cells with {shape[0]:,} scores takes {needed / 2**30:,.1f} GiB, "
+            "which is more than half of the memory",
+            hint="-o map.npy, which is written tile by tile",
+        )
+    return np.empty(shape, np.float32)
+
+
 def _work(model: Model, seen: Plane, tiling: Tiling) -> dict[str, Any]:
     """What decides a map: the model, the image, the scale and the tiles; as plain values."""
-    weights = hashlib.sha256()
-    for name in sorted(model.weights):
-        weights.update(name.encode() + np.ascontiguousarray(model.weights[name]).tobytes())
     return {
-        "network": str(model.network),
-        "weights": weights.hexdigest(),
-        "preprocessing": model.preprocessing.as_json(),
+        "model": model.fingerprint,
         "image": _identity(seen),
         "scale": seen.scale,
         "stride": list(tiling.route.stride),

@@ -13,6 +13,7 @@ Nothing here runs a network: all of it is arithmetic of the plan's whole numbers
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -67,12 +68,12 @@ class Sight:
 
         Raises DataError for an image that is smaller than the window.
         """
-        if any(n < w for n, w in zip(size, self.window, strict=True)):
+        if (lack := max(w / n for n, w in zip(size, self.window, strict=True))) > 1:
             shown, window = ("x".join(map(str, dims)) for dims in (size, self.window))
             raise DataError(
                 f"the network looks through a window of {window} pixels, and the image is smaller",
                 received=f"{shown} pixels",
-                hint="a larger scale, as --scales 2",
+                hint=f"a scale {math.ceil(100 * lack) / 100:g} times as large, by --scales",
             )
         return tuple((n - w) // j + 1 for n, w, j in zip(size, self.window, self.jump, strict=True))
 

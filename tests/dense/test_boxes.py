@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from io import BytesIO
 
 import numpy as np
@@ -13,7 +14,7 @@ from neocog import Model, NeocogError, Network
 from neocog.data import Preprocessing
 from neocog.data.dataset import Dataset
 from neocog.dense import Averaging, averaged, boxes, score
-from neocog.dense.boxes import REGIONS, Found, suppressed
+from neocog.dense.boxes import REGIONS, Found, _touching, suppressed
 from neocog.dense.heat import boxes_picture, class_picture, kinds_picture
 from neocog.predict import evaluate
 
@@ -83,6 +84,21 @@ def test_touching_cells_of_a_class_are_one_region(finder):
     found = boxes([score(finder, image, stride=1)], 0.3, REGIONS, "nothing")
     assert [one.name for one in found] == ["bar", "bar"]
     assert sorted(one.box for one in found)[0][0] < 14 < 40 < sorted(one.box for one in found)[1][2]
+
+
+def test_cells_that_touch_by_a_corner_are_one_region_and_others_are_not():
+    places = [(0, 0), (1, 1), (2, 0), (0, 3), (5, 5), (5, 4)]
+    groups = sorted(sorted(group) for group in _touching(places))
+    assert groups == [[(0, 0), (1, 1), (2, 0)], [(0, 3)], [(5, 4), (5, 5)]]
+
+
+def test_names_with_line_breaks_are_drawn_as_text(finder):
+    named = replace(finder, classes=("nothing", "a\nb", "\x1b[31m"))
+    one = score(named, canvas((CROSS, 10, 20), (BAR, 30, 4)))
+    found = boxes([one], 0.5, background="nothing")
+    assert [box.name for box in found] == ["a\nb", "\x1b[31m"]
+    for content in (class_picture(one, "a\nb"), kinds_picture(one, "nothing"), boxes_picture(one, found)):
+        assert Image.open(BytesIO(content)).format == "PNG"
 
 
 def test_what_boxes_cannot_be_made_of_is_refused(finder):

@@ -9,7 +9,7 @@ import pytest
 import torch
 from dense_models import PADDED, PADLESS, model_of, picture
 
-from neocog import DataError, NeocogError, Network, RewriteError
+from neocog import DataError, NeocogError, Network, RewriteError, RunError, zoo
 from neocog.dense import prove, score
 from neocog.dense.form import Form
 from neocog.dense.routes import DILATE, OWN, SHIFT, route
@@ -173,6 +173,11 @@ def test_a_vgg_sees_384_pixels_as_36_crops_and_at_half_its_stride_as_121():  # f
         ((16, 16), (5, 5)),
     ]
     assert network.plan().totals["macs"] * 36 / route(form).macs((6, 6)) == pytest.approx(12.0, abs=0.6)
+
+
+def test_the_451_pixels_of_caffes_notebook_are_8_by_8_windows_of_alexnet():
+    sight = Sight.of(zoo("alexnet"))
+    assert (sight.window, sight.jump, sight.cells((451, 451))) == ((227, 227), (32, 32), (8, 8))
 
 
 def test_the_cheaper_way_by_the_plan_is_taken():
@@ -343,11 +348,21 @@ def test_strides_and_sizes_that_cannot_be_are_refused():
         score(model, picture(25, 25), stride=2, method="magic")
     with pytest.raises(DataError, match="through a window of 12x12 pixels") as refused:
         score(model, picture(11, 30))
-    assert refused.value.received == "11x30 pixels"
+    assert (refused.value.received, refused.value.hint) == ("11x30 pixels", "a scale 1.1 times as large, by --scales")
+    assert score(model, picture(11, 30), scale=1.1).cells == (1, 6)
     uneven = model_of("INPUT[12x12x1] -> POOL2x3 -> FC2")
     assert score(uneven, picture(14, 15)).cells == (2, 2)
     with pytest.raises(NeocogError, match="2x3 pixels"):
         score(uneven, picture(14, 15), stride=2)
+
+
+def test_a_map_that_memory_cannot_hold_goes_into_a_file(monkeypatch):
+    monkeypatch.setattr("neocog.dense.scoremap.available_memory", lambda: 1000)
+    model = model_of(PADLESS["chain"][0])
+    assert score(model, picture(25, 25)).cells == (4, 4)
+    with pytest.raises(RunError, match=r"7 x 10 cells with 3 scores takes .* more than half") as refused:
+        score(model, picture(25, 30), stride=2)
+    assert "-o map.npy" in refused.value.hint
 
 
 def test_what_a_cell_stands_for_and_sees():  # fact C11
