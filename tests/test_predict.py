@@ -176,7 +176,7 @@ def test_a_network_that_gives_a_map_has_no_classes():
     data = replace(digits(50), classes=tuple("0123456789"))
     with pytest.raises(DataError) as caught:
         predict(made("INPUT[28x28x1] -> POOL4 -> CONV3-10", data), data.images[0])
-    message = "classes need one score each, and the network gives a map of them\n  received: 7x7x10"
+    message = "classes need one score each, and the network gives a map of them\n  received: 7x7x10\n  try: --dense"
     assert str(caught.value) == message
 
 

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from ..errors import NeocogError
+from ..errors import NeocogError, escaped
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -81,9 +81,10 @@ def print_table(
 ) -> None:
     """Print a table: columns named in `text` are cut when long, that named `prose` is wrapped, others are numbers.
 
-    No number is cut: where the console is too narrow, `optional` columns are left out in their order, and named.
+    No number is cut: where the console is too narrow, `optional` columns are left out in their order, and named. Cells
+    may hold names that somebody chose, whose line breaks and control characters are written as text.
     """
-    columns = {name: [row[k] for row in rows] for k, name in enumerate(header)}
+    columns = {name: [escaped(row[k]) for row in rows] for k, name in enumerate(header)}
     for name in text:
         columns[name] = [clipped_cell(cell) for cell in columns[name]]
     left_out = []

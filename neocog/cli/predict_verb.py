@@ -8,11 +8,11 @@ from os.path import isdir
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import DataError, NeocogError
+from ..errors import DataError, NeocogError, escaped
 from . import predict_dense
 from .arguments import whole_from
 from .computing import add_runtime, computing
-from .output import console, print_error, print_json, printable
+from .output import console, print_error, print_json
 
 if TYPE_CHECKING:
     from ..predict import Prediction
@@ -44,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Classify each file. One that cannot be used is reported and does not stop the others; exit code 2 then."""
     from ..predict import predict
+    from ..predict.classify import check_one_score_each
     from ..runtimes import open_model
 
     files = list(_files(args.files))
@@ -56,6 +57,7 @@ def run(args: argparse.Namespace) -> int:
                 "an export takes images of one size", where=args.model, hint="--dense with the model file"
             )
         return predict_dense.run(args, model, files)
+    check_one_score_each(model.network)
     model, _ = computing(args, model, len(files), batch=1)
     found: list[Prediction] = []
     failed: list[DataError] = []
@@ -85,6 +87,6 @@ def _files(named: list[str]) -> Iterator[str]:
 
 def _line(prediction: Prediction) -> str:
     (best, share), *others = prediction.classes
-    rest = ", ".join(f"{name} {value:.1%}" for name, value in others)
+    rest = ", ".join(f"{escaped(name)} {value:.1%}" for name, value in others)
     notes = f"   [{'; '.join(prediction.notes)}]" if prediction.notes else ""
-    return f"{printable(prediction.source)}: {best} ({share:.1%})" + (f", then {rest}" if rest else "") + notes
+    return f"{escaped(prediction.source)}: {escaped(best)} ({share:.1%})" + (f", then {rest}" if rest else "") + notes

@@ -14,6 +14,7 @@ from ..errors import DataError
 from ..feed import Moves, Pixels, moved
 from ..losses import LOSSES
 from ..model import Model
+from ..network import Network
 from ..views import NONE, ONE_VIEW, Views
 
 BATCH = 64
@@ -106,14 +107,21 @@ def as_image(source: Any, where: str) -> NDArray[np.uint8]:
     return image
 
 
+def check_one_score_each(network: Network) -> None:
+    """Raises DataError for a network that gives a map instead of one score for each class."""
+    output = network.shapes[-1]
+    if output.positions > 1:
+        raise DataError(
+            "classes need one score each, and the network gives a map of them", received=str(output), hint="--dense"
+        )
+
+
 def class_scores(model: Model, images: NDArray[np.uint8], views: Views = ONE_VIEW) -> NDArray[np.float64]:
     """The network's outputs (N, K) for images (N, h, w, C) of the training set's size, averaged over views.
 
     Raises DataError for a network that gives a map instead of one score for each class.
     """
-    output = model.network.shapes[-1]
-    if output.positions > 1:
-        raise DataError("classes need one score each, and the network gives a map of them", received=str(output))
+    check_one_score_each(model.network)
     if views == ONE_VIEW:
         return model.answers(images).astype(np.float64)
 

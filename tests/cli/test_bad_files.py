@@ -1,13 +1,14 @@
 """Damaged model files and bad images on the command line: exit code 2, words, and nothing written."""
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from neocog import Model, Network, load_data
+from neocog import Model, Network, load, load_data
 from neocog.cli import main
 from neocog.data import Preprocessing
 from neocog.initialise import initialise
@@ -58,6 +59,29 @@ def test_a_damaged_model_file_is_refused(verb, damage, model_bytes, tmp_path, ca
     path.write_bytes(DAMAGE[damage](model_bytes))
     words = {"eval": ["mnist"], "predict": ["nothing.png"], "plan": []}[verb]
     assert refusal([verb, str(path), *words], tmp_path, capsys).startswith(f"error: {path}: ")
+
+
+def test_a_network_that_gives_a_map_is_refused_once_and_not_with_every_image(model_bytes, tmp_path, capsys):
+    good = tmp_path / "good.safetensors"
+    good.write_bytes(model_bytes)
+    network = Network.parse("INPUT[28x28x1] -> POOL4 -> CONV1-10")
+    replace(load(good), network=network, weights=initialise(network), golden=None).save(tmp_path / "map.safetensors")
+    err = refusal(["predict", str(tmp_path / "map.safetensors"), "a.png", "b.png"], tmp_path, capsys)
+    assert err.count("error: ") == 1
+    assert "the network gives a map of them\n  received: 7x7x10\n  try: --dense" in err
+
+
+def test_names_of_classes_cannot_move_the_cursor(model_bytes, tmp_path, capsys):
+    good = tmp_path / "good.safetensors"
+    good.write_bytes(model_bytes)
+    names = ("\x1b[31m", "two\nlines", *"23456789")
+    replace(load(good), classes=names).save(good)
+    Image.fromarray(load_data("mnist").test.images[0, ..., 0]).save(tmp_path / "seven.png")
+    assert main(["predict", str(good), str(tmp_path / "seven.png"), "--top", "10"]) == 0
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert out.count("\n") == 1
+    assert "two\\nlines" in out
 
 
 def images(folder: Path, good: Path) -> dict[str, Path]:
