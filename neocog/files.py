@@ -173,6 +173,8 @@ def said_of(path: str | Path) -> Iterator[None]:
         yield
     except ModelFileError as error:
         raise error.at(str(path)) from None
+    except RecursionError:  # what JSON can just be read cannot always be written again, to be compared
+        raise ModelFileError("the description is damaged: it is nested too deeply", where=str(path)) from None
     except (OSError, ValueError) as error:  # ValueError for a name with a zero byte
         reason = getattr(error, "strerror", None) or str(error)
         raise ModelFileError("this file cannot be read", where=str(path), received=reason) from None

@@ -368,6 +368,17 @@ def test_weights_that_are_no_numbers_are_refused(tmp_path: Path, saved: bytes, m
         load(path)
 
 
+def test_a_description_of_any_depth_is_refused(tmp_path: Path, saved: bytes) -> None:
+    header, arrays = parts(saved)
+    text, path = header["__metadata__"]["neocog"], tmp_path / "m.safetensors"
+    limit = sys.getrecursionlimit()
+    for depth in range(limit - 150, limit):
+        nested = text.replace('"history":', f'"deep":{"[" * depth}{"]" * depth},"history":')
+        path.write_bytes(joined({**header, "__metadata__": {"neocog": nested}}, arrays))
+        with pytest.raises(ModelFileError, match=r"damaged|the checksum differs"):
+            load(path)
+
+
 def test_every_flipped_bit_is_noticed(tmp_path: Path, saved: bytes) -> None:
     path = tmp_path / "m.safetensors"
     generator = np.random.default_rng(2024)
