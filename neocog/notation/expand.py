@@ -302,7 +302,7 @@ class _Expansion:
                 if option.key.text not in names or option.key.text in values:
                     self._fail(option.key, f"{definition.name.text} has no further parameter {option.key.text}")
                 values[option.key.text] = self._value(option.value, scope)
-        if len(options) != len(names) or set(values) != set(names):
+        if len(options) != len(names):  # if as many, each has one, for none has two
             shown = f"{definition.name.text}({', '.join(names)})" if names else definition.name.text
             values_taken = f"{len(names)} value{'s' * (len(names) != 1)}"
             self._fail(word, f"{shown} takes {values_taken}", received=f"{len(options)}", hint=shown)
