@@ -13,6 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..errors import NeocogError
 from ..measure.field import looking
 from ..wording import Text
 from . import colours
@@ -34,18 +35,23 @@ CAPTION = Text(
 
 
 def spread(subject: Subject, most: int) -> tuple[int, ...]:
-    """So many layers from the first to the last: those that look further, and the one that the scores are made from."""
+    """So many layers from the first to the last: those that look further, and the one that the scores are made from.
+
+    None where the scores are made from the image itself.
+    """
     names = set(looking(subject.planned))
     last = subject.network.nodes[subject.end].inputs[0]
     found = [k for k in subject.order if subject.network.nodes[k].name in names and k < last]
     found = sorted({*found, last} - {0})
-    steps = max(1, min(most, len(found)))
+    steps = min(most, len(found))
     return tuple(found[round(i * (len(found) - 1) / max(1, steps - 1))] for i in range(steps))
 
 
 def show(question: Question) -> Shown:
-    """A strip for each image: the image, and its inversion from each layer."""
+    """A strip for each image: the image, and its inversion from each layer. Raises NeocogError without a layer."""
     layers = question.positions or spread(question.subject, question.count or LAYERS)
+    if not layers:
+        raise NeocogError("this network makes its scores from the image itself, so there is no layer to invert")
     canvas = Canvas(question.pixels, question.subject.device)
     with question.subject.working(), torch.no_grad():
         made = {question.subject.network.nodes[k].name: inverted(question, canvas, k) for k in layers}

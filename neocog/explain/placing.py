@@ -63,7 +63,9 @@ def default_layer(subject: Subject) -> int:
     rows, source = subject.planned.rows, subject.network.input_shape
     trunk = [k for k in _trunk(subject) if rows[k].output.positions > 1 and k < subject.end and k > 0]
     if not trunk:
-        raise NeocogError("no layer of this network has more than one position", hint="a method that reads no layer")
+        raise NeocogError(
+            "no layer of this network has more than one position", hint="a layer by name, or a method that reads none"
+        )
     return next((k for k in reversed(trunk) if _sees_part(rows[k], source)), trunk[-1])
 
 

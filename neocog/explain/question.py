@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..data import Dataset
+from ..data import Dataset, Preprocessing
 from ..errors import NeocogError
 from ..feed import Pixels
 from ..model import Model
@@ -57,12 +57,21 @@ class Question:
         """The network, ready to be examined."""
         return Subject.of(self.model, self.device, self.memory_limit)
 
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How images become what the network reads. Raises NeocogError for a network of sequences, which reads none."""
+        source = self.model.network.input_shape
+        if source.rank != 2:
+            hint = "Subject.from_arrays and METHODS, see docs/explain.md"
+            raise NeocogError("this network reads sequences, not images", received=f"INPUT[{source}]", hint=hint)
+        return self.model.preprocessing
+
     @cached_property
     def pixels(self) -> Pixels:
         """The images as the network sees them, and how their bytes become numbers."""
         if not len(self.images):
             raise NeocogError("this method needs an image")
-        return self.model.preprocessing.pixels(np.stack([one.pixels for one in self.images]))
+        return self.preprocessing.pixels(np.stack([one.pixels for one in self.images]))
 
     @property
     def fitted(self) -> NDArray[np.uint8]:
@@ -83,14 +92,14 @@ class Question:
     @cached_property
     def blank(self) -> Pixels:
         """How bytes become numbers, where there is no image to take it from."""
-        preprocessing = self.model.preprocessing
-        return preprocessing.pixels(np.zeros((1, *preprocessing.source, preprocessing.channels), np.uint8))
+        source, channels = self.preprocessing.source, self.preprocessing.channels
+        return self.preprocessing.pixels(np.zeros((1, *source, channels), np.uint8))
 
     def images_of_data(self) -> Dataset:
         """The data set. Raises NeocogError where none is given, or its images are of another size."""
         if self.data is None:
             raise NeocogError("this method needs a data set", hint="--data mnist, or a folder")
-        expected = (*self.model.preprocessing.source, self.model.preprocessing.channels)
+        expected = (*self.preprocessing.source, self.preprocessing.channels)
         if self.data.images.shape[1:] != expected:
             received = "x".join(map(str, self.data.images.shape[1:]))
             raise NeocogError(f"the model was made for images of {'x'.join(map(str, expected))}", received=received)
@@ -110,7 +119,7 @@ class Question:
     def inputs(self, dataset: Dataset) -> Iterator[Tensor]:
         """A data set's images as numbers (n, C, H, W), as many at once as memory allows without gradients."""
         for part in self.subject.batches(len(dataset), backward=False):
-            pixels = self.model.preprocessing.pixels(np.asarray(dataset.images[part]))
+            pixels = self.preprocessing.pixels(np.asarray(dataset.images[part]))
             yield self.subject.tensor(pixels.numbers(pixels.images))
 
     def layer(self) -> int:

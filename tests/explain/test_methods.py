@@ -10,7 +10,8 @@ import torch
 from explain.conftest import NETS, images_for, model_of
 from torch import nn
 
-from neocog import Network
+from neocog import Model, Network
+from neocog.data import Preprocessing
 from neocog.errors import NeocogError, RunError
 from neocog.explain import (
     BY_NAME,
@@ -323,6 +324,22 @@ def test_one_output_is_one_class_or_says_yes_or_no(loss, sign):
     score = float(model.scores(model.preprocessing(image[None]))[0, 0])
     assert found.score == pytest.approx(sign * score, rel=1e-4)
     assert found.probability == pytest.approx(1 if loss == "cross-entropy" else 1 / (1 + np.exp(score)), rel=1e-4)
+
+
+@pytest.mark.parametrize("method", ["gradient", "maximise", "deepdream"])
+def test_pictures_for_a_network_of_sequences_are_refused(method):
+    network = Network.parse("INPUT[40x3] -> CONV5-6 -> RELU -> GAP -> FC3")
+    preprocessing = Preprocessing((40, 1), (40, 1), (0.5,) * 3, (0.25,) * 3)
+    model = Model(network, initialise(network), preprocessing, ("a", "b", "c"), "cross-entropy")
+    images = [np.zeros((40, 1, 3), np.uint8)] if "image" in BY_NAME[method].needs else []
+    with pytest.raises(NeocogError, match="this network reads sequences, not images\n  received: INPUT"):
+        picture(model, method, images)
+
+
+def test_without_a_layer_between_there_is_nothing_to_invert():
+    model = model_of("INPUT[8x8x1] -> FC2")
+    with pytest.raises(NeocogError, match="so there is no layer to invert"):
+        picture(model, "inversion", images_for(model, 1))
 
 
 def test_a_network_without_maps_is_refused():
