@@ -88,7 +88,7 @@ def show(question: Question) -> Shown:
     for unit, best in zip(units, every, strict=True):
         panels = []
         for found in best:
-            pixels = question.model.preprocessing.pixels(np.asarray(dataset.images[found.image : found.image + 1]))
+            pixels = question.preprocessing.pixels(np.asarray(dataset.images[found.image : found.image + 1]))
             spans = seen(row, found.position)
             patch = cut(pixels.images[0], spans)
             label = dataset.classes[int(dataset.labels[found.image])]
