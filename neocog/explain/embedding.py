@@ -32,9 +32,10 @@ COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#2
 TITLE = Text("how classes come apart, layer by layer", "各类如何逐层分开")
 PROBE = Text("{0}: linear probe {1:.1%}", "{0}：线性探针 {1:.1%}")
 COMPONENTS = Text("the first two principal components", "前两个主成分")
+NEAREST = Text("t-SNE", " t-SNE ")
 CAPTION = Text(
     "{0} images of {1} by {2}; the probe is logistic regression on every second image, its accuracy that on the others",
-    "{1} 的 {0} 张图像，按 {2} 排布；探针是用每隔一张的图像拟合的逻辑回归，准确率是对其余图像的",
+    "{1} 的 {0} 张图像，按{2}排布；探针是用每隔一张的图像拟合的逻辑回归，准确率是对其余图像的",
 )
 KEY = Text("classes", "类别")
 
@@ -60,7 +61,7 @@ def show(question: Question, *, neighbours: bool) -> Shown:
             {"layer": name, "features": values.shape[1], "probe_accuracy": share, "interval": list(interval)}
             | {"places": np.round(places, 3).tolist()}
         )
-    caption = CAPTION.filled(len(dataset), dataset.name, "t-SNE" if neighbours else COMPONENTS)
+    caption = CAPTION.filled(len(dataset), dataset.name, NEAREST if neighbours else COMPONENTS)
     strips = in_rows((*panels, _key(dataset.classes)), ACROSS, caption)
     return Shown(TITLE, strips, {"data": dataset.name, "layers": rows})
 
