@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import DataError, NeocogError
+from ..errors import DataError, NeocogError, escaped
 from .arguments import whole_from
-from .output import console, print_error, print_json, printable
+from .output import console, print_error, print_json
 
 if TYPE_CHECKING:
     from ..dense import Found, Proof, ScoreMap
@@ -306,7 +306,7 @@ def _print(document: dict[str, Any], maps: Sequence[ScoreMap], proofs: Sequence[
     out = console()
     notes = f"   [{'; '.join(document['notes'])}]" if document["notes"] else ""
     out.print(
-        f"{printable(document['file'])}: {document['image'][1]}x{document['image'][0]} pixels{notes}", soft_wrap=True
+        f"{escaped(document['file'])}: {document['image'][1]}x{document['image'][0]} pixels{notes}", soft_wrap=True
     )
     for k, one in enumerate(document["maps"]):
         for line in _lines(one, maps[k]):
@@ -314,13 +314,13 @@ def _print(document: dict[str, Any], maps: Sequence[ScoreMap], proofs: Sequence[
         if proofs:
             for line in proof_lines(proofs[k]):
                 out.print(f"  {line}", soft_wrap=True)
-    shown = ", ".join(f"{each['class']} ({each['probability']:.1%})" for each in document["averaged"][:3])
-    out.print(printable(f"  averaged over all windows: {shown}"), soft_wrap=True)
+    shown = ", ".join(f"{escaped(each['class'])} ({each['probability']:.1%})" for each in document["averaged"][:3])
+    out.print(f"  averaged over all windows: {shown}", soft_wrap=True)
     for box in document.get("boxes", ()):
         corners = ", ".join(f"{x:.0f}" for x in box["box"])
-        out.print(printable(f"  {box['class']} {box['score']:.3f} at ({corners})"), soft_wrap=True)
+        out.print(f"  {escaped(box['class'])} {box['score']:.3f} at ({corners})", soft_wrap=True)
     for path in document["written"]:
-        out.print(printable(f"  written: {path}"), soft_wrap=True)
+        out.print(f"  written: {escaped(path)}", soft_wrap=True)
 
 
 def _lines(one: dict[str, Any], found: ScoreMap) -> list[str]:

@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import ModelFileError, NeocogError
+from ..errors import ModelFileError, NeocogError, escaped
 from .arguments import whole_from
-from .output import console, print_json, printable
+from .output import console, print_json
 
 if TYPE_CHECKING:
     from ..model import Model
@@ -57,10 +57,10 @@ def run(args: argparse.Namespace) -> int:
         return 0
     out = console()
     for name, found in zip(names, neighbours, strict=True):
-        out.print(f"{printable(name)}:", soft_wrap=True)
+        out.print(f"{escaped(name)}:", soft_wrap=True)
         for one in found:
-            label = f"  {one.label}" if one.label is not None else ""
-            out.print(printable(f"  {one.similarity:.3f}  {one.name}{label}"), soft_wrap=True)
+            label = f"  {escaped(one.label)}" if one.label is not None else ""
+            out.print(f"  {one.similarity:.3f}  {escaped(one.name)}{label}", soft_wrap=True)
     return 0
 
 

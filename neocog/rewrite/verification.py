@@ -80,6 +80,8 @@ def verified(
             f"{rewrite.name} would change what the network computes, so there is no new model",
             received=f"a largest difference of {error:.1e} of the largest output, for {rewrite.tolerance} allowed",
         )
+    if not np.isfinite(new.scores(x[:FEWEST])).all():
+        raise RewriteError(f"{rewrite.name} gives outputs that are not finite in float32, so there is no new model")
     golden = 0 if old.golden is None else len(old.golden[0])
     same = float((before.argmax(axis=1) == after.argmax(axis=1)).mean())
     golden_error = _golden_error(old, new, rewrite, settings)
