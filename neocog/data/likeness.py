@@ -18,7 +18,9 @@ WORDS = 8
 FARTHEST = WORDS - 1
 """Bits in which the hashes of alike images differ at most."""
 SIDE = 16
-CORRELATED = 0.97
+CORRELATED = 0.985
+"""Of the small pictures of alike images at least: photos scaled, compressed or paler stay above it, while many digits
+of one kind come to 0.97."""
 FLAT = 4.0
 """Standard deviation of grey values below which a picture shows nothing to be alike in."""
 BLOCK = 2048

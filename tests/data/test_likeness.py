@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
+from neocog.data import load_data
 from neocog.data.likeness import FARTHEST, alike, difference_hash, equal, groups, near, thumbnail
 
 RNG = np.random.default_rng(11)
@@ -33,6 +34,17 @@ def pairs_found(images):
 def test_a_changed_copy_is_found_among_many(change):
     images = [scene(k) for k in range(200)]
     assert pairs_found([*images, change(images[17])]) == [[17, 200]]
+
+
+def test_digits_of_one_kind_are_not_alike_for_being_large():
+    """Enlarged, their ground and few strokes make hashes near and small pictures nearly so."""
+    large = [
+        Image.fromarray(digit[..., 0]).resize((112, 112), Image.Resampling.BICUBIC)
+        for digit in load_data("mnist").test.images[:300]
+    ]
+    found = pairs_found([*large, large[17].resize((56, 56))])
+    assert [17, 300] in found
+    assert sum(map(len, found)) <= 4
 
 
 def test_pictures_that_show_nothing_are_not_alike():
