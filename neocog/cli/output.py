@@ -93,7 +93,7 @@ def print_table(
             break
         del columns[name]
         left_out.append(" ".join(name.split()))
-    out.out("\n".join(_lines(columns, {*text, prose}, prose, out.width)), highlight=False)
+    out.out("\n".join(_lines(columns, {*text, prose}, prose, out.width, _rule(out.encoding))), highlight=False)
     if left_out:
         print_wrapped(out, f"(left out at {out.width} columns: {', '.join(left_out)})")
 
@@ -121,7 +121,16 @@ def _total(widths: dict[str, int]) -> int:
     return sum(widths.values()) + len(GAP) * (len(widths) - 1)
 
 
-def _lines(columns: dict[str, list[str]], left: Collection[str], prose: str, room: int) -> Iterator[str]:
+def _rule(encoding: str) -> str:
+    """What the line under a table's head is made of, where an encoding may lack the usual."""
+    try:
+        "─".encode(encoding)
+    except (UnicodeEncodeError, LookupError):
+        return "-"
+    return "─"
+
+
+def _lines(columns: dict[str, list[str]], left: Collection[str], prose: str, room: int, rule: str) -> Iterator[str]:
     """The table as lines of text: head, rule, rows. Laid out here, since rich takes seconds for thousands of rows."""
     from textwrap import wrap
 
@@ -132,7 +141,7 @@ def _lines(columns: dict[str, list[str]], left: Collection[str], prose: str, roo
     head = [name.split("\n") for name in columns]
     for k in range(max(map(len, head)), 0, -1):
         yield _row([lines[-k] if k <= len(lines) else "" for lines in head], widths, left)
-    yield "─" * _total(widths)
+    yield rule * _total(widths)
     for cells in zip(*columns.values(), strict=True):
         wrapped = [
             wrap(cell, widths[name]) or [""] if name == prose else [cell]

@@ -347,6 +347,7 @@ def test_a_terminal_without_unicode_is_no_reason_to_fail(shell):
         done = shell(f"neocog plan lenet5 {options}", PYTHONIOENCODING="ascii", COLUMNS="80")
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout.isascii()
+        assert "\\u25" not in done.stdout
 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
