@@ -2,7 +2,9 @@
 
 Turns alternate, and each pair gives a ratio, so that a machine that gets slower meanwhile decides nothing. The watcher
 is a process of its own that does what the page does: it holds the web socket and asks for layers, test images and
-confusion once a second. Run from the repository's root on an idle machine: `python bench/studio.py`.
+confusion once a second. Beside the ratio stands how much of one core the server took meanwhile, which another program
+that runs does not change. Run from the repository's root on an idle machine: `python bench/studio.py`, or with names of
+networks, of which a part is enough: `python bench/studio.py VGG`.
 """
 
 from __future__ import annotations
@@ -64,8 +66,8 @@ def alone(source: str, data: str) -> float:
     return images / (time.perf_counter() - warm)
 
 
-def watched(source: str, data: str) -> float:
-    """Images a second in the studio, with a page that asks for everything."""
+def watched(source: str, data: str) -> tuple[float, float]:
+    """Images a second in the studio, with a page that asks for everything; the share of a core that serving took."""
     workshop, keys = Workshop(), Keys()
     with listening(0) as place:
         port = place.getsockname()[1]
@@ -77,47 +79,60 @@ def watched(source: str, data: str) -> float:
         key = keys.exchange(keys.token) or ""
         watcher = subprocess.Popen([sys.executable, __file__, "watch", str(port), key, live.name])
         time.sleep(WARM)
-        seen, began = live.seen, time.perf_counter()
+        seen, served, began = live.seen, serving(), time.perf_counter()
         time.sleep(SECONDS)
-        rate = (live.seen - seen) / (time.perf_counter() - began)
+        passed = time.perf_counter() - began
+        rate, share = (live.seen - seen) / passed, (serving() - served) / passed
         watcher.kill()
         watcher.wait()
         server.should_exit = True
         thread.join(10)
         workshop.close()
-    return rate
+    return rate, share
+
+
+def serving() -> float:
+    """Processor seconds of all threads of Python but the run's own and this one."""
+    others = [one for one in threading.enumerate() if one is not threading.current_thread()]
+    clocks = [time.pthread_getcpuclockid(one.ident) for one in others if one.ident and not one.name.startswith("run ")]
+    return sum(time.clock_gettime(clock) for clock in clocks)
 
 
 def watch(port: str, key: str, name: str) -> None:
     """Be the page, until killed."""
     headers = {"Authorization": f"Bearer {key}"}
     line = http.client.HTTPConnection("127.0.0.1", int(port))
-    looked = 0.0
+    looked, have = 0.0, None
     with connect(f"ws://127.0.0.1:{port}/api/live", additional_headers=headers) as socket:
         while True:
             json.loads(socket.recv())
             if time.monotonic() - looked < 1:
                 continue
             looked = time.monotonic()
-            body = json.dumps({"count": 8})
+            body = json.dumps({"count": 8, "have": have})
             line.request("POST", f"/api/runs/{name}/layers", body, {**headers, "Content-Type": "application/json"})
-            line.getresponse().read()
+            told = line.getresponse().read()
+            have = json.loads(told)["looks"] if told else have
             for what in ("predictions", "confusion"):
                 line.request("GET", f"/api/runs/{name}/{what}", headers=headers)
                 line.getresponse().read()
 
 
 def main() -> None:
-    """Print a line for each network and each planned text."""
+    """Print a line for each network that was asked for, and without any for each planned text."""
+    parts = sys.argv[1:]
     for name, (source, data) in NETWORKS.items():
-        pairs = [(alone(source, data), watched(source, data)) for _ in range(TURNS)]
-        ratios = sorted(seen / free for free, seen in pairs)
-        free, seen = (statistics.median(side) for side in zip(*pairs, strict=True))
+        if parts and not any(part in name for part in parts):
+            continue
+        pairs = [(alone(source, data), *watched(source, data)) for _ in range(TURNS)]
+        ratios = sorted(seen / free for free, seen, _ in pairs)
+        free, seen, share = (statistics.median(side) for side in zip(*pairs, strict=True))
         print(
             f"{name}: {free:,.0f} images/s alone, {seen:,.0f} watched; ratio {statistics.median(ratios):.3f} "
-            f"({ratios[0]:.3f} to {ratios[-1]:.3f}, {TURNS} pairs)"
+            f"({ratios[0]:.3f} to {ratios[-1]:.3f}, {TURNS} pairs); serving took {100 * share:.1f} % of a core",
+            flush=True,
         )
-    for name in PLANNED:
+    for name in () if parts else PLANNED:
         times = []
         for batch in range(2, 9):
             began = time.perf_counter()

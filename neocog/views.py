@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import NeocogError
-from .feed import ONE, Moves, Pixels
+from .feed import ONE, Images, Moves, Pixels, moved
 
 NONE = "none"
 FARTHEST = 64
@@ -41,9 +41,9 @@ class Views:
         """What a text such as `flip, shift=1` asks for; `none` is nothing. Raises NeocogError for another text."""
         flip, shift = False, 0
         for part in [] if text.strip() == NONE else text.split(","):
-            moved = re.fullmatch(r"shift *= *([0-9]{1,2})", part.strip(), re.ASCII)
-            if moved and not shift and 1 <= int(moved[1]) <= FARTHEST:
-                shift = int(moved[1])
+            asked = re.fullmatch(r"shift *= *([0-9]{1,2})", part.strip(), re.ASCII)
+            if asked and not shift and 1 <= int(asked[1]) <= FARTHEST:
+                shift = int(asked[1])
             elif part.strip() == "flip" and not flip:
                 flip = True
             else:
@@ -62,6 +62,12 @@ class Views:
             for share, mirrored, shift in self._all()
         ]
         return np.sum(seen, axis=0, dtype=np.float32) if len(seen) > 1 else seen[0]
+
+    def seen(self, images: Images) -> list[tuple[float, Images]]:
+        """Every view of images (N, H, W, C): its share, and the images as it shows them."""
+        count, _, width, _ = images.shape
+        moves = [(share, _moves(count, width, mirrored, shift)) for share, mirrored, shift in self._all()]
+        return [(share, images if one is None else moved(images, one)) for share, one in moves]
 
     def _all(self) -> list[tuple[float, bool, int]]:
         """Every view: its share, whether it is mirrored, and by how much it is moved down and right."""

@@ -19,7 +19,9 @@ from ..explain import METHODS, Attribution, Question, method_of, shown
 from ..predict.classify import Standard
 from ..wording import LANGUAGES, said
 from .inside import Run, test_images
+from .pictures import image
 from .running import Live
+from .scenes import layers_of, likeliest
 from .workshop import Workshop
 
 T = TypeVar("T")
@@ -46,6 +48,22 @@ def methods() -> list[dict[str, Any]]:
         for one in METHODS
         if isinstance(one, Attribution) or one.extra is None
     ]
+
+
+def says(workshop: Workshop, name: str, source: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run's network says of an image, however large the network is. Raises NeocogErrors."""
+    run = workshop.run(name)
+    model = run.model()
+    shown = workshop.picture(run, model, source)
+    scores = model.answers(shown.pixels[None]).astype(np.float64)
+    return {
+        "image": image(shown.pixels),
+        "label": shown.label,
+        "notes": list(shown.notes),
+        "classes": list(model.classes),
+        "layers": layers_of(model.network),
+        "top": likeliest(scores, model.loss, model.classes),
+    }
 
 
 def answer(workshop: Workshop, name: str, asked: Mapping[str, Any]) -> dict[str, Any]:

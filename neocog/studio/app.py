@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from ..errors import NeocogError, RunError
 from .routes import live, page, planning, questions, runs
+from .telling import Told
 from .workshop import Gone, Workshop
 
 
@@ -33,18 +33,18 @@ def _explain_errors(app: FastAPI) -> None:
     def explained(request: Request, error: NeocogError) -> Response:
         parts = {"kind": type(error).__name__, "rule": error.rule, "received": error.received, "hint": error.hint}
         status = 404 if isinstance(error, Gone) else 409 if isinstance(error, RunError) else 400
-        return JSONResponse({"error": parts | {"where": error.where}}, status)
+        return Told({"error": parts | {"where": error.where}}, status)
 
     @app.exception_handler(TimeoutError)
     def busy(request: Request, error: TimeoutError) -> Response:
-        return JSONResponse({"error": {"rule": "this run is busy with a long step; try again later"}}, 503)
+        return Told({"error": {"rule": "this run is busy with a long step; try again later"}}, 503)
 
     @app.exception_handler(HTTPException)
     def refused(request: Request, error: HTTPException) -> Response:
-        return JSONResponse({"error": {"rule": str(error.detail)[:200]}}, error.status_code, error.headers)
+        return Told({"error": {"rule": str(error.detail)[:200]}}, error.status_code, error.headers)
 
     @app.exception_handler(RequestValidationError)
     def unfit(request: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
         place = ".".join(str(part)[:40] for part in first["loc"][1:])
-        return JSONResponse({"error": {"rule": f"{place}: {first['msg']}"[:200]}}, 422)
+        return Told({"error": {"rule": f"{place}: {first['msg']}"[:200]}}, 422)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from ..data import Dataset, Preprocessing, Splits, load_data
 from ..errors import ModelFileError, NeocogError
+from ..losses import LOSSES, default_loss
 from ..model import Model, load
 from ..network import Network
 from ..training.checkpoint import newest
@@ -23,6 +25,12 @@ from .running import EDITABLE
 
 MODELS = (MODEL, f"{CHECKPOINTS}/best.safetensors", INTERRUPTED)
 """Where a run's folder may hold a model, the most final first."""
+FIGURES = {
+    "train_accuracy": "train_accuracy",
+    "validation_accuracy": "accuracy",
+    "images_per_second": "images_per_second",
+}
+"""What is shown of an epoch, and what it is called in a run's log."""
 BLOCK = 4 * 2**20
 """Bytes of a log that are read at once."""
 
@@ -40,6 +48,10 @@ class Attached:
         self.config = read_config(path) if path.is_dir() else {}
         self._kept: tuple[Path, int, Model] | None = None
         self.text = str(self.config.get("network", "") if path.is_dir() else self.model().network)
+
+    def _part(self, name: str) -> Mapping[str, Any]:
+        """One part of what the folder says of its run, whoever wrote it."""
+        return _mapping(self.config.get(name))
 
     def model(self) -> Model:
         """The run's model, its best so far, or what its newest checkpoint holds. Raises NeocogErrors."""
@@ -70,14 +82,15 @@ class Attached:
             if name.startswith(f"{kind}/")
         }
         classes = tuple(map(str, range(network.shapes[-1].channels)))
-        loss = str(self.config.get("settings", {}).get("loss", "cross-entropy"))
+        loss = str(self._part("settings").get("loss"))
+        known = loss if loss in LOSSES else default_loss(network).name
         preprocessing = Preprocessing.from_json(self.config.get("preprocessing"))
-        return Model(network, weights, preprocessing, classes, loss, {})
+        return Model(network, weights, preprocessing, classes, known, {})
 
     @cached_property
     def data(self) -> Splits | None:
         """The data that the run learned from; None where it is not there."""
-        told = self.config.get("data") or self.model().record.get("data") or {}
+        told = self._part("data") or _mapping(self.model().record.get("data"))
         source = told.get("source") or told.get("name")
         try:
             return load_data(str(source), self.model().network.input_shape)
@@ -113,11 +126,11 @@ class Attached:
         self._read += len(whole)
         for line in whole.splitlines():
             try:
-                self._note(json.loads(line))
-            except (ValueError, KeyError, TypeError):
+                self._note(_mapping(json.loads(line)))
+            except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
                 continue  # another process writes this log, and not every line need be of ours
 
-    def _note(self, values: Any) -> None:
+    def _note(self, values: Mapping[str, Any]) -> None:
         if values.get("kind") == "steps":
             self.curves["loss"].add(int(values["step"]), float(values["loss"]))
             self.last |= {"step": int(values["step"]), "lr": float(values["lr"]), "loss": float(values["loss"])}
@@ -126,26 +139,25 @@ class Attached:
             self.curves["train_accuracy"].add(step, float(values["train_accuracy"]))
             self.curves["validation_accuracy"].add(step, float(values["accuracy"]))
             self.curves["validation_loss"].add(step, float(values["loss"]))
-            names = {"epoch": "epoch", "train_accuracy": "train_accuracy", "validation_accuracy": "accuracy"}
-            self.last |= {own: values[theirs] for own, theirs in names.items()}
-            self.last["images_per_second"] = values["images_per_second"]
+            self.last |= {own: float(values[theirs]) for own, theirs in FIGURES.items()}
+            self.last["epoch"] = int(values["epoch"])
 
     def state(self, *, curves: bool = False) -> dict[str, Any]:
         """The run as plain values, as `Live.state` has them."""
         with self._lock:
             self._follow()
-        settings = self.config.get("settings", {})
+        settings = self._part("settings")
         finished = self.path.is_file() or (self.path / MODEL).is_file()
         told: dict[str, Any] = {
             "name": self.name,
             "kind": "attached",
             "network": self.text,
-            "data": str((self.config.get("data") or {}).get("name", "")),
+            "data": str(self._part("data").get("name", "")),
             "status": "finished" if finished else "elsewhere",
             "message": "",
             "engine": str(self.config.get("reason", "")),
-            "optimizer": settings.get("optimizer", ""),
-            **{key: settings.get(key) for key in EDITABLE},
+            "optimizer": str(settings.get("optimizer", "")),
+            **{key: value for key in EDITABLE if isinstance(value := settings.get(key), int | float)},
             **{key: legible(value) if isinstance(value, float) else value for key, value in self.last.items()},
             "events": [],
             "looks": self._read,
@@ -156,3 +168,7 @@ class Attached:
 
     def close(self) -> None:
         """Nothing is held."""
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

@@ -80,29 +80,33 @@ class Source(Body):
     number: int | None = Field(default=None, ge=0)
 
 
-class Look(Body):
-    """Some of a network's layers, for an image."""
+class Ask(Body):
+    """What a network says of an image."""
 
     image: Source = Source()
+
+
+class Look(Ask):
+    """Some of a network's layers, for an image; `have` is the look that the page shows, which is not told again."""
+
     first: int = Field(default=0, ge=0)
     count: int = Field(default=8, ge=1, le=16)
+    have: int | None = Field(default=None, ge=0)
 
 
-class Follow(Body):
+class Follow(Ask):
     """A scene: an image in a run, the CS231n demo, or a text with random numbers."""
 
     run: Word | None = None
-    image: Source = Source()
     label: int | None = Field(default=None, ge=0)
     text: Text | None = None
     seed: Seed = 0
 
 
-class Why(Body):
+class Why(Ask):
     """A question about a network: by which method, of which image, class and layer, in which language."""
 
     method: Word
-    image: Source = Source()
     target: int | None = Field(default=None, ge=0)
     layer: Word | None = None
     evidence: bool = True

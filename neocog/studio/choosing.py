@@ -10,6 +10,7 @@ from ..data.sources import datasets_folder
 from ..errors import NeocogError
 from ..losses import default_loss
 from ..network import Network
+from ..plan.recomputing import recomputing
 from ..plan.tables import size
 from ..torch_engine.allocator import available_memory
 from ..training.fits import check_batches
@@ -28,11 +29,13 @@ def available() -> list[str]:
 def check_settings(network: Network, settings: Settings, images: int) -> None:
     """Raise NeocogError where so many images are too few for mini-batches, or training takes more memory than is left.
 
-    Memory is by the plan, against what this machine has available now.
+    Memory is by the plan, against what this machine has available now, also with volumes computed twice.
     """
     check_batches(network, images, settings.batch_size)
     made = network.plan(batch=settings.batch_size, optimizer=settings.optimizer)
     needed, free = made.memory["training_bytes"], available_memory()
+    if free is not None and needed > free:
+        needed = recomputing(network, settings.batch_size, settings.dtype, settings.optimizer).training.peak.bytes
     if free is not None and needed > free:
         raise NeocogError(
             "training this network takes more memory than there is",

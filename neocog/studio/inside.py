@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from threading import Lock
 from typing import Any, NamedTuple
@@ -10,16 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data import Dataset
-from ..model import Model
+from ..model import Model, Weights
 from .attached import Attached
+from .pictures import image
 from .records import Allowance
 from .running import LOOK_SECONDS, LOOKING, Live
 from .scenes import PROBED, Scene, dead_units
+from .telling import encoded
 
 Run = Live | Attached
 
 DEAD_LOOKS = 8
 """Looks at a run after which units that never answer are found anew."""
+MOST_TOLD = 4
+"""Questions whose answers are kept: several tabs may each show something else of a run."""
 
 
 class Picture(NamedTuple):
@@ -30,48 +36,58 @@ class Picture(NamedTuple):
     notes: tuple[str, ...]
 
 
+class Seen(NamedTuple):
+    """What was found with some weights, after so many looks of the run: in JSON, as the page gets it."""
+
+    weights: Weights
+    looks: int
+    content: bytes
+
+
 class Inside:
-    """What was last seen inside one run, what had been asked, and when looking again is cheap enough."""
+    """What was last seen inside one run, for the latest few questions, and when looking again is cheap enough."""
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._asked: tuple[dict[str, Any], int, int] | None = None
-        self._told: dict[str, Any] = {}
+        self._told: OrderedDict[str, Seen] = OrderedDict()
         self._allowance = Allowance(LOOKING, LOOK_SECONDS)
         self._dead: dict[str, float] = {}
         self._dead_at: int | None = None
 
     def look(
         self, run: Run, source: Mapping[str, Any], picture: Callable[[Model], Picture], first: int, count: int
-    ) -> dict[str, Any]:
+    ) -> Seen:
         """See `Scene.layers`; `source` names the image that `picture` gets. Raises NeocogErrors.
 
-        While the run learns, the same question gets the same answer until looking has become cheap enough again.
+        The same question about the same weights gets the same answer; while the run learns, about newer ones too, until
+        looking has become cheap enough again. Pictures and JSON are a part of that cost.
         """
-        asked = (dict(source), first, count)
+        question = json.dumps([dict(source), first, count])
         with self._lock:  # who asks meanwhile gets the answer that is being made
-            learning = isinstance(run, Live) and run.status == "running"
-            if self._asked != asked or not learning or self._allowance.due:
+            model, found = run.model(), self._told.get(question)
+            may = not isinstance(run, Live) or run.status != "running" or self._allowance.due
+            if found is None or (found.weights is not model.weights and may):
                 with self._allowance.spent():
-                    self._told = self._seen(run, picture, first, count)
-                self._asked = asked
-            return self._told
+                    found = self._seen(run, model, picture(model), first, count)
+                self._told[question] = found
+                self._told.move_to_end(question)
+                while len(self._told) > MOST_TOLD:
+                    self._told.popitem(last=False)
+            return found
 
-    def _seen(self, run: Run, picture: Callable[[Model], Picture], first: int, count: int) -> dict[str, Any]:
-        looks, model = run.state()["looks"], run.model()
-        shown = picture(model)
-        scene = scene_of(model, shown, shown.label)
+    def _seen(self, run: Run, model: Model, shown: Picture, first: int, count: int) -> Seen:
+        looks, scene = run.state()["looks"], scene_of(model, shown, shown.label)
         ratios = run.ratios if isinstance(run, Live) else {}
-        return {
+        told = {
             "layers": scene.layers(first, count, ratios, self._dead_of(run, model, looks)),
             "total": len(model.network.nodes),
             "looks": looks,
             "notes": list(shown.notes),
-            "top": scene.overview().get("top", []),
+            "top": scene.overview()["top"],
             "label": None if shown.label is None else model.classes[shown.label],
-            "pixels": shown.pixels,
-            "gradient": scene.gradients[0][0][0],
+            "pixels": image(shown.pixels),
         }
+        return Seen(model.weights, looks, encoded(told))
 
     def _dead_of(self, run: Run, model: Model, looks: int) -> dict[str, float]:
         """For each layer the share of units that never answer."""

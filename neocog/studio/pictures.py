@@ -12,6 +12,8 @@ from ..data import Dataset
 
 MOST_MAPS, MOST_SIDE = 32, 64
 """Of a volume that is shown: as many channels at once, each thinned out to so many pixels along a side."""
+LARGEST = 1e300
+"""What stands for infinity on a scale."""
 SAMPLES = 12
 """Test images that are shown at once."""
 
@@ -21,7 +23,8 @@ def maps(values: NDArray[Any], first: int = 0, most: int = MOST_MAPS) -> dict[st
 
     A byte b stands for low + b/255 (high - low).
     """
-    shown = thinned(np.asarray(values, np.float64)[first : first + most])
+    chosen = thinned(np.asarray(values, np.float64)[first : first + most])
+    shown = np.nan_to_num(chosen, posinf=LARGEST, neginf=-LARGEST)
     lows, highs = shown.min(axis=(1, 2)), shown.max(axis=(1, 2))
     spread = np.where(highs > lows, highs - lows, 1.0)[:, None, None]
     scaled = np.rint(255 * (shown - lows[:, None, None]) / spread).astype(np.uint8)

@@ -8,11 +8,11 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..data import Dataset
-from ..losses import LOSSES
+from ..losses import LOSSES, Loss
 from ..model import Weights
-from ..training.engine import Engine
 from ..training.session import Session
 from ..training.settings import Settings
 from ..views import Views
@@ -22,12 +22,13 @@ CURVES = ("loss", "train_accuracy", "validation_loss", "validation_accuracy")
 FIGURES = ("loss", "decay_loss", "forward_ms", "backward_ms", "images_per_second")
 WINDOW, CHECKED, LOOKS = 1000, 100, 3
 """Latest images that training's accuracy and the table of classes are of; held-out images that are checked in a look,
-and the latest looks that validation's accuracy is of: looks are seconds apart, and a network learns fast.
+and the latest looks that validation's accuracy is of: time passes between two, and a network learns fast.
 """
 TEST_WINDOW, PREDICTED, MOST_PREDICTIONS = 200, 4, 40
 TEST_VIEWS = Views(shift=1)
 SMOOTHING = 0.98
 """Of the loss that is shown: each step counts for the rest."""
+Rows = NDArray[np.int64]
 
 
 class Progress:
@@ -54,14 +55,30 @@ class Progress:
         before = self.figures["loss"]
         self.figures["loss"] = loss if before is None else SMOOTHING * before + (1 - SMOOTHING) * loss
 
-    def look(self, step: int, session: Session, engine: Engine, settings: Settings, weights: Weights) -> bool:
-        """See how good the network is on images it has not learned from; False where its scores are no numbers."""
-        finite = self._check(step, session, engine, settings.loss)
-        if finite and step:  # what it guessed before it learned anything is no part of how good it is
-            finite = self._predict(step, session, engine, settings)
+    def look(self, step: int, session: Session, settings: Settings, weights: Weights) -> bool:
+        """See how good the network is on images it has not learned from; False where its scores are no numbers.
+
+        The engine is asked once: a few images alone would be scored by a plan of their own, which is made for seconds.
+        """
+        checked, test = session.measured_on, session.data.test
+        held, drawn = _next(len(checked), self.looks * CHECKED), self._drawn(len(test), settings.seed)
+        pixels = session.preprocessing.pixels(np.asarray(checked.images[held]))
+        views = TEST_VIEWS.seen(session.preprocessing.pixels(np.asarray(test.images[drawn])).images)
+        together = np.concatenate([pixels.images, *(images for _, images in views)])
+        began = perf_counter()
+        scores = session.engine.answers(pixels._replace(images=together)).astype(np.float64)
+        self.figures["forward_ms"] = 1e3 * (perf_counter() - began) / len(together)
         self._note_figures(settings.weight_decay, weights)
         self.looks += 1
-        return finite
+        if not np.isfinite(scores).all():
+            return False
+        own, *seen = np.split(scores, len(held) + len(drawn) * np.arange(len(views)))
+        loss = LOSSES[settings.loss]
+        self._check(step, own, checked.labels[held], loss)
+        if step:  # what it guessed before it learned anything is no part of how good it is
+            mean = np.sum([share * one for (share, _), one in zip(views, seen, strict=True)], axis=0)
+            self._predict(step, loss.posterior(mean), test, drawn)
+        return True
 
     def clear(self) -> None:
         """Empty the curves."""
@@ -79,42 +96,28 @@ class Progress:
             "looks": self.looks,
         }
 
-    def _check(self, step: int, session: Session, engine: Engine, named: str) -> bool:
-        """The next held-out images."""
-        held, began = session.measured_on, self.looks * CHECKED
-        rows = np.arange(began, began + min(CHECKED, len(held))) % len(held)
-        images, labels = np.asarray(held.images[rows]), held.labels[rows]
-        started = perf_counter()
-        scores = engine.answers(session.preprocessing.pixels(images)).astype(np.float64)
-        self.figures["forward_ms"] = 1e3 * (perf_counter() - started) / len(rows)
-        if not np.isfinite(scores).all():
-            return False
-        loss = LOSSES[named]
+    def _drawn(self, count: int, seed: int) -> Rows:
+        """A few test images, others at each look."""
+        rng = np.random.default_rng((seed, self.looks))
+        return np.sort(rng.choice(count, min(PREDICTED, count), replace=False))
+
+    def _check(self, step: int, scores: NDArray[np.float64], labels: Rows, loss: Loss) -> None:
+        """What it says of held-out images."""
         found = loss.posterior(scores).argmax(axis=1)
         right = int((found == labels).sum())
         if step:
-            self.validation.add(right, len(rows))
+            self.validation.add(right, len(labels))
             self.answers.extend(zip(labels.tolist(), found.tolist(), strict=True))
         self.curves["validation_loss"].add(step, float(loss.value(scores, labels)))
-        self.curves["validation_accuracy"].add(step, right / len(rows))
-        return True
+        self.curves["validation_accuracy"].add(step, right / len(labels))
 
-    def _predict(self, step: int, session: Session, engine: Engine, settings: Settings) -> bool:
-        """A few test images, each seen in several views."""
-        test: Dataset = session.data.test
-        rng = np.random.default_rng((settings.seed, self.looks))
-        rows = np.sort(rng.choice(len(test), min(PREDICTED, len(test)), replace=False))
-        pixels = session.preprocessing.pixels(np.asarray(test.images[rows]))
-        scores = TEST_VIEWS.scores(pixels, engine.answers).astype(np.float64)
-        if not np.isfinite(scores).all():
-            return False
-        shares = LOSSES[settings.loss].posterior(scores)
+    def _predict(self, step: int, shares: NDArray[np.float64], test: Dataset, rows: Rows) -> None:
+        """What it says of test images."""
         for row, share in zip(rows.tolist(), shares, strict=True):
             label, order = int(test.labels[row]), np.argsort(-share, kind="stable")[:3]
             self.test.add(int(order[0] == label), 1)
             top = [[test.classes[k], round(float(share[k]), 4), bool(k == label)] for k in order]
             self.predictions.appendleft({"number": row, "label": test.classes[label], "top": top, "step": step})
-        return True
 
     def _note_figures(self, weight_decay: float, weights: Weights) -> None:
         squares = sum(float(np.square(w, dtype=np.float64).sum()) for w in weights.values() if w.ndim > 1)
@@ -126,3 +129,8 @@ class Progress:
             # both are measured, apart from each other: a busy machine's may say nothing of the difference
             rest = 1e3 * seconds / images - forward
             self.figures["backward_ms"] = rest if rest > 0 else None
+
+
+def _next(count: int, first: int) -> Rows:
+    """The numbers of the next images to be checked, round and round."""
+    return np.arange(first, first + min(CHECKED, count)) % count

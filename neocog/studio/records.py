@@ -73,7 +73,7 @@ class Share:
 
 
 class Allowance:
-    """When something may be done again, so that it takes at most a share of all time."""
+    """When something may be done again, so that all of its parts take at most a share of the time since."""
 
     def __init__(self, share: float, seconds: float, clock: Callable[[], float] = perf_counter) -> None:
         self.share, self.seconds, self.clock = share, seconds, clock
@@ -81,16 +81,16 @@ class Allowance:
 
     @property
     def due(self) -> bool:
-        """Whether enough time has passed since the last one."""
+        """Whether enough time has passed since what was done last."""
         return self.clock() >= self._next
 
     @contextmanager
     def spent(self) -> Iterator[None]:
-        """Do it, and see what it costs."""
+        """Do it, or a part of it, and see what it costs: the parts of one turn are paid for together."""
         began = self.clock()
         yield
         now = self.clock()
-        self._next = now + max(self.seconds, (now - began) / self.share)
+        self._next = max(max(self._next, began) + (now - began) / self.share, now + self.seconds)
 
 
 def moved(before: Mapping[str, NDArray[Any]], after: Mapping[str, NDArray[Any]]) -> dict[str, float]:

@@ -29,18 +29,16 @@ class Restored(NamedTuple):
 
 def restored(content: bytes) -> Restored:
     """What a file of these bytes holds. Raises NeocogErrors, which name no path of this machine."""
-    with tempfile.TemporaryDirectory(prefix="neocog-studio-") as folder:
-        path = Path(folder) / "brought.safetensors"
-        path.write_bytes(content)
-        try:
+    try:
+        with tempfile.TemporaryDirectory(prefix="neocog-studio-") as folder:
+            path = Path(folder) / "brought.safetensors"
+            path.write_bytes(content)
             header, _ = read_header(path)
-            if KEY in header.get("__metadata__", {}):
-                return _from_snapshot(path, header)
-            return _from_model(load(path))
-        except NeocogError as error:
-            raise type(error)(error.rule, received=error.received, hint=error.hint) from None
-        except OSError as error:
-            raise ModelFileError("this file cannot be read", received=error.strerror or "") from None
+            return _from_snapshot(path, header) if KEY in header.get("__metadata__", {}) else _from_model(load(path))
+    except NeocogError as error:
+        raise type(error)(error.rule, received=error.received, hint=error.hint) from None
+    except OSError as error:  # a disk without room, say
+        raise ModelFileError("this file cannot be read", received=error.strerror or "") from None
 
 
 def _from_model(model: Model) -> Restored:

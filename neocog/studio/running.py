@@ -130,6 +130,11 @@ class Live:
             raise RunError("this run could not begin", received=self.message)
         return self._session
 
+    @property
+    def engine(self) -> Engine:
+        """What learns; for the run's thread, or between two of its steps."""
+        return self._begun().engine
+
     def checkpoint(self) -> Checkpoint:
         """All that is needed to go on from here to the same bits; asked of the run between two steps."""
         return self.ask(self._checkpoint).result()
@@ -157,17 +162,16 @@ class Live:
         session = Session(self.network, self.data, self.settings, self.asked_engine, "auto")
         if self._given:
             session.engine.restore(session.engine.state() | {f"weights/{n}": w for n, w in self._given.items()})
-        self.engine: Engine = session.engine
-        self._batches = session.batches
         if at := self._start:
-            self.engine.restore(at.state)
+            session.engine.restore(at.state)
             place, kept = at.place, at.config.get("studio", {})
             self.step, self.epoch, self.done = place.step, place.epoch, place.done
             self.seen, self.events = int(kept.get("seen", 0)), [dict(one) for one in kept.get("events", [])]
             self._start = None
         self._session = session
-        self._pass: Pass = self._batches.epoch(self.epoch)
+        self._pass: Pass = session.batches.epoch(self.epoch)
         self._look()
+        self._allowance = Allowance(LOOKING, LOOK_SECONDS)  # what it cost before the first step, it does not owe
         self.status = "paused" if self.paused else "running"
 
     def _obey(self) -> None:
@@ -183,32 +187,15 @@ class Live:
 
     def _apply(self, changes: dict[str, Any]) -> None:
         """Change settings between two steps. Another batch size begins the next pass over the images."""
-        before, self.settings = self.settings, replace(self.settings, **changes)
+        before, after = self.settings, replace(self.settings, **changes)
+        if any(getattr(before, key) != getattr(after, key) for key in EDITABLE if key != "lr"):
+            self._begun().change(after)
+        self.settings = after
         self.events.append({"step": self.step, "changes": changes})
-        if any(getattr(before, key) != getattr(self.settings, key) for key in EDITABLE if key != "lr"):
-            self._rebuild()
-        if before.batch_size != self.settings.batch_size:
-            self._batches = replace(self._batches, batch_size=self.settings.batch_size)
+        if before.batch_size != after.batch_size:
             if self.done:
                 self.epoch, self.done = self.epoch + 1, 0
-            self._pass = self._batches.epoch(self.epoch)
-
-    def _rebuild(self) -> None:
-        """The engine with the new settings and the state of the old one: weights, moments, steps."""
-        state, settings = self.engine.state(), self.settings
-        self.engine = type(self.engine)(  # type: ignore[call-arg]  # every engine is made so
-            self.network,
-            self.engine.weights(),
-            loss=settings.loss,
-            optimizer=settings.optimizer,
-            momentum=settings.momentum,
-            weight_decay=settings.weight_decay,
-            batch_size=settings.batch_size,
-            device=self.engine.device,
-            seed=settings.seed,
-            dtype=settings.dtype if settings.dtype != "auto" else "float32",
-        )
-        self.engine.restore(state)
+            self._pass = self._begun().batches.epoch(self.epoch)
 
     def _learn(self) -> None:
         """Some steps, or the next edit of the script, or rest where the run is to end."""
@@ -219,10 +206,11 @@ class Live:
             self.arrived()
             return
         if self._allowance.due:
-            with self._allowance.spent():
-                self._look(moving=True)
-        else:
-            self._take(self._steps())
+            self._look(moving=True)
+            return
+        steps = self._steps()
+        with self._pace.timed(steps):
+            self._take(steps)
 
     def _steps(self) -> int:
         """How many steps at once: within the pass, and not beyond the next edit or the end."""
@@ -232,8 +220,7 @@ class Live:
     def _take(self, steps: int) -> None:
         course = self._pass.course(self.done, [self.settings.lr] * steps)
         began = perf_counter()
-        with self._pace.timed(steps):
-            taken = self.engine.learn(course)
+        taken = self.engine.learn(course)
         self.progress.took(int(course.sizes.sum()), perf_counter() - began)
         for loss, right, size in zip(taken.losses.tolist(), taken.right.tolist(), course.sizes.tolist(), strict=False):
             if not math.isfinite(loss):
@@ -246,7 +233,7 @@ class Live:
         self.progress.learned(self.step, loss, right, size)
         if self.done == len(self._pass.sizes):
             self.epoch, self.done = self.epoch + 1, 0
-            self._pass = self._batches.epoch(self.epoch)
+            self._pass = self._begun().batches.epoch(self.epoch)
 
     def _diverge(self) -> None:
         self.paused, self.status = True, "diverged"
@@ -256,14 +243,17 @@ class Live:
 
     def _look(self, *, moving: bool = False) -> None:
         """See how good the network is, and, moving, how far a step moves its weights."""
+        before: Weights = {}
         if moving:
-            before = self.engine.weights()
-            self._take(1)
-        self._weights, self._looked_at = self.engine.weights(), self.step
-        if moving:
-            self.ratios = moved(before, self._weights)
-        if not self.progress.look(self.step, self._begun(), self.engine, self.settings, self._weights):
-            self._diverge()
+            with self._allowance.spent():
+                before = self.engine.weights()
+            self._take(1)  # which is learning, and costs the run nothing
+        with self._allowance.spent():
+            self._weights, self._looked_at = self.engine.weights(), self.step
+            if moving:
+                self.ratios = moved(before, self._weights)
+            if not self.progress.look(self.step, self._begun(), self.settings, self._weights):
+                self._diverge()
 
     def _checkpoint(self) -> Checkpoint:
         session, empty = self.session(), Meter().as_dict()
@@ -297,6 +287,8 @@ class Live:
             "epoch": self.epoch,
             "seen": self.seen,
             "optimizer": self.settings.optimizer,
+            "augment": self.settings.augment,
+            "seed": self.settings.seed,
             **{key: getattr(self.settings, key) for key in EDITABLE},
             **self.progress.state(),
             "events": self.events[-EVENTS_TOLD:],

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from threading import RLock
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +18,19 @@ from ..layer import Array, Shape
 from ..losses import LOSSES
 from ..model import Weights
 from ..network import Network, Node
-from .cells import cell
+from ..plan.tables import size
+from ..torch_engine.allocator import available_memory
+from .cells import Gradients, cell, geometry
 from .pictures import flat, maps, short
 
-MOST_MACS = 2_000_000_000
-"""Of a network that the reference follows while somebody waits for it."""
+T = TypeVar("T")
+
+OVERFLOWING: dict[str, Any] = {"over": "ignore", "invalid": "ignore"}
+"""Large weights overflow; then what has no number is told as none."""
+MOST_MACS = 20_000_000_000
+"""Of a network that the reference follows while somebody waits for it, seconds for the largest."""
+MOST_LIKELY = 10
+"""Classes that are told of an answer."""
 MOST_NUMBERS = 400
 """Values of a volume that is told number by number too."""
 PROBED, PROBE_MACS = 32, 50_000_000
@@ -45,22 +55,23 @@ class Scene:
     classes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     """What was done to the image so that the network can take it."""
+    _made: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
+    _lock: Any = field(default_factory=RLock, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        macs = multiplications(self.network)
-        if macs > MOST_MACS:
-            raise NeocogError(
-                f"networks of up to {MOST_MACS:,} multiplications are followed with all numbers",
-                received=f"{macs:,}",
-                hint="a smaller input",
-            )
+        check_followed(self.network)
 
-    @cached_property
+    @property
+    def bytes(self) -> int:
+        """What it comes to hold, at most."""
+        return effort(self.network).bytes
+
+    @property
     def trace(self) -> reference.Trace:
         """All volumes of the forward pass."""
-        return reference.forward(self.network, self.weights, self.x)
+        return self._once("trace", lambda: reference.forward(self.network, self.weights, self.x))
 
-    @cached_property
+    @property
     def aim(self) -> int | None:
         """The class that the loss is for; None where it is the sum of all outputs."""
         y = self.trace.output
@@ -68,13 +79,25 @@ class Scene:
             return None
         return int(LOSSES[self.loss].posterior(y)[0].argmax()) if self.label is None else self.label
 
-    @cached_property
-    def gradients(self) -> tuple[list[Array], dict[str, Array]]:
+    @property
+    def gradients(self) -> Gradients:
         """Of the loss: for each node's output, and for each trainable array."""
+        return self._once("gradients", self._backward)
+
+    def _backward(self) -> Gradients:
         y = self.trace.output
         if self.loss is None or self.aim is None:
             return reference.gradients(self.trace, np.ones_like(y))
         return reference.gradients(self.trace, LOSSES[self.loss].gradient(y, np.array([self.aim])))
+
+    @np.errstate(**OVERFLOWING)
+    def _once(self, name: str, make: Callable[[], T]) -> T:
+        """What is made when it is first asked for; who asks meanwhile waits for it, and for no other scene's."""
+        with self._lock:
+            if name not in self._made:
+                self._made[name] = make()
+            found: T = self._made[name]
+            return found
 
     @property
     def loss_value(self) -> float:
@@ -91,24 +114,18 @@ class Scene:
                 return k
         raise NeocogError("there is no such layer", received=name[:40])
 
+    @np.errstate(**OVERFLOWING)
     def overview(self) -> dict[str, Any]:
         """The layers, and what the network says of the image."""
-        layers = [
-            {"name": n.name, "op": n.layer.op, "token": n.layer.token, "from": list(n.inputs), "output": s.as_list()}
-            for n, s in zip(self.network.nodes, self.network.shapes, strict=True)
-        ]
-        told: dict[str, Any] = {
-            "layers": layers,
+        return {
+            "layers": layers_of(self.network),
             "loss": self.loss_value,
             "label": self.label,
             "notes": list(self.notes),
+            "top": likeliest(self.trace.output, self.loss, self.classes),
         }
-        y = self.trace.output
-        if self.loss and y.ndim == 2 and len(self.classes) in (y.shape[1], 2):
-            shares = LOSSES[self.loss].posterior(y)[0]
-            told["top"] = [[self.classes[k], float(shares[k])] for k in np.argsort(-shares, kind="stable")[:10]]
-        return told
 
+    @np.errstate(**OVERFLOWING)
     def volume(self, name: str, side: str, first: int) -> dict[str, Any]:
         """Maps of a node's output, or of the gradient for it."""
         k = self.position(name)
@@ -116,6 +133,7 @@ class Scene:
         told = maps(flat(values), first)
         return told | ({"values": short(flat(values))} if values.size <= MOST_NUMBERS else {})
 
+    @np.errstate(**OVERFLOWING)
     def cell(self, name: str, channel: int, place: tuple[int, ...], first: int = 0) -> dict[str, Any]:
         """One output value of a layer: what it is made of, and where its gradient goes. Raises NeocogError."""
         k = self.position(name)
@@ -126,6 +144,7 @@ class Scene:
             raise NeocogError(f"the place is within {shape}", received="x".join(map(str, place)))
         return cell(self.trace, self.gradients, k, channel, place, first)
 
+    @np.errstate(**OVERFLOWING)
     def layers(self, first: int, count: int, ratios: dict[str, float], dead: dict[str, float]) -> list[dict[str, Any]]:
         """What ConvNetJS shows of each layer: activations, their gradients, weights and their gradients."""
         volumes, grads = self.gradients
@@ -154,20 +173,64 @@ class Scene:
     def _window(self, node: Node) -> dict[str, Any] | None:
         """Kernel, stride, padding and dilation of a layer that has them."""
         window = node.layer.window(*self.network.input_shapes(node))
-        if window is None or node.layer.op in ("FC", "GAP", "FLATTEN"):
-            return None
-        return {part: list(getattr(window, part)) for part in ("kernel", "stride", "padding", "dilation")}
+        return None if window is None or node.layer.op in ("FC", "GAP", "FLATTEN") else geometry(window)
+
+
+class Effort(NamedTuple):
+    """What it takes to follow an image through a network: multiplications of a forward pass, and bytes."""
+
+    macs: int
+    bytes: int
 
 
 @lru_cache(maxsize=64)
-def multiplications(network: Network) -> int:
-    """How many a forward pass of one image takes; kept, because a network that is watched is asked every second."""
-    return int(network.plan().totals["macs"])
+def effort(network: Network) -> Effort:
+    """By the plan; kept, because a network that is watched is asked every second.
+
+    In float64 there are volumes, what layers keep of them, and their gradients; weights and theirs; and, for a while,
+    the windows of one layer laid out, as they are read, multiplied and given back.
+    """
+    totals = network.plan().totals
+    weights = totals["parameters"] + totals["fixed"]
+    return Effort(int(totals["macs"]), 8 * (3 * totals["volumes"] + 2 * weights + 3 * totals["im2col"]))
+
+
+def check_followed(network: Network) -> None:
+    """Raise NeocogError for a network that takes too long, or more memory than there is."""
+    (macs, needed), free = effort(network), available_memory()
+    if macs > MOST_MACS:
+        raise NeocogError(
+            f"networks of up to {MOST_MACS:,} multiplications are followed with all numbers",
+            received=f"{macs:,}",
+            hint="a smaller input",
+        )
+    if free is not None and needed > free:
+        raise NeocogError(
+            "following this network with all numbers takes more memory than there is",
+            received=f"{size(needed)} by the plan, {size(free)} available",
+            hint="a smaller input",
+        )
+
+
+def layers_of(network: Network) -> list[dict[str, Any]]:
+    """The layers as the page lists them."""
+    return [
+        {"name": n.name, "op": n.layer.op, "token": n.layer.token, "from": list(n.inputs), "output": s.as_list()}
+        for n, s in zip(network.nodes, network.shapes, strict=True)
+    ]
+
+
+def likeliest(y: NDArray[Any], loss: str | None, classes: Sequence[str]) -> list[tuple[str, float]]:
+    """The likeliest classes by scores (1, K), each with its share; empty where these are no scores of classes."""
+    if loss is None or y.ndim != 2 or len(classes) not in (y.shape[1], 2):
+        return []
+    shares = LOSSES[loss].posterior(y)[0]
+    return [(classes[k], float(shares[k])) for k in np.argsort(-shares, kind="stable")[:MOST_LIKELY]]
 
 
 def dead_units(network: Network, weights: Weights, x: NDArray[Any]) -> dict[str, float]:
     """For each RELU the share of its units (channels; of a vector, its values) that are 0 for all images x."""
-    count = max(1, min(PROBED, len(x), PROBE_MACS // max(1, multiplications(network))))
+    count = max(1, min(PROBED, len(x), PROBE_MACS // max(1, effort(network).macs)))
     if count < 2:
         return {}
     outputs = reference.forward(network, weights, x[:count]).outputs

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ..data import load_data
 from ..data.decode import quiet, read_stream
-from ..errors import DataError, NeocogError
+from ..errors import DataError, NeocogError, escaped
 from ..initialise import initialise
 from ..model import Model
 from ..network import Network
@@ -27,14 +27,16 @@ from ..training.batches import held_out
 from ..training.fits import check_fits
 from .attached import Attached
 from .choosing import available, check_settings, chosen_settings
-from .inside import Inside, Picture, Run, scene_of, test_images
+from .inside import Inside, Picture, Run, Seen, scene_of, test_images
 from .restoring import restored
 from .running import Live
-from .scenes import Scene, demo, untrained
+from .scenes import Scene, check_followed, demo, untrained
 
 T = TypeVar("T")
 
 MOST_RUNS, MOST_IMAGES, MOST_SCENES = 12, 32, 8
+SCENE_BYTES = 2 * 2**30
+"""Of all scenes that are kept; the latest is kept whatever it takes."""
 HELD_OUT = 10
 """One in so many training images is held out."""
 QUOTED = 40
@@ -102,7 +104,8 @@ class Workshop:
         if not is_there:
             raise NeocogError("there is no such run or model", where=str(path)[:200], hint="runs/mnist-1")
         whole = path.resolve()
-        attached = Attached(f"{whole.parent.name}, {whole.name}" if whole.is_file() else whole.name, path)
+        name = f"{whole.parent.name}, {whole.name}" if whole.is_file() else whole.name
+        attached = Attached(escaped(name), path)
         self._add(attached)
         return attached
 
@@ -219,7 +222,7 @@ class Workshop:
         number = int(source.get("number") or 0) % len(test)
         return Picture(np.asarray(test.images[number]), int(test.labels[number]), ())
 
-    def layers(self, name: str, source: Mapping[str, Any], first: int, number: int) -> dict[str, Any]:
+    def layers(self, name: str, source: Mapping[str, Any], first: int, number: int) -> Seen:
         """What is inside a run's network for an image: see `Inside.look`. Raises NeocogErrors."""
         run = self.run(name)
         with self._lock:
@@ -245,6 +248,7 @@ class Workshop:
     def text_scene(self, text: str, seed: int) -> tuple[str, Scene]:
         """A network that was never trained. Raises NeocogErrors."""
         network = Network.parse(text)
+        check_followed(network)  # before there are weights
         return self._kept(untrained(network, initialise(network, seed), seed))
 
     def scene(self, key: str) -> Scene:
@@ -255,7 +259,11 @@ class Workshop:
         return found
 
     def _kept(self, scene: Scene) -> tuple[str, Scene]:
-        return self._keep(self.scenes, scene, MOST_SCENES), scene
+        key = self._keep(self.scenes, scene, MOST_SCENES)
+        with self._lock:
+            while len(self.scenes) > 1 and sum(one.bytes for one in self.scenes.values()) > SCENE_BYTES:
+                self.scenes.popitem(last=False)
+        return key, scene
 
     def _keep(self, kept: OrderedDict[str, T], one: T, most: int) -> str:
         """A key for something, in place of the oldest where there are too many."""

@@ -17,7 +17,7 @@ from ..data import Dataset, Preprocessing, Splits, load_data
 from ..errors import DataError, NeocogError
 from ..initialise import initialise, whitened
 from ..losses import default_loss
-from ..model import Model
+from ..model import Model, Weights
 from ..network import Network
 from ..report import write_report
 from ..torch_engine.trainer import TorchTrainer, pick_device
@@ -189,29 +189,47 @@ class Session:
             *(name, network, device, settings.loss, settings.optimizer, settings.batch_size, settings.dtype),
             beyond=native_lacks(settings, network, factors),
         )
-        self.reason, self.settings = choice.reason, replace(settings, dtype=choice.dtype)
+        self.settings = replace(settings, dtype=choice.dtype)
+        self._choice, self._device, self._threads = choice, device, threads
+        return self._made(self.settings, self._start())
+
+    def _made(self, settings: Settings, weights: Weights) -> Engine:
+        """An engine of the kind that was chosen; `reason` says it where its memory is short."""
         torchs: dict[str, Any] = {}
-        if choice.make is TorchTrainer:
-            room = room_for(network, self.settings, str(pick_device(device)))
-            self.reason += room.said
+        said = ""
+        if self._choice.make is TorchTrainer:
+            room = room_for(self.network, settings, str(pick_device(self._device)))
+            said = room.said
             torchs = {"clip": settings.clip, "accumulate": settings.accumulate, "cuts": room.cuts}
-        return choice.make(
-            network,
-            self._start(),
+        self.reason = self._choice.reason + said
+        return self._choice.make(
+            self.network,
+            weights,
             loss=settings.loss,
             optimizer=settings.optimizer,
             momentum=settings.momentum,
             weight_decay=settings.weight_decay,
             batch_size=settings.batch_size,
-            device=device,
             seed=settings.seed,
-            dtype=choice.dtype,
+            dtype=settings.dtype,
             ema=settings.ema,
             label_smoothing=settings.label_smoothing,
-            factors=factors,
-            threads=threads,
+            factors=rate_factors(settings.rates, self.network),
+            device=self._device,
+            threads=self._threads,
             **torchs,
         )
+
+    def change(self, settings: Settings) -> None:
+        """Go on between two steps with other settings of the same kind: momentum, batch size, weight decay.
+
+        The engine is made anew, for its memory and its threads depend on them, and gets the state of the one before.
+        Raises RunError, and leaves everything as it is, where a step would not fit into memory.
+        """
+        made = self._made(settings, self.engine.weights())
+        made.restore(self.engine.state())
+        self.settings, self.engine = settings, made
+        self.batches = replace(self.batches, batch_size=settings.batch_size)
 
     def _start(self) -> dict[str, NDArray[np.float32]]:
         """The weights before the first step."""

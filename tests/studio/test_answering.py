@@ -9,7 +9,7 @@ import pytest
 from studio_requests import rest
 
 from neocog.explain import METHODS, explain
-from neocog.studio import Workshop
+from neocog.studio import Workshop, scenes
 from neocog.studio.answering import answer, methods
 
 
@@ -59,6 +59,16 @@ def test_asking_does_not_change_what_a_run_draws():
         ended.append(rest(live, 9))
         shop.close()
     assert all(np.array_equal(ended[0][name], ended[1][name]) for name in ended[0])
+
+
+def test_a_network_that_is_too_large_to_follow_still_answers(api, digits, monkeypatch):
+    followed = api("POST", "scenes", {"run": digits.name, "image": {"number": 5}}).json
+    monkeypatch.setattr(scenes, "MOST_MACS", 1)
+    assert api("POST", "scenes", {"run": digits.name}).status == 400
+    told = api("POST", f"runs/{digits.name}/answer", {"image": {"number": 5}}).json
+    assert [name for name, _ in told["top"]] == [name for name, _ in followed["top"]]
+    assert [share for _, share in told["top"]] == pytest.approx([share for _, share in followed["top"]], abs=1e-5)
+    assert (told["label"], told["layers"]) == (followed["label"], followed["layers"])
 
 
 def test_what_cannot_be_asked_is_refused(api, digits):

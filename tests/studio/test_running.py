@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import shutil
+import tempfile
 import weakref
 from dataclasses import replace
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -17,9 +20,12 @@ from neocog.data import load_data
 from neocog.errors import NeocogError, RunError
 from neocog.model import Model, load
 from neocog.network import Network
+from neocog.plan.recomputing import recomputing
 from neocog.studio import Workshop, choosing, routes, workshop
 from neocog.studio.orders import Orders
 from neocog.studio.records import MOST_POINTS, Allowance, Curve, Share
+from neocog.training import session
+from neocog.training.room import Room
 
 SMALL = "INPUT[28x28x1] -> POOL2 -> CONV3-4 -> RELU -> POOL2 -> FC10"
 
@@ -162,6 +168,18 @@ def test_what_does_not_fit_into_memory_is_refused(api):
     assert "by the plan" in answer.json["error"]["received"]
 
 
+def test_a_step_that_fits_with_volumes_computed_twice_is_let_through(monkeypatch):
+    network = Network.parse("INPUT[28x28x1] -> [CONV3-8 -> RELU]*9 -> FC10")
+    chosen = choosing.chosen_settings(network, {"batch_size": 256}, 10)
+    whole = network.plan(batch=256, optimizer="nesterov").memory["training_bytes"]
+    least = recomputing(network, 256, "float32", "nesterov").training.peak.bytes
+    monkeypatch.setattr(choosing, "available_memory", lambda: (whole + least) // 2)
+    choosing.check_settings(network, chosen, 1000)
+    monkeypatch.setattr(choosing, "available_memory", lambda: least - 1)
+    with pytest.raises(NeocogError, match="more memory"):
+        choosing.check_settings(network, chosen, 1000)
+
+
 def test_a_loss_that_is_not_finite_stops_the_run(shop):
     live = shop.begin(SMALL, "mnist", {"lr": 1e30, "optimizer": "sgd"})
     reach(live, 10**6)
@@ -237,6 +255,37 @@ def test_an_edit_that_would_take_too_much_memory_is_refused(api, digits, monkeyp
     assert api("PATCH", f"runs/{digits.name}", {}).status == 400
 
 
+def test_an_edit_keeps_what_makes_a_step_fit_into_memory(shop, monkeypatch):
+    live = shop.begin(SMALL, "mnist", {}, "torch", paused=True)
+    live.ready.wait()
+    assert live.engine.module.cuts == ()
+    monkeypatch.setattr(session, "room_for", lambda *_: Room((2,), "; in pieces"))
+    live.edit({"batch_size": 32}).result()
+    assert live.engine.module.cuts == (2,)
+    assert live.state()["engine"].endswith("in pieces")
+    before = live.engine
+
+    def no_room(*_):
+        raise RunError("a training step needs more memory than is free")
+
+    monkeypatch.setattr(session, "room_for", no_room)
+    with pytest.raises(RunError, match="more memory"):
+        live.edit({"batch_size": 64, "momentum": 0.5}).result()
+    assert live.engine is before
+    assert (live.settings.batch_size, live.settings.momentum, len(live.events)) == (32, 0.9, 1)
+    rest(live, 3)  # and goes on
+    shop.remove(live.name)
+
+
+def test_a_look_asks_the_engine_once(digits, monkeypatch):
+    """A few images alone would have a plan of their own made for them, for seconds."""
+    asked = []
+    answers = digits.engine.answers
+    monkeypatch.setattr(digits.engine, "answers", lambda pixels: asked.append(len(pixels.images)) or answers(pixels))
+    digits.ask(digits._look).result()
+    assert asked == [100 + 4 * 3]  # held-out images, and each test image in its views
+
+
 def test_curves_never_grow():
     curve, sent = Curve(), []
     for step in range(1, 100_001):
@@ -270,6 +319,19 @@ def test_looking_takes_at_most_its_share_of_the_time():
     assert looking / now[0] < 0.04
 
 
+def test_parts_of_a_look_are_paid_for_together():
+    now = [5.0]
+    allowance = Allowance(0.1, 0.3, lambda: now[0])
+    for _ in range(2):
+        with allowance.spent():
+            now[0] += 1.0
+        now[0] += 3.0  # learning in between
+    now[0] = 24.9
+    assert not allowance.due
+    now[0] = 25.1
+    assert allowance.due
+
+
 def test_looking_inside_waits_until_it_is_cheap_enough(shop, monkeypatch):
     live = shop.begin(SMALL, "mnist", {})
     reach(live, 3)
@@ -277,10 +339,13 @@ def test_looking_inside_waits_until_it_is_cheap_enough(shop, monkeypatch):
     first = shop.layers(live.name, {}, 0, 4)
     assert shop.layers(live.name, {}, 0, 4) is first
     assert shop.layers(live.name, {}, 1, 4) is not first  # another question is answered at once
+    assert shop.layers(live.name, {}, 0, 4) is first  # and takes no other's place
     live.pause(True)
-    live.ask(lambda: None).result()
-    again = shop.layers(live.name, {}, 1, 4)
-    assert shop.layers(live.name, {}, 1, 4) is not again  # and at rest every one
+    for _ in range(2):  # the second waits until it rests
+        live.ask(lambda: None).result()
+    rested = shop.layers(live.name, {}, 0, 4)
+    assert rested.looks > first.looks  # at rest what is newer is told at once
+    assert shop.layers(live.name, {}, 0, 4) is rested  # and what is not, without looking again
     shop.remove(live.name)
 
 
@@ -336,12 +401,41 @@ def test_a_running_run_is_followed_line_by_line(finished, tmp_path):
     assert len(attached.state(curves=True)["curves"]["loss"]) <= 3
     with (folder / "metrics.jsonl").open("ab") as file:  # as no JSON of a browser may have them
         file.write(b'{"kind": "steps", "step": 9, "lr": NaN, "loss": Infinity}\n')
+        file.write(b"[]\n7\n" + b"[" * 100_000 + b'\n{"kind": "epoch", "steps": 1e400, "train_accuracy": "x"}\n')
     assert "NaN" not in (told := json.dumps(attached.state(curves=True)))
     assert "Infinity" not in told
     shutil.rmtree(folder)
     assert attached.state()["status"] == "elsewhere"  # and it is told of as it was
     with pytest.raises(NeocogError, match="no weights"):
         attached.model()
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        "network: 7\nsettings: [1]\ndata: x\npreprocessing: 3\nreason: {a: b}\n",
+        "settings: {lr: .inf, momentum: .nan, batch_size: '<b>', optimizer: [1], loss: none}\n",
+        "network: INPUT[4x4x1] -> FC2\ndata: {name: [], source: /etc}\n",
+    ],
+)
+def test_whatever_a_strangers_folder_says_is_told_or_refused(api, shop, tmp_path, config):
+    folder = tmp_path / os.fsdecode(b"odd \xff")
+    folder.mkdir()
+    (folder / "config.yaml").write_text(config)
+    name = shop.attach(folder).name
+    assert name == r"odd \xff"
+    path = f"runs/{quote(name)}"
+    assert api("GET", path).json["status"] == "elsewhere"
+    for question in ("layers", "answer", "why"):
+        assert api("POST", f"{path}/{question}", {"method": "gradient"} if question == "why" else {}).status == 400
+    shop.remove(name)
+
+
+def test_a_disk_without_room_is_said(api, monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    answer = api("POST", "snapshots", b"x")
+    assert (answer.status, answer.json["error"]["rule"]) == (400, "this file cannot be read")
+    assert "nowhere" not in answer.body.decode()
 
 
 def test_what_is_no_run_is_refused(tmp_path):
@@ -364,6 +458,8 @@ def test_layers_have_all_that_the_page_shows(api, digits):
     assert layers["relu1"]["dead"] is not None
     assert told["top"][0][0] in "0123456789"
     assert len(api("POST", f"runs/{digits.name}/layers", {"first": 2, "count": 2}).json["layers"]) == 2
+    again = api("POST", f"runs/{digits.name}/layers", {"count": 16, "have": told["looks"]})
+    assert (again.status, again.body) == (204, b"")  # the page has them
 
 
 def test_test_images_and_confusion_are_told(api, digits):

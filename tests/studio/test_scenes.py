@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
 from neocog import Network
 from neocog.initialise import initialise
+from neocog.layers import Conv
 from neocog.reference import forward, gradients
+from neocog.studio import scenes, workshop
 from neocog.studio.scenes import Scene, dead_units, demo, untrained
+from neocog.studio.telling import encoded
 
 TOKENS = {
     "CONV3-4": "5x6x2",
@@ -132,6 +137,46 @@ def test_what_is_not_there_is_refused(api):
         assert api("POST", f"scenes/{scene}/cell", cell).status == 400
     assert api("POST", "scenes/none/cell", {"layer": "conv1"}).status == 404
     assert api("POST", "scenes", {"text": "INPUT[224x224x3] -> [CONV3-512]*3"}).status == 400
+
+
+def test_a_convolutions_gradient_is_of_its_window_alone(monkeypatch):
+    """So that a large network's values are stepped through as fast as a small one's."""
+    scene = scene_of("CONV3-4", "5x6x2")
+    assert scene.gradients
+
+    def whole(*_):
+        raise AssertionError("the whole layer was gone back through")
+
+    monkeypatch.setattr(Conv, "backward", whole)
+    assert scene.cell("conv1", 0, (0, 0))["parts"][0]["dx"][0] == [None, None, None]  # on padding
+
+
+def test_what_would_take_too_much_memory_is_not_followed(api, shop, monkeypatch):
+    kept = [api("POST", "scenes", {"seed": k}).json["scene"] for k in range(2)]
+    monkeypatch.setattr(workshop, "SCENE_BYTES", 1)
+    latest = api("POST", "scenes", {"seed": 2}).json["scene"]
+    assert [key in shop.scenes for key in (*kept, latest)] == [False, False, True]
+    monkeypatch.setattr(scenes, "available_memory", lambda: 1000)
+    monkeypatch.delattr(workshop, "initialise")  # it is refused before there are weights
+    for body in ({"seed": 3}, {"text": "INPUT[9x9x3] -> FC5"}):
+        answer = api("POST", "scenes", body)
+        assert answer.status == 400
+        assert "by the plan" in answer.json["error"]["received"]
+
+
+def test_numbers_that_overflow_are_told_as_none(api, shop):
+    network = Network.parse("INPUT[2x2x1] -> CONV1-2 -> RELU -> FC2")
+    weights = {name: np.full_like(w, 1e300, np.float64) for name, w in initialise(network, 0).items()}
+    key, scene = shop._kept(Scene(network, weights, np.full((1, 1, 2, 2), 1e9), "cross-entropy", 0, classes=("a", "b")))
+    layers = json.loads(encoded(scene.layers(0, 4, {}, {})))
+    assert layers[1]["activation"]["range"] == [None, None]
+    told = api("POST", f"scenes/{key}/cell", {"layer": "fc1", "place": [0, 0]})
+    assert (told.status, told.json["output"]) == (200, None)
+    assert api("GET", f"scenes/{key}/volume?layer=conv1").status == 200
+
+
+def test_names_of_any_letters_are_told():
+    assert json.loads(encoded({"\ud800": "\udcff\u4e2d"})) == {"\ud800": "\udcff\u4e2d"}
 
 
 def test_a_text_is_followed_too(api):

@@ -105,6 +105,7 @@ export const PHRASES = {
   "this scene is not kept any more": "此场景已不再保留",
   "the image again": "请重新选择图像",
   "networks of up to {} multiplications are followed with all numbers": "可逐个数字跟踪的网络最多 {0} 次乘法",
+  "following this network with all numbers takes more memory than there is": "逐个数字跟踪此网络所需的内存超过现有内存",
   "a smaller input": "更小的输入",
   "there is no such layer": "没有这个层",
   "{} has {} channels of {} axes": "{0} 有 {1} 个通道，{2} 个轴",

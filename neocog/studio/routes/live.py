@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI, WebSocket, WebSocketDisconnect
 
 from ..inside import Run
+from ..telling import encoded
 from ..workshop import Workshop
 
 Drawn = tuple[tuple[int, int], ...]
@@ -44,17 +47,18 @@ async def _tell(socket: WebSocket, workshop: Workshop) -> None:
     telling, shown = 0, dict[str, Drawn]()
     try:
         while not gone.done():
-            if telling % CURVE_TELLINGS:
-                told = await asyncio.to_thread(_states, workshop)
-            else:
-                told = await asyncio.to_thread(_states_with_curves, workshop, shown)
-            await socket.send_json({"runs": told})
+            states = partial(_states_with_curves, shown=shown) if telling % CURVE_TELLINGS == 0 else _states
+            await socket.send_text(await asyncio.to_thread(_written, states, workshop))
             telling += 1
             await asyncio.wait([gone], timeout=TELL_SECONDS)
     except (WebSocketDisconnect, RuntimeError):  # it left while it was being told
         pass
     finally:
         gone.cancel()
+
+
+def _written(states: Callable[[Workshop], list[dict[str, Any]]], workshop: Workshop) -> str:
+    return encoded({"runs": states(workshop)}).decode("ascii")
 
 
 def _states(workshop: Workshop) -> list[dict[str, Any]]:

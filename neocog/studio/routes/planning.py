@@ -17,6 +17,7 @@ from .. import bodies
 from ..choosing import available
 from ..drafting import draft, zoo
 from ..pictures import samples
+from ..telling import offer
 from ..workshop import Gone
 
 
@@ -43,10 +44,10 @@ def add(app: FastAPI) -> None:
             raise Gone("these images are not there")
         return samples(load_data(name).test, 0)
 
-    app.add_api_route("/api/about", about)
-    app.add_api_route("/api/data/{name}/samples", images)
-    app.add_api_route("/api/plan", planned, methods=["POST"])
-    app.add_api_route("/api/window", fitting, methods=["POST"])
+    offer(app, "/api/about", about)
+    offer(app, "/api/data/{name}/samples", images)
+    offer(app, "/api/plan", planned, "POST")
+    offer(app, "/api/window", fitting, "POST")
 
 
 def _fits(body: bodies.Fitting, stride: int) -> dict[str, Any]:

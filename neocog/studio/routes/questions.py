@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from fastapi import FastAPI
+from fastapi import FastAPI, Response
 
 from ...statistics import confusion_matrix
 from .. import answering, bodies
 from ..inside import test_images
-from ..pictures import SAMPLES, flat, image, maps, samples
+from ..pictures import SAMPLES, image, samples
+from ..telling import Told, offer
 from ..workshop import Workshop
 
 
@@ -22,10 +23,9 @@ def add(app: FastAPI, workshop: Workshop) -> None:
 
 
 def _add_views(app: FastAPI, workshop: Workshop) -> None:
-    def layers(name: str, body: bodies.Look) -> dict[str, Any]:
-        told = {**workshop.layers(name, body.image.model_dump(), body.first, body.count)}
-        told["pixels"], told["gradient"] = image(told["pixels"]), maps(flat(told["gradient"]))
-        return told
+    def layers(name: str, body: bodies.Look) -> Response:
+        found = workshop.layers(name, body.image.model_dump(), body.first, body.count)
+        return Response(status_code=204) if found.looks == body.have else Told(found.content)
 
     def confusion(name: str) -> dict[str, Any]:
         live = workshop.live(name)
@@ -42,10 +42,10 @@ def _add_views(app: FastAPI, workshop: Workshop) -> None:
     def chosen(name: str, first: int = 0) -> dict[str, Any]:
         return samples(test_images(workshop.run(name)), max(0, first))
 
-    app.add_api_route("/api/runs/{name}/layers", layers, methods=["POST"])
-    app.add_api_route("/api/runs/{name}/confusion", confusion)
-    app.add_api_route("/api/runs/{name}/predictions", predictions)
-    app.add_api_route("/api/runs/{name}/samples", chosen)
+    app.add_api_route("/api/runs/{name}/layers", layers, methods=["POST"], response_model=None)
+    offer(app, "/api/runs/{name}/confusion", confusion)
+    offer(app, "/api/runs/{name}/predictions", predictions)
+    offer(app, "/api/runs/{name}/samples", chosen)
 
 
 def _add_scenes(app: FastAPI, workshop: Workshop) -> None:
@@ -65,14 +65,17 @@ def _add_scenes(app: FastAPI, workshop: Workshop) -> None:
     def cell(key: str, body: bodies.Cell) -> dict[str, Any]:
         return workshop.scene(key).cell(body.layer, body.channel, tuple(body.place), body.first)
 
-    app.add_api_route("/api/scenes", follow, methods=["POST"])
-    app.add_api_route("/api/scenes/{key}/volume", volume)
-    app.add_api_route("/api/scenes/{key}/cell", cell, methods=["POST"])
+    offer(app, "/api/scenes", follow, "POST")
+    offer(app, "/api/scenes/{key}/volume", volume)
+    offer(app, "/api/scenes/{key}/cell", cell, "POST")
 
 
 def _add_why(app: FastAPI, workshop: Workshop) -> None:
     def methods() -> list[dict[str, Any]]:
         return answering.methods()
+
+    def says(name: str, body: bodies.Ask) -> dict[str, Any]:
+        return answering.says(workshop, name, body.image.model_dump())
 
     def why(name: str, body: bodies.Why) -> dict[str, Any]:
         return answering.answer(workshop, name, body.model_dump())
@@ -80,6 +83,7 @@ def _add_why(app: FastAPI, workshop: Workshop) -> None:
     def dense(name: str, body: bodies.Slide) -> dict[str, Any]:
         return answering.dense(workshop, name, body.model_dump())
 
-    app.add_api_route("/api/methods", methods)
-    app.add_api_route("/api/runs/{name}/why", why, methods=["POST"])
-    app.add_api_route("/api/runs/{name}/dense", dense, methods=["POST"])
+    offer(app, "/api/methods", methods)
+    offer(app, "/api/runs/{name}/answer", says, "POST")
+    offer(app, "/api/runs/{name}/why", why, "POST")
+    offer(app, "/api/runs/{name}/dense", dense, "POST")

@@ -11,6 +11,7 @@ from fastapi import FastAPI, Request, Response
 from ...errors import escaped
 from .. import bodies
 from ..running import ANSWER_SECONDS
+from ..telling import Told, offer
 from ..workshop import Workshop
 
 NAME = 80
@@ -65,15 +66,15 @@ def _add_runs(app: FastAPI, workshop: Workshop) -> None:
     def events(name: str) -> dict[str, Any]:
         return {"events": workshop.live(name).events}
 
-    app.add_api_route("/api/runs", runs)
-    app.add_api_route("/api/runs", begin, methods=["POST"])
-    app.add_api_route("/api/comparisons", compare, methods=["POST"])
-    app.add_api_route("/api/runs/{name}", state)
-    app.add_api_route("/api/runs/{name}", edit, methods=["PATCH"])
-    app.add_api_route("/api/runs/{name}", remove, methods=["DELETE"])
-    app.add_api_route("/api/runs/{name}/events", events)
+    offer(app, "/api/runs", runs)
+    offer(app, "/api/runs", begin, "POST")
+    offer(app, "/api/comparisons", compare, "POST")
+    offer(app, "/api/runs/{name}", state)
+    offer(app, "/api/runs/{name}", edit, "PATCH")
+    offer(app, "/api/runs/{name}", remove, "DELETE")
+    offer(app, "/api/runs/{name}/events", events)
     for word, action in {"pause": pause, "resume": go_on, "again": again, "clear": clear}.items():
-        app.add_api_route(f"/api/runs/{{name}}/{word}", action, methods=["POST"])
+        offer(app, f"/api/runs/{{name}}/{word}", action, "POST")
 
 
 def _add_files(app: FastAPI, workshop: Workshop) -> None:
@@ -85,20 +86,20 @@ def _add_files(app: FastAPI, workshop: Workshop) -> None:
         run = workshop.run(name)
         return _download(run.model().sealed(), f"{run.name}.safetensors")
 
-    async def restore(request: Request) -> dict[str, Any]:
+    async def restore(request: Request) -> Response:
         content = await request.body()
-        return (await asyncio.to_thread(workshop.restore, content)).state()
+        return Told((await asyncio.to_thread(workshop.restore, content)).state())
 
-    async def bring(request: Request) -> dict[str, Any]:
+    async def bring(request: Request) -> Response:
         content = await request.body()
         name = escaped(unquote(request.headers.get("x-name", "image"))[:NAME])
         key, kept = await asyncio.to_thread(workshop.bring, name, content)
-        return {"upload": key, "name": name, "size": list(kept.pixels.shape), "notes": list(kept.notes)}
+        return Told({"upload": key, "name": name, "size": list(kept.pixels.shape), "notes": list(kept.notes)})
 
-    app.add_api_route("/api/runs/{name}/snapshot", snapshot)
-    app.add_api_route("/api/runs/{name}/model", model)
-    app.add_api_route("/api/snapshots", restore, methods=["POST"])
-    app.add_api_route("/api/images", bring, methods=["POST"])
+    app.add_api_route("/api/runs/{name}/snapshot", snapshot, response_model=None)
+    app.add_api_route("/api/runs/{name}/model", model, response_model=None)
+    app.add_api_route("/api/snapshots", restore, methods=["POST"], response_model=None)
+    app.add_api_route("/api/images", bring, methods=["POST"], response_model=None)
 
 
 def _download(content: bytes, name: str) -> Response:
