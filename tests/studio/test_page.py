@@ -129,6 +129,10 @@ def test_a_text_is_planned_as_it_is_typed(page, served):
     area.fill("INPUT[28x28x1] -> CONV5-6 -> RELU -> POOL2 -> FC10")
     page.get_by_text("This is a network.").wait_for()
     page.locator("td", has_text="28x28x6").first.wait_for()
+    page.locator("#choose-relu1").focus()
+    page.keyboard.press("Enter")
+    page.locator(".chosen #choose-relu1").wait_for()
+    assert page.evaluate("document.activeElement.id") == "choose-relu1"  # though the table was made anew
     page.locator(".drawing svg text", has_text="CONV5-6").first.wait_for()
     area.fill("INPUT[28x28x1] -> CONV5-6(S=2) -> RELU -> FC10")
     page.get_by_text("do not tile").first.wait_for()
@@ -161,6 +165,7 @@ def test_it_learns_while_one_watches(page, served, learning):
     page.locator(".confusion td").first.wait_for()
     page.locator("#layer-conv1 canvas").first.wait_for()
     assert page.locator("#layer-conv1 .strip").count() >= 6  # maps, their gradients, weights, biases, and theirs
+    assert page.locator("#layer-conv1 a").get_attribute("href").startswith(f"#step/{learning.name}/conv1/0/")
     counted = "document.querySelectorAll('*').length"
     before, step = page.evaluate(counted), learning.step
     page.wait_for_function(
@@ -208,7 +213,7 @@ def test_the_network_is_changed_on_the_page(page, served, learning):
     page.wait_for_function("() => Number(document.getElementById('stat-step')?.textContent.replaceAll(',', '')) > 5")
     run = served.workshop.run("mnist-2")
     assert run.settings.optimizer == learning.settings.optimizer  # ConvNetJS made it plain SGD here
-    assert run.settings.lr == learning.settings.lr
+    assert (run.settings.lr, run.settings.augment) == (learning.settings.lr, learning.settings.augment)
     page.get_by_role("button", name="Remove").click()
     page.locator(".chip[aria-pressed=true]", has_text="mnist-1").wait_for()
 
@@ -228,6 +233,13 @@ def test_an_image_is_brought_and_a_digit_drawn(page, served, learning):
     page.mouse.up()
     page.get_by_text("drawn").first.wait_for()
     page.wait_for_function("() => document.querySelector('.card .top li span')?.textContent === '1'")
+    page.evaluate("""async () => {
+        const blob = await new Promise((made) => document.querySelector('canvas.pad').toBlob(made));
+        const dataTransfer = new DataTransfer();
+        dataTransfer.items.add(new File([blob], 'one.png', { type: 'image/png' }));
+        const dropped = new DragEvent('drop', { dataTransfer, cancelable: true });
+        document.querySelector('.drop').dispatchEvent(dropped); }""")
+    page.locator(".card p.soft", has_text="one.png").wait_for()
 
 
 def test_the_page_says_why(page, served, learning):
@@ -297,6 +309,10 @@ def test_strides_that_do_not_tile_are_marked(page, served):
     assert "✕" in page.locator("#stride-3").inner_text()
     page.locator("#fit-padding").fill("1")
     page.locator("#stride-3", has_text="→ 3").wait_for()
+    page.locator("#fit-now").focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("[document.activeElement.id, document.activeElement.ariaLabel]") == ["fit-now", "1, 1"]
 
 
 def test_demos_fill_in_what_is_to_be_trained(page, served):

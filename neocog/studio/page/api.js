@@ -1,4 +1,5 @@
-// Talking to the server: JSON over fetch, and one web socket that tells of all runs and comes back by itself.
+// Talking to the server: JSON over fetch, null where there is nothing new; and one web socket that tells of all runs and
+// comes back by itself.
 
 /** What the server would not do: `error` is its explanation, `status` is 0 where it did not answer at all. */
 class Refused extends Error {
@@ -18,13 +19,13 @@ async function fetched(path, options) {
 }
 
 async function answered(response) {
-  let body = {};
+  let body = null;
   try {
-    body = await response.json();
+    if (response.status !== 204) body = await response.json();
   } catch {
     body = { error: { rule: `HTTP ${response.status}` } };
   }
-  if (!response.ok) throw new Refused(body.error || { rule: `HTTP ${response.status}` }, response.status);
+  if (!response.ok) throw new Refused(body?.error || { rule: `HTTP ${response.status}` }, response.status);
   return body;
 }
 
@@ -66,6 +67,22 @@ export function listen(listener) {
 function tell(news) {
   last = news;
   for (const listener of listeners) listener(news);
+}
+
+const BLIND = new Set(["preparing", "failed"]);
+
+/** Whether a run has weights that can be asked about. */
+export const isReady = (run) => !BLIND.has(run.status);
+
+/** Be told of the runs that can be asked about, whenever they are others than before. */
+export function listenReady(listener) {
+  let names = null;
+  listen((news) => {
+    const ready = news.runs.filter(isReady), now = JSON.stringify(ready.map((run) => run.name));
+    if (now === names) return;
+    names = now;
+    listener(ready);
+  });
 }
 
 const curves = new Map();

@@ -30,29 +30,35 @@ function add(parent, children) {
   }
 }
 
-/** Replace what an element holds. */
+/** Replace what an element holds. What has the focus, and comes again under the same id, keeps it. */
 export function fill(parent, ...children) {
+  const held = parent.contains(document.activeElement) ? document.activeElement.id : "";
   parent.replaceChildren();
   add(parent, children);
+  if (held) document.getElementById(held)?.focus({ preventScroll: true });
   return parent;
 }
+
+/** Keys that move a place, by how many rows and columns. */
+export const ARROWS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
 
 /** A card with a heading. */
 export function card(title, ...children) {
   return h("section.card", {}, h("h2", {}, title), ...children);
 }
 
-let numbered = 0;
 /** The same element, as wide as its class says: "half", "third", "two" thirds, "five" or "seven" of twelve parts. */
 export function sized(size, made) {
   made.classList.add(size);
   return made;
 }
 
-/** A field with its label above it. */
-export function field(label, input, hint) {
+let numbered = 0;
+
+/** A field with its label above it, what stands beside it, and a hint below. */
+export function field(label, input, { beside, hint } = {}) {
   input.id = input.id || `field-${++numbered}`;
-  return h("div.field", {}, h("label", { htmlFor: input.id }, label), input, hint && h("small", {}, hint));
+  return h("div.field", {}, h("label", { htmlFor: input.id }, label), beside ? h("div.row", {}, input, beside) : input, hint);
 }
 
 export function select(options, value, onchange) {
@@ -63,7 +69,7 @@ export function select(options, value, onchange) {
 
 /** A number for people: few digits, thin where it is small. */
 export function number(value, digits = 4) {
-  if (value === null || value === undefined || Number.isNaN(value)) return "–";
+  if (typeof value !== "number" || Number.isNaN(value)) return "–";
   if (value === 0) return "0";
   const size = Math.abs(value);
   if (Number.isInteger(value) && size < 1e15) return value.toLocaleString("en-US");

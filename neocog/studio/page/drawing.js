@@ -59,15 +59,15 @@ export function mapsCanvas(canvas, maps, options) {
   pen.imageSmoothingEnabled = false;
   pen.clearRect(0, 0, canvas.width, canvas.height);
   const data = bytes(maps.data), size = width * height;
-  const [low, high_] = span(maps);
+  const [lowest, highest] = span(maps);
   const sheet = new OffscreenCanvas(width, height);
   const sheetPen = sheet.getContext("2d");
   const tone = dark() ? "dark" : "light";
   for (let k = 0; k < tiles; k++) {
     const image = sheetPen.createImageData(width, height);
-    if (colour) paintColour(image.data, maps, data, 3 * k, size, low, high_, options.signed);
+    if (colour) paintColour(image.data, maps, data, 3 * k, size, lowest, highest, options.signed);
     else {
-      const [from, to] = options.scale === "unit" ? [maps.low[k], maps.high[k]] : options.scale || [low, high_];
+      const [from, to] = options.scale === "unit" ? [maps.low[k], maps.high[k]] : options.scale || [lowest, highest];
       const table = colours(maps.low[k], maps.high[k], options, from, to, tone);
       const words = new Uint32Array(image.data.buffer);
       for (let p = 0; p < size; p++) words[p] = table[data[k * size + p]];

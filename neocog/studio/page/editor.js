@@ -41,7 +41,7 @@ export function editor(text, { changed, batch = () => 1 }) {
     const shown = error.excerpt ? error : { ...error, excerpt: excerpt(written, begin, end) };
     fill(below, mistake(shown),
       error.repairs?.length ? h("div.row", { role: "group", ariaLabel: t("repairs") }, h("span.soft", {}, t("repairs")),
-        error.repairs.map((one) => h("button", { onclick: () => set(one.text) }, one.label === "-" ? t("without") : one.label))) : null);
+        error.repairs.map((one) => h("button", { onclick: () => { set(one.text); area.focus(); } }, one.label === "-" ? t("without") : one.label))) : null);
   }
 
   const soon = settled(plan, WAIT);

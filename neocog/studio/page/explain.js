@@ -1,6 +1,6 @@
 // Asking a network about an image: what it says, what in the image it says it for, and what speaks for that.
 
-import { get, listen, post, runPath } from "./api.js";
+import { get, listenReady, post, runPath } from "./api.js";
 import { card, complain, field, fill, h, number, say, select, sized } from "./dom.js";
 import { imageCanvas } from "./drawing.js";
 import { picker, stepLink, topBars } from "./pick.js";
@@ -27,7 +27,7 @@ export function explainView() {
     if (!name) return;
     const mine = ++asked;
     try {
-      const found = await post("scenes", { run: name, image });
+      const found = await post(runPath(name, "/answer"), { image });
       if (mine !== asked) return;
       told = found;
       draw();
@@ -39,7 +39,7 @@ export function explainView() {
   function draw() {
     const label = told.label === null ? null : told.classes[told.label];
     fill(answer, h("div.row", {}, imageCanvas(told.image, Math.max(1, Math.floor(140 / told.image.shape[0])), t("asSeen")),
-      h("div", {}, h("p.soft", {}, what), topBars(told.top || [], image.upload ? null : label))),
+      h("div", {}, h("p.soft", {}, what), topBars(told.top, image.upload ? null : label))),
     told.notes.length ? h("p.soft", {}, told.notes.map(spoken).join(" · ")) : null,
     h("p", {}, h("a.button", { href: stepLink(name, "", 0, image) }, t("stepThrough"))));
     drawHow();
@@ -67,38 +67,37 @@ export function explainView() {
     says.textContent = one ? `${one.says[language]} (${one.source})` : "";
   }
 
-  async function why() {
-    go.disabled = true;
+  /** Ask what takes a while; `figureOf(found)` is what is shown of the answer, the newest first. */
+  async function inquire(button, path, body, figureOf) {
+    button.disabled = true;
     const waiting = h("p.soft", {}, t("working"));
     answers.prepend(waiting);
     try {
-      const found = await post(runPath(name, "/why"), { method, image, target: target === "" ? null : Number(target), layer: layer || null, evidence: withEvidence.checked, language });
-      answers.prepend(h("figure.why", {}, h("img", { src: `data:image/png;base64,${found.picture}`, alt: [found.title, ...found.lines].join(". ") }),
-        h("figcaption", {}, h("strong", {}, found.title), found.document.explanations.map((one) => one.evidence && evidenceOf(one)))));
-      while (answers.children.length > MOST_ANSWERS) answers.lastChild.remove();
+      answers.prepend(figureOf(await post(runPath(name, path), { ...body, target: target === "" ? null : Number(target) })));
     } catch (error) {
       complain(error);
     }
     waiting.remove();
-    go.disabled = name === null;
+    while (answers.children.length > MOST_ANSWERS) answers.lastChild.remove();
+    button.disabled = name === null;
   }
 
-  async function slideOver() {
+  function why() {
+    inquire(go, "/why", { method, image, layer: layer || null, evidence: withEvidence.checked, language }, (found) => {
+      const evidence = found.document.explanations.map((one) => one.evidence && evidenceOf(one));
+      return figure(found.picture, [found.title, ...found.lines].join(". "), h("strong", {}, found.title), evidence);
+    });
+  }
+
+  function slideOver() {
     if (!image.upload) {
       say(t("bringFirst"), true);
       return;
     }
-    slide.disabled = true;
-    try {
-      const body = { upload: image.upload, target: target === "" ? null : Number(target), stride: stride.value ? Number(stride.value) : null };
-      const found = await post(runPath(name, "/dense"), body);
+    inquire(slide, "/dense", { upload: image.upload, stride: stride.value ? Number(stride.value) : null }, (found) => {
       const words = t("denseLine", found.cells.join("×"), found.stride[0], number(found.crops), number(found.ratio, 3));
-      answers.prepend(h("figure.why", {}, h("img", { src: `data:image/png;base64,${found.picture}`, alt: words }), h("figcaption", {}, h("strong", {}, words))));
-      while (answers.children.length > MOST_ANSWERS) answers.lastChild.remove();
-    } catch (error) {
-      complain(error);
-    }
-    slide.disabled = name === null;
+      return figure(found.picture, words, h("strong", {}, words));
+    });
   }
 
   /** Ask another network, about the image that was brought or its first test image. */
@@ -112,8 +111,7 @@ export function explainView() {
   }
 
   function drawChoice() {
-    const ready = runs.filter((run) => !["preparing", "failed"].includes(run.status));
-    const some = ready.length > 0;
+    const some = runs.length > 0;
     go.disabled = slide.disabled = !some;
     choose.root.hidden = sliding.hidden = !some;
     if (!some) {
@@ -123,25 +121,27 @@ export function explainView() {
       says.textContent = "";
       return;
     }
-    if (!ready.some((run) => run.name === name)) turnTo(ready.at(-1).name);
-    fill(choice, field(t("network"), select(ready.map((run) => [run.name, run.name]), name, turnTo)));
+    if (!runs.some((run) => run.name === name)) turnTo(runs.at(-1).name);
+    fill(choice, field(t("network"), select(runs.map((run) => [run.name, run.name]), name, turnTo)));
   }
 
   const root = h("div.view", {}, h("header", {}, h("h1", {}, t("explainTitle")), h("p", {}, t("explainWords"))),
     h("div.cards", {}, sized("half", card(t("ownImage"), choice, choose.root)), sized("half", card(t("answer"), answer)),
       card(t("why"), how, says, sliding, answers)));
-  let names = null;
-  listen((news) => {
-    runs = news.runs;
-    const now = runs.map((run) => run.name + ["preparing", "failed"].includes(run.status)).join();
-    if (now !== names) drawChoice();
-    names = now;
+  listenReady((ready) => {
+    runs = ready;
+    drawChoice();
   });
   get("methods").then((found) => {
     methods = found;
     if (told) drawHow();
   }, complain);
   return { root, enter: ask };  // a network that learns answers differently by now
+}
+
+/** A picture that the server drew, with what is said of it. */
+function figure(picture, alt, ...caption) {
+  return h("figure.why", {}, h("img", { src: `data:image/png;base64,${picture}`, alt }), h("figcaption", {}, ...caption));
 }
 
 /** What speaks for a map, as a table of numbers. */

@@ -1,7 +1,7 @@
 // Input size, padding, kernel, stride: which strides tile, and why the others do not. Point at an output to see its window.
 
 import { post } from "./api.js";
-import { card, complain, fill, h, settled } from "./dom.js";
+import { ARROWS, card, complain, fill, h, settled } from "./dom.js";
 import { spoken, t } from "./words.js";
 
 const STEP_MS = 1000;
@@ -13,6 +13,9 @@ export function fittingWidget() {
   const why = h("p.soft", { id: "fit-why", ariaLive: "polite" });
   const grids = h("div.slices");
   let fits = [], at = [0, 0], timer = null;
+
+  const fitOf = (stride) => fits.find((one) => one.stride === stride);
+  const outputNow = () => fitOf(numbers.stride)?.output;
 
   const slider = (key) => {
     const range = h("input", { type: "range", min: key === "padding" ? 0 : 1, max: most[key], value: numbers[key], ariaLabel: t(key), oninput: () => set(range.value) });
@@ -41,7 +44,7 @@ export function fittingWidget() {
   function draw() {
     fill(strides, fits.map((one) => h(one.output === null ? "button.tick-no" : "button", { ariaPressed: String(one.stride === numbers.stride), id: `stride-${one.stride}`, title: spoken(one.why) || "",
       onclick: () => { numbers.stride = one.stride; at = [0, 0]; draw(); } }, `${one.stride}${one.output === null ? " ✕" : ` → ${one.output}`}`)));
-    const now = fits.find((one) => one.stride === numbers.stride);
+    const now = fitOf(numbers.stride);
     const padded = numbers.size + 2 * numbers.padding;
     why.textContent = now.output === null ? `${spoken(now.why)} ${t("try")}: ${spoken(now.hint)}` : t("fits", padded, now.output);
     why.className = now.output === null ? "mistake" : "soft";
@@ -60,9 +63,19 @@ export function fittingWidget() {
       output === null ? null : h("figure", {}, h("figcaption", {}, t("outputSize", output)), table(output, (r, c) => [r === at[0] && c === at[1] ? "now" : ""], (r, c) => { at = [r, c]; draw(); })));
   }
 
+  grids.addEventListener("keydown", (event) => {
+    const by = ARROWS[event.key], count = outputNow();
+    if (!by || !count) return;
+    event.preventDefault();
+    event.stopPropagation();  // the step view has another meaning for them
+    at = at.map((v, k) => Math.max(0, Math.min(count - 1, v + by[k])));
+    draw();
+  });
+
   function table(count, classes, picked) {
     return h("table.grid.x", {}, h("tbody", {}, Array.from({ length: count }, (_, r) => h("tr", {}, Array.from({ length: count }, (_, c) => {
-      const cell = h(["td", ...classes(r, c).filter(Boolean)].join("."), {}, picked ? h("button", { ariaLabel: `${r}, ${c}` }, "·") : "");
+      const now = picked && r === at[0] && c === at[1] ? { id: "fit-now", tabIndex: 0 } : { tabIndex: -1 };
+      const cell = h(["td", ...classes(r, c).filter(Boolean)].join("."), {}, picked ? h("button", { ariaLabel: `${r}, ${c}`, ...now }, "·") : "");
       if (picked) {
         cell.addEventListener("pointerenter", () => { if (at[0] !== r || at[1] !== c) picked(r, c); });
         cell.firstChild.addEventListener("click", () => picked(r, c));
@@ -77,7 +90,7 @@ export function fittingWidget() {
       timer = null;
     } else {
       timer = setInterval(() => {
-        const count = fits.find((one) => one.stride === numbers.stride)?.output;
+        const count = outputNow();
         if (!count || !play.isConnected) return;
         const next = (at[0] * count + at[1] + 1) % (count * count);
         at = [Math.floor(next / count), next % count];

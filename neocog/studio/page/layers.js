@@ -9,8 +9,8 @@ import { t } from "./words.js";
 const PAGE = 8;
 
 export function layersPanel(name) {
-  let first = 0, total = 0, scale = "layer", told = null;
-  const list = h("div");
+  let first = 0, total = 0, scale = "layer", told = null, question = "";
+  const list = h("div", {}, h("p.soft", {}, t("working")));
   const where = h("span.soft");
   const back = h("button", { onclick: () => turn(-PAGE) }, t("earlier"));
   const next = h("button", { onclick: () => turn(PAGE) }, t("later"));
@@ -22,11 +22,17 @@ export function layersPanel(name) {
   scales.setAttribute("aria-label", t("scale"));
   let shown = {};
 
+  /** What is inside for an image now; null where that is what is shown already, or cannot be told. */
   async function look(image) {
     shown = image;
+    const asked = JSON.stringify([image, first]), have = asked === question ? told.looks : null;
     try {
-      told = await post(runPath(name, "/layers"), { image, first, count: PAGE });
+      const found = await post(runPath(name, "/layers"), { image, first, count: PAGE, have });
+      if (found === null) return null;
+      told = found;
+      question = asked;
     } catch (error) {
+      question = "";
       fill(list, h("p.soft", {}, sentence(error)));
       return null;
     }
@@ -63,7 +69,7 @@ export function layersPanel(name) {
       layer.dead !== null && layer.dead !== undefined && t("dead", percent(layer.dead, 0)),
     ];
     return h("div.layer", { id: `layer-${layer.name}` },
-      h("div.about", {}, h("strong", {}, layer.name), h("code", {}, layer.token), facts.filter(Boolean).map((fact) => h("span", {}, fact))),
+      h("div.about", {}, h("a", { href: stepLink(name, layer.name, 0, shown), title: t("stepLayer") }, layer.name), h("code", {}, layer.token), facts.filter(Boolean).map((fact) => h("span", {}, fact))),
       h("div.strips", {},
         isInput ? strip(t("image"), imageCanvas(told.pixels, zoomOf([1, layer.output[0]]), t("image"))) : mapStrip(layer, "activation", t("activations"), joint, false),
         mapStrip(layer, "gradient", isInput ? t("imageGradient") : t("activationGradients"), joint, true),
@@ -100,7 +106,7 @@ export function layersPanel(name) {
     });
   }
 
-  return { root, look };
+  return { root, look, recolour: () => told && draw() };
 }
 
 /** How much maps (n, h, w) are enlarged: many large ones not at all. */

@@ -1,7 +1,7 @@
 // The plan of a text: sizes, costs, memory over a step, what each layer sees, and advice.
 
 import { get } from "./api.js";
-import { card, field, fill, h, number, percent, select, sized } from "./dom.js";
+import { ARROWS, card, field, fill, h, number, percent, select, sized } from "./dom.js";
 import { imageCanvas } from "./drawing.js";
 import { editor } from "./editor.js";
 import { spoken, t } from "./words.js";
@@ -38,7 +38,7 @@ export function planView(about) {
     drawDrawing();
     fill(memory, plan.ok ? memoryOf(plan) : h("p.soft", {}, t("afterRepair")));
     fill(advice, !plan.ok ? h("p.soft", {}, t("afterRepair")) : plan.advice.length
-      ? h("ul", {}, plan.advice.map((one) => h("li", {}, h("code", {}, one.layer), " ", spoken(one.text))))
+      ? h("ul", {}, plan.advice.map((one) => h("li", {}, h("code", {}, one.layer), ": ", spoken(one.text))))
       : h("p.soft", {}, t("noAdvice")));
     drawSeen();
   }
@@ -49,7 +49,7 @@ export function planView(about) {
     fill(table, h("table", {}, h("thead", {}, h("tr", {}, head.map((word, k) => h(k > 1 ? "th.n" : "th", { scope: "col" }, word)))),
       h("tbody", {}, rows.map((layer) => h(layer.name === chosen ? "tr.pick.chosen" : "tr.pick", { onclick: () => choose(layer.name) },
         layer.cells.map((cell, k) => h(k > 1 ? "td.n" : k === 1 ? "td.code" : "td", { title: k === 1 ? cell : "" },
-          k === 0 ? h("button.quiet", { onclick: () => choose(layer.name), ariaPressed: String(layer.name === chosen) }, cell) : cell)))))),
+          k === 0 ? h("button.quiet", { id: `choose-${layer.name}`, ariaPressed: String(layer.name === chosen) }, cell) : cell)))))),
     rows.length < plan.layers.length && h("p", {}, h("button", { onclick: () => { all = true; drawTable(); } }, t("allRows", plan.layers.length))));
   }
 
@@ -179,7 +179,7 @@ function fieldOf(plan, layer, at, moved) {
   };
   canvas.addEventListener("pointermove", point);
   canvas.addEventListener("keydown", (event) => {
-    const move = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[event.key];
+    const move = ARROWS[event.key];
     if (!move) return;
     event.preventDefault();
     for (const k of [0, 1]) at[k] = Math.min(0.999, Math.max(0, at[k] + move[k] / layer.output[k]));

@@ -1,6 +1,6 @@
 // One run: its figures and curves, what can be changed while it learns, what is inside it, and what it says of images.
 
-import { get, patch, post, runPath } from "./api.js";
+import { get, isReady, patch, post, runPath } from "./api.js";
 import { card, complain, field, fill, h, number, percent, say, sized } from "./dom.js";
 import { chart, imageCanvas, legend } from "./drawing.js";
 import { editor } from "./editor.js";
@@ -8,7 +8,7 @@ import { layersPanel } from "./layers.js";
 import { picker, topBars } from "./pick.js";
 import { spoken, t } from "./words.js";
 
-const MOST_ANSWERS = 12;
+const MOST_ANSWERS = 12, MOST_IN_TABLE = 24, MOST_PAIRS = 12;
 const SETTINGS = ["lr", "momentum", "batch_size", "weight_decay"];
 const ms = (v) => (v === null || v === undefined ? "–" : v < 0.1 ? `${number(v * 1000, 3)} µs` : `${number(v, 3)} ms`);
 const whole = (v) => number(v === null || v === undefined ? v : Math.round(v));
@@ -41,7 +41,7 @@ export function runPanel(run, { choose, forget, setImage, beside }) {
   });
   const write = editor(run.network, { changed: (told) => { change.disabled = !told.ok; } });
   const change = h("button.main", { id: "change-network", onclick: () => act(async () => {
-    const settings = Object.fromEntries(["optimizer", ...SETTINGS].map((key) => [key, latest[key]]));
+    const settings = Object.fromEntries(["optimizer", "augment", "seed", ...SETTINGS].map((key) => [key, latest[key]]));
     choose((await post("runs", { text: write.text, data: latest.data, settings })).name);
   }) }, t("changeNetwork"));
   let opened = false, told = "";
@@ -53,7 +53,7 @@ export function runPanel(run, { choose, forget, setImage, beside }) {
     const key = JSON.stringify(now.events);
     if (key !== told) fill(events, eventsOf(now.events));
     told = key;
-    if (!opened && now.status !== "preparing" && now.status !== "failed") {
+    if (!opened && isReady(now)) {
       opened = true;
       images.more();
     }
@@ -72,7 +72,7 @@ export function runPanel(run, { choose, forget, setImage, beside }) {
     h("div.third", {}, h("div.cards", {}, card(t("ownImage"), images.root, asked), answers?.cards,
       live && card(t("events"), h("p.soft", {}, t("eventsWords")), events))),
     card(t("text"), write.root, live && h("p", {}, change)));
-  return { root, name, draw, look };
+  return { root, name, draw, look, recolour: inside.recolour };
 }
 
 /** Name, buttons, figures, and settings to change. */
@@ -92,7 +92,7 @@ function headOf(name, live, { act, choose, forget }) {
     const running = now.status === "running";
     turn.dataset.running = running ? "1" : "";
     turn.textContent = t(running ? "pause" : "resume");
-    turn.disabled = ["preparing", "failed", "diverged"].includes(now.status);
+    turn.disabled = !isReady(now) || now.status === "diverged";
     const words = spoken(now.message || now.engine || "");
     if (message.textContent !== words) message.textContent = words;
     message.className = now.status === "failed" || now.status === "diverged" ? "mistake" : "soft";
@@ -105,13 +105,13 @@ function headOf(name, live, { act, choose, forget }) {
 /** A setting that is changed while the network learns; what holds now is echoed under it. */
 function editField(name, key, act) {
   const input = h("input.number", { type: "number", step: "any", min: 0, id: `edit-${key}` }), echo = h("small", { id: `echo-${key}` });
-  const change = () => act(async () => {
+  const change = () => input.value !== "" && act(async () => {
     await patch(runPath(name), { [key]: Number(input.value) });
     say(t("changed", t(key), input.value));
   });
   input.addEventListener("keydown", (event) => { if (event.key === "Enter") change(); });
-  const root = h("div.row.end", {}, field(t(key), input, echo), h("button", { id: `change-${key}`, ariaLabel: `${t("change")} ${t(key)}`, onclick: change }, t("change")));
-  return { root, echo: (run) => {
+  const button = h("button", { id: `change-${key}`, ariaLabel: `${t("change")} ${t(key)}`, onclick: change }, t("change"));
+  return { root: field(t(key), input, { beside: button, hint: echo }), echo: (run) => {
     if (!input.value && document.activeElement !== input) input.value = run[key] ?? "";
     echo.textContent = t("now", number(run[key]));
   } };
@@ -121,31 +121,30 @@ function editField(name, key, act) {
 function curvesOf(name, live, { act, beside }) {
   const charts = h("div.cards"), table = h("div.wide", { tabIndex: 0, role: "region", ariaLabel: t("compared") }), boxes = h("div.row", { role: "group", ariaLabel: t("compared") });
   const compared = new Set([name, ...beside]);
-  let names = "", drawn = "";
+  let names = "", drawn = [];
   const root = card(t("curves"), charts, h("div.row", {}, live && h("button", { id: "clear", onclick: () => act(() => post(runPath(name, "/clear"))) }, t("clearGraph")), boxes), table);
 
   function drawBoxes(runs) {
     fill(boxes, runs.length > 1 ? [h("span.soft", {}, t("compared")), runs.map((one) => h("label", {}, h("input", {
       type: "checkbox", checked: compared.has(one.name), onchange: ({ target }) => {
         compared[target.checked ? "add" : "delete"](one.name);
-        drawn = "";
+        drawn = [];
       } }), ` ${one.name}`))] : null);
   }
 
   function draw(now, runs) {
-    const others = runs.filter((one) => compared.has(one.name));
-    const key = others.map((one) => `${one.name}:${one.step}:${one.looks}:${one.curves?.loss?.length}`).join(), list = runs.map((one) => one.name).join();
+    const others = runs.filter((one) => compared.has(one.name)), list = JSON.stringify(runs.map((one) => one.name));
     if (list !== names) drawBoxes(runs);
     names = list;
-    if (key === drawn) return;
-    drawn = key;
     const many = others.length > 1;
+    table.hidden = !many;
+    fill(table, many ? comparison(others) : null);
+    if (others.length === drawn.length && others.every((one, k) => one.curves === drawn[k])) return;  // as they are drawn
+    drawn = others.map((one) => one.curves);
     const lines = (curve, k, words) => others.map((one, m) => ({
       points: one.curves?.[curve] || [], kind: `s${many ? m % 6 : k}${many && k ? ".dashed" : ""}`, name: many ? `${one.name}: ${words}` : words }));
     const loss = [...lines("loss", 0, t("trainLoss")), ...lines("validation_loss", 1, t("validation"))];
     const share = [...lines("train_accuracy", 0, t("trainLoss")), ...lines("validation_accuracy", 1, t("validation"))];
-    table.hidden = !many;
-    fill(table, many ? comparison(others) : null);
     fill(charts, [[t("lossGraph"), loss, {}], [t("accuracyGraph"), share, { high: 1, shares: true }]].map(([label, series, more]) =>
       sized("half", h("div", {}, h("h3", {}, label), chart(series, { label, low: 0, ...more }), legend(series)))));
   }
@@ -180,9 +179,16 @@ function answersOf(name, act) {
       seen = new Set(told.map(idOf));
     }
     const table = await act(() => get(runPath(name, "/confusion")));
-    if (table?.counts.flat().some(Boolean)) fill(confusion, confusionTable(table));
+    if (table?.counts.flat().some(Boolean)) fill(confusion, (table.classes.length > MOST_IN_TABLE ? confusionList : confusionTable)(table));
   }
   return { look, cards: [card(t("answers"), h("p.soft", {}, t("answersWords")), answers), card(t("confusion"), h("p.soft", {}, t("confusionWords")), confusion)] };
+}
+
+/** The pairs that are taken for each other most often: a table of many classes would be empty, and take long to draw. */
+function confusionList({ classes, counts }) {
+  const pairs = counts.flatMap((row, i) => row.map((count, j) => [count, i, j])).filter(([count, i, j]) => count && i !== j);
+  pairs.sort(([a], [b]) => b - a);
+  return [h("p.soft", {}, t("confusedPairs")), h("ol", {}, pairs.slice(0, MOST_PAIRS).map(([count, i, j]) => h("li", {}, `${classes[i]} → ${classes[j]}: ${count}`)))];
 }
 
 function confusionTable({ classes, counts }) {

@@ -1,6 +1,6 @@
 // One output value taken apart: its window, products, sum and bias; then its gradient, back to each weight and pixel.
 
-import { get, listen, post } from "./api.js";
+import { get, listenReady, post } from "./api.js";
 import { card, complain, field, fill, h, select } from "./dom.js";
 import { fittingWidget } from "./fitting.js";
 import { flowOver, within } from "./flow.js";
@@ -10,7 +10,7 @@ import { BLOCK, volumeFigure } from "./volumes.js";
 import { t } from "./words.js";
 
 const still = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
-const PLAY_MS = 900, FAST_MS = 300, SOME_IMAGES = 1000;
+const PLAY_MS = 900, FAST_MS = 300, SOON_MS = 300, SOME_IMAGES = 1000, MOST_KEPT = 64;
 const RANDOM = "INPUT[8x8x2] -> CONV3-4(G=2, D=2) -> RELU -> POOL2 -> FLATTEN -> FC5";
 
 export function stepView() {
@@ -34,6 +34,7 @@ export function stepView() {
   async function follow(body, wanted = null, at = 0) {
     stop();
     const mine = ++followed;
+    const slow = setTimeout(() => fill(title, t("working")), SOON_MS);
     try {
       const found = await post("scenes", body);
       if (mine !== followed) return;
@@ -41,6 +42,10 @@ export function stepView() {
     } catch (error) {
       complain(error);
       return;
+    } finally {
+      clearTimeout(slow);
+      if (told) drawTitle();
+      else fill(title, t("oneValue"));
     }
     volumes = {};
     const names = scene.layers.map((one) => one.name);
@@ -94,6 +99,7 @@ export function stepView() {
     const read = cell.parts?.[0]?.channel ?? cell.source?.[0] ?? cell.channel;
     const sources = current().from.map((k) => [scene.layers[k], "input", scene.layers[k].output.at(-1) > read ? block(read) : 0]);
     const wanted = [...sources, [current(), "output", block(cell.channel)]];
+    if (Object.keys(volumes).length > MOST_KEPT) volumes = {};
     const keys = wanted.flatMap(([one, , begin]) => ["forward", "backward"].map((side) => [one.name, side, begin]));
     await Promise.all(keys.map(async ([name, side, begin]) => {
       volumes[[name, side, begin]] ??= await get(`scenes/${scene.scene}/volume?layer=${encodeURIComponent(name)}&side=${side}&first=${begin}`);
@@ -101,8 +107,10 @@ export function stepView() {
     return wanted;
   }
 
+  const drawTitle = () => fill(title, `${told.layer} · ${told.token} · [${[...told.place, told.channel].join(", ")}]`);
+
   function draw() {
-    fill(title, `${layer} · ${told.token} · [${[...told.place, told.channel].join(", ")}]`);
+    drawTitle();
     for (const one of ways) one.setAttribute("aria-pressed", String(one.id === (backward ? "way-backward" : "way-forward")));
     drawVolumes();
     fill(parts, partsOf(told, backward, (from) => { first = from; refresh(); }));
@@ -180,20 +188,15 @@ export function stepView() {
     if (told) draw();
   }
 
-  const source = h("div.row.end"), text = h("input.code", { value: RANDOM, size: 44, ariaLabel: t("text") });
+  const source = h("div.row.end"), text = h("input.code", { id: "random-text", value: RANDOM, size: 44, ariaLabel: t("text") });
   function drawSource(runs) {
     const some = (name) => follow({ run: name, image: { number: Math.floor(Math.random() * SOME_IMAGES) } });
     fill(source,
       h("button", { id: "demo", onclick: () => follow({ seed: seed++ }, "conv1").then(start) }, t("demo")),
-      runs.filter((run) => !["preparing", "failed"].includes(run.status)).map((run) => h("button", { onclick: () => some(run.name) }, t("fromRun", run.name))),
+      runs.map((run) => h("button", { onclick: () => some(run.name) }, t("fromRun", run.name))),
       h("button", { id: "random", onclick: () => follow({ text: text.value, seed: seed++ }) }, t("fromText")), text);
   }
-  let names = null;
-  listen(({ runs }) => {
-    const now = runs.map((run) => run.name + ["preparing", "failed"].includes(run.status)).join();
-    if (now !== names) drawSource(runs);
-    names = now;
-  });
+  listenReady(drawSource);
 
   const root = h("div.view", {}, h("header", {}, h("h1", {}, t("stepTitle")), h("p", {}, t("stepWords"))),
     h("div.cards", {}, card(t("what"), source, layerPlace),

@@ -1,13 +1,12 @@
 // Networks that learn while one watches: which run is shown, and when it is looked into.
 
-import { listen, remove, runPath } from "./api.js";
+import { isReady, listen, remove, runPath } from "./api.js";
 import { fill, h } from "./dom.js";
 import { beginCard } from "./begin.js";
 import { runPanel } from "./run.js";
 import { t } from "./words.js";
 
 const LOOK_MS = 1000;
-const BLIND = ["preparing", "failed"];
 
 export function trainView(about) {
   let runs = [], chosen = null, wantsNew = false, looked = -1, timer = null, image = {}, busy = null, leaving = null, shown = null, drawn = null;
@@ -55,7 +54,7 @@ export function trainView(about) {
 
   async function look() {
     const run = runs.find((one) => one.name === chosen);
-    if (!run || run.name === leaving || !shown?.look || run.looks === looked || BLIND.includes(run.status)) return;
+    if (document.hidden || !run || run.name === leaving || !shown?.look || run.looks === looked || !isReady(run)) return;
     looked = run.looks;
     busy = shown.look(run, image);
     await busy;
@@ -93,6 +92,6 @@ export function trainView(about) {
       timer = setInterval(look, LOOK_MS);
     },
     leave() { clearInterval(timer); },
-    recolour() { looked = -1; },
+    recolour: () => shown?.recolour?.(),
   };
 }
