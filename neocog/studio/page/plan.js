@@ -12,12 +12,13 @@ const MOST_ROWS = 120;
 export function planView(about) {
   let plan = null, chosen = null, own = false, all = false, at = [0.5, 0.5];
   const batch = h("input", { type: "number", min: 1, max: 100000, value: 32, oninput: () => write.plan() });
-  const facts = h("dl.facts"), table = h("div.wide.tall", { tabIndex: 0, role: "region", ariaLabel: t("layers") });
+  const facts = h("div"), table = h("div.wide.tall", { tabIndex: 0, role: "region", ariaLabel: t("layers") });
   const drawing = h("div.drawing.wide", { tabIndex: 0, role: "region", ariaLabel: t("drawing") });
   const memory = h("div"), advice = h("div"), seen = h("div");
   const write = editor(sessionStorage.getItem("text") || START, {
     batch: () => Math.max(1, Math.min(100000, Number(batch.value) || 1)), changed,
   });
+  const train = h("button.main", { id: "train-this", onclick: () => { sessionStorage.setItem("text", write.text); location.hash = "#train/new"; } }, t("trainThis"));
   const zoo = select([["", t("zoo")], ...about.zoo.map((one) => [one.name, one.name])], "", (name) => {
     const found = about.zoo.find((one) => one.name === name);
     if (found) write.set(found.text);
@@ -33,7 +34,8 @@ export function planView(about) {
   }
 
   function draw() {
-    fill(facts, plan.ok ? factsOf(plan) : null);
+    train.disabled = !plan.ok;
+    fill(facts, plan.ok ? h("dl.facts", {}, factsOf(plan)) : h("p.soft", {}, t("afterRepair")));
     drawTable();
     drawDrawing();
     fill(memory, plan.ok ? memoryOf(plan) : h("p.soft", {}, t("afterRepair")));
@@ -85,7 +87,7 @@ export function planView(about) {
     h("header", {}, h("h1", {}, t("planTitle")), h("p", {}, t("planWords"))),
     h("div.cards", {},
       sized("seven", card(t("text"), write.root, h("div.row.end", {}, field(t("startFrom"), zoo), field(t("batch"), batch),
-        h("button.main", { id: "train-this", onclick: () => { sessionStorage.setItem("text", write.text); location.hash = "#train/new"; } }, t("trainThis"))))),
+        train))),
       sized("five", card(t("total"), facts)),
       card(t("drawing"), drawing),
       sized("seven", card(t("layers"), table)),
