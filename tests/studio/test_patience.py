@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+import uvicorn
 from studio_requests import RUNNER, dribble
 
 from neocog.studio import patience
@@ -24,7 +25,6 @@ def patient_keys() -> Keys:
 @pytest.fixture
 def port(shop, patient_keys, monkeypatch) -> Iterator[int]:
     """A real server with little patience."""
-    uvicorn = pytest.importorskip("uvicorn")
     monkeypatch.setattr(patience, "HEAD_SECONDS", 0.3)
     monkeypatch.setattr(patience, "BODY_SECONDS", 0.3)
     monkeypatch.setattr(patience, "MOST_WAITING", FEW)
