@@ -148,20 +148,23 @@ def test_the_rule_lets_arrows_pass_that_point_left(file, source):
     assert offences(source, PACKAGE / file) == []
 
 
-@pytest.mark.parametrize(
-    "work",
-    [
-        "neocog.Network.parse('INPUT[28x28x1] -> CONV5-6 -> RELU -> POOL2 -> FC10').plan().as_dict()",
-        "neocog.zoo('vgg16').plan(batch=32, optimizer='adam')",
-        "from neocog.cli import main; main(['plan', 'lenet5'])",
-        "from neocog.cli import main; main(['plan', 'lenet5', '--json'])",
-        "from neocog.cli import main; main(['plan', 'INPUT[7x7x1] -> CONV3-4(S=3, P=0)'])",
-        "from neocog.cli import main; main(['zoo'])",
-        "from neocog.cli import main; main(['native', 'lenet5-relu', '--show'])",
-    ],
+WORKS = (
+    "neocog.Network.parse('INPUT[28x28x1] -> CONV5-6 -> RELU -> POOL2 -> FC10').plan().as_dict()",
+    "neocog.zoo('vgg16').plan(batch=32, optimizer='adam')",
+    "main(['plan', 'vgg16'])",
+    "main(['plan', 'lenet5', '--json'])",
+    "main(['plan', 'INPUT[7x7x1] -> CONV3-4(S=3, P=0)'])",
+    "main(['zoo'])",
+    "main(['native', 'lenet5-relu', '--show'])",
 )
-def test_planning_loads_neither_torch_nor_what_draws_or_decodes(work):
-    slow = "{'torch', 'matplotlib', 'PIL', 'safetensors'} & sys.modules.keys()"
-    code = f"import sys, neocog; {work}; print('loaded:', *sorted({slow}), file=sys.stderr)"
+
+
+def test_planning_loads_neither_torch_nor_what_draws_or_decodes():
+    """One process does one after the other, and says after each what has been loaded."""
+    slow = "{'torch', 'matplotlib', 'PIL', 'safetensors', 'yaml'} & sys.modules.keys()"
+    lines = [f"{work}\nprint({f'loaded by {work}:'!r}, *sorted({slow}), file=sys.stderr)" for work in WORKS]
+    code = "\n".join(["import sys, neocog", "from neocog.cli import main", *lines])
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stderr.splitlines()[-1] == "loaded:"
+    said = [line for line in done.stderr.splitlines() if line.startswith("loaded by ")]
+    assert said == [f"loaded by {work}:" for work in WORKS]
+    assert "138,357,544 parameters" in done.stdout

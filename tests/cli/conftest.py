@@ -31,15 +31,16 @@ def _no_terminal_settings(monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
 
-def call(*arguments: object) -> Answer:
-    """The command line in this process."""
-    out, err = io.StringIO(), io.StringIO()
+def call(*arguments: object, encoding: str = "utf-8") -> Answer:
+    """The command line in this process, where what is shown has an encoding as in a terminal."""
+    out, err = io.TextIOWrapper(io.BytesIO(), encoding), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
             code = main([str(argument) for argument in arguments])
         except SystemExit as stop:  # how argparse ends --help and --version
             code = int(stop.code or 0)
-    return Answer(code, out.getvalue(), err.getvalue())
+    out.flush()
+    return Answer(code, out.buffer.getvalue().decode(encoding), err.getvalue())
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from dataclasses import asdict
 
 import pytest
@@ -104,9 +105,11 @@ def test_show_prints_a_file_of_c(neocog):
 
 
 @pytest.mark.skipif(not shutil.which("cc"), reason="there is no C compiler")
-def test_a_compiler_takes_what_is_shown(shell, tmp_path):
+def test_a_compiler_takes_what_is_shown(neocog, tmp_path):
     file = tmp_path / "net.c"
-    done = shell(f"neocog native '{NET}' --show > '{file}' && cc -std=c11 -Wno-psabi -fsyntax-only '{file}'")
+    file.write_text(neocog("native", NET, "--show").out)
+    command = ["cc", "-std=c11", "-Wno-psabi", "-fsyntax-only", file]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
 
