@@ -125,6 +125,13 @@ def test_plans_in_the_readme_are_what_is_printed_at_their_width(text, capsys, mo
     prints_what_it_shows(text, capsys)
 
 
+@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md"])
+def test_the_torch_module_in_the_readme_becomes_the_text_beside_it(name, capsys):
+    (source,) = [body for body in blocks(ROOT / name, "python") if "from_torch" in body]
+    exec(source, {"Network": Network})
+    assert capsys.readouterr().out == source.rpartition("# ")[2]
+
+
 def prints_what_it_shows(text, capsys):
     for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
         command, _, shown = part.partition("\n")

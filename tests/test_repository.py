@@ -13,6 +13,7 @@ import pytest
 
 import neocog
 from neocog.cli import VERBS
+from neocog.explain import METHODS, Attribution
 from neocog.zoo import names
 
 ROOT = Path(__file__).parents[1]
@@ -88,6 +89,15 @@ def test_both_readmes_show_the_same_commands_and_networks():
         for path in READMES
     ]
     assert shown[0] == shown[1]
+
+
+def test_the_readme_counts_the_ways_to_explain():
+    maps = sum(isinstance(method, Attribution) for method in METHODS)
+    english, chinese = (" ".join(read(path).split()) for path in READMES)
+    assert f"one of {maps} kinds of maps" in english
+    assert f"in {len(METHODS) - maps} other ways" in english
+    assert f"{maps} 种热图" in chinese
+    assert f"另有 {len(METHODS) - maps} 种方法" in chinese
 
 
 def test_make_offers_what_it_should():
