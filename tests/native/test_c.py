@@ -290,7 +290,9 @@ def test_whole_steps_of_lenet_in_c_are_those_of_the_engine(name, tmp_path):
 
 
 @needs_compiler
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize(
+    "optimizer", [pytest.param(name, marks=[pytest.mark.slow] * (name in ("sgd", "momentum"))) for name in OPTIMIZERS]
+)
 def test_a_batch_in_several_groups_of_blocks_makes_the_same_steps(optimizer, tmp_path):
     text = "INPUT[6x6x2] -> CONV3-9(FLIP=yes) -> RELU -> POOL2 -> FC4"
     assert_steps_agree(tmp_path, Network.parse(text), 4 * 19 - 2, Machine(4, 16), optimizer=optimizer)

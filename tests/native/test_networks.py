@@ -156,7 +156,7 @@ def test_lenet_and_the_convnetjs_network_agree_too():
     assert_agrees(zoo("lenet5"), 17, threads=2)
 
 
-FAST, ALL, HALVES = 60, 560, 12
+FAST, ALL, HALVES = 36, 536, 12
 """Seeds of every run of the tests; those of the slow ones too; and every so many networks run in bfloat16 too."""
 SEEDS = [pytest.param(seed, marks=[pytest.mark.slow] * (seed >= FAST)) for seed in range(ALL)]
 
@@ -202,8 +202,7 @@ WIDE = (
 @pytest.mark.parametrize(
     "network", [zoo("lenet5-relu"), Network.parse(MIXED), Network.parse(WIDE)], ids=["lenet", "mixed", "wide"]
 )
-@pytest.mark.parametrize("threads", [2, 3, 5])
-def test_the_number_of_threads_changes_no_bit(network, threads):
+def test_the_number_of_threads_changes_no_bit(network):
     x, labels = batch_for(network, 70, 1)
 
     def trained(count):
@@ -214,23 +213,21 @@ def test_the_number_of_threads_changes_no_bit(network, threads):
         compiled.close()
         return losses, weights
 
-    (alone, expected), (together, found) = trained(1), trained(threads)
-    assert alone == together
-    for name, array in expected.items():
-        np.testing.assert_array_equal(found[name], array)
+    alone = trained(1)
+    for threads in (2, 3, 5):
+        np.testing.assert_equal(trained(threads), alone)
 
 
 NARROW = "INPUT[30x30x2] -> CONV3-5 -> BN -> RELU -> ADD[CONV3-5 -> TANH | ID] -> POOL2 -> GAP -> FC4"
 
 
 def test_many_groups_share_a_large_batch_of_few_weights():
-    network = Network.parse(NARROW)
-    lanes = NativeNetwork(network, 1, "sgd").lanes
-    count = 37 * lanes + 3
+    network, on = Network.parse(NARROW), Machine(lanes=4, registers=16)
+    count = 37 * on.lanes + 3
     x, labels = batch_for(network, count, 1)
 
     def trained(threads):
-        compiled = NativeNetwork(network, threads, "nesterov")
+        compiled = NativeNetwork(network, threads, "nesterov", on=on)
         assert compiled.program.groups(38) > GROUPS
         compiled.write_weights(drawn(network, 2))
         losses = [compiled.train(x, labels, 0.05, 0.9, 1e-3) for _ in range(2)]
@@ -241,7 +238,7 @@ def test_many_groups_share_a_large_batch_of_few_weights():
     alone = trained(1)
     for threads in (2, 3, 5):
         np.testing.assert_equal(trained(threads), alone)
-    assert_agrees(network, count, threads=2)
+    assert_agrees(network, count, threads=2, on=on)
 
 
 def test_groups_are_as_many_as_are_worth_their_memory():
