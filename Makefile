@@ -3,6 +3,8 @@
 
 PYTHON ?= python3
 DEMO = $(BIN)/neocog train lenet5 mnist --epochs 12 --lr 0.0025 --augment shift=1 --init lecun --weight-decay 0
+# Two processes share the tests, each with a thread: what waits for a second one would keep the other process waiting.
+TESTS = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 BIN := .venv/bin
 READY := .venv/ready
@@ -24,10 +26,10 @@ demo: $(READY)
 	@$(DEMO)
 
 test: $(READY)
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+	@$(TESTS) -m "not slow"
 
 test-all: $(READY)
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+	@$(TESTS)
 
 lint: $(READY)
 	@echo "ruff check";    $(BIN)/ruff check --quiet

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from neocog import files
@@ -9,9 +11,15 @@ from neocog import files
 
 @pytest.fixture(autouse=True, scope="session")
 def own_cache(tmp_path_factory):
-    """Compiled code and what is known of the machine, for the tests alone: the user's cache decides nothing."""
+    """Compiled code and what is known of the machine, for the tests alone: the user's cache decides nothing.
+
+    Processes that share the tests share it, so that none compiles what another has.
+    """
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(files.CACHE, str(tmp_path_factory.mktemp("cache")))
+        patch.setenv(files.CACHE, str(folder / "cache"))
         yield
 
 
