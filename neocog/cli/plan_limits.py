@@ -16,8 +16,12 @@ if TYPE_CHECKING:
     from ..plan.budgets import Budget
     from ..plan.time import StepTime
 
-COUNT_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
-BYTE_UNITS = {"": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+COUNT_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "B": 10**9}
+BYTE_UNITS = {
+    **{"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30},
+    **{"KB": 10**3, "MB": 10**6, "GB": 10**9, "B": 1},
+}
+"""As in the GNU tools: GB is a power of 1000; GiB, and G alone, is one of 1024."""
 TIME_UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
 
 
@@ -25,20 +29,21 @@ def add_limits(parser: argparse.ArgumentParser) -> None:
     """The limits, and `--memory-limit`."""
     limits = parser.add_argument_group("limits (exit code 1 and the largest layer where one is exceeded)")
     count, memory_size = amount("1M", COUNT_UNITS), amount("2GiB", BYTE_UNITS)
-    limits.add_argument("--max-params", type=count, metavar="N", help="parameters: 60000, 60K, 1.5M, 1G")
+    limits.add_argument("--max-params", type=count, metavar="N", help="parameters: 60000, 60k, 1.5M, 1B")
     limits.add_argument("--max-macs", type=count, metavar="N", help="MACs an image, written likewise")
-    limits.add_argument("--max-memory", type=memory_size, metavar="BYTES", help="training at --batch: 900MiB, 2GiB")
+    limits.add_argument("--max-memory", type=memory_size, metavar="BYTES", help="training at --batch: 900MB, 2GiB")
     limits.add_argument("--max-latency", type=_seconds, metavar="TIME", help="inference of --batch images: 20ms, 1.5s")
     limits.add_argument("--memory-limit", type=memory_size, metavar="BYTES", help="print the largest batch that fits")
 
 
 def amount(example: str, units: dict[str, int]) -> Callable[[str], int]:
-    """The type of an argument that is a number from 1 with a unit; what is below a whole one is cut off."""
-    pattern = rf"([0-9]{{1,12}}(?:\.[0-9]{{1,6}})?)({'|'.join(units)})"
+    """The type of an argument: a number from 1 with a unit, in any case; what is below a whole one is cut off."""
+    factors = {unit.lower(): factor for unit, factor in units.items()}
+    pattern = rf"([0-9]{{1,12}}(?:\.[0-9]{{1,6}})?)({'|'.join(factors)})"
 
     def amount(text: str) -> int:
-        match = re.fullmatch(pattern, text, re.ASCII)
-        value = int(Decimal(match[1]) * units[match[2]]) if match else 0
+        match = re.fullmatch(pattern, text.lower(), re.ASCII)
+        value = int(Decimal(match[1]) * factors[match[2]]) if match else 0
         if value < 1:
             known = ", ".join(filter(None, units))
             raise argparse.ArgumentTypeError(

@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Collection, Iterable, Sequence
 
+from ..layer import Shape
 from .plan import Plan, Row
 from .receptive_field import as_numbers
 from .timeline import Timeline
@@ -48,7 +49,17 @@ def summary(plan: Plan) -> list[str]:
         f"  if nothing were freed: volumes {size(memory['activations_bytes'])} and as much for gradients, "
         f"parameters {size(memory['parameters_bytes'])} and as much for gradients, "
         f"optimizer {size(memory['optimizer_bytes'])}, batch {size(memory['batch_bytes'])}",
+        *_sequence(plan.rows[0].output),
     ]
+
+
+def _sequence(shape: Shape) -> list[str]:
+    """That an input of two numbers is no image, which the text of a network does not show."""
+    if shape.rank != 1:
+        return []
+    (steps,) = shape.spatial
+    image = f"; a grey image is INPUT[{shape}x1]" if steps == shape.channels else ""
+    return [f"INPUT[{shape}] is a sequence, {steps:,} steps of {shape.channels:,} channels{image}"]
 
 
 def _peak(timeline: Timeline) -> str:

@@ -159,6 +159,18 @@ def test_pattern_variables_are_given_with_D(neocog):
         assert ops == ["INPUT", *["CONV", "RELU"] * n, *["POOL"] * p, "FC"]
 
 
+@pytest.mark.parametrize(
+    ("size", "said"),
+    [
+        ("28x28", "INPUT[28x28] is a sequence, 28 steps of 28 channels; a grey image is INPUT[28x28x1]\n"),
+        ("100x8", "INPUT[100x8] is a sequence, 100 steps of 8 channels\n"),
+    ],
+)
+def test_a_sequence_is_said_to_be_one(neocog, size, said):
+    assert neocog("plan", f"INPUT[{size}] -> FC3").out.endswith(said)
+    assert "sequence" not in neocog("plan", f"INPUT[{size}x1] -> FC3").out
+
+
 def test_a_network_that_does_not_fit_shows_the_layers_before_the_arithmetic_and_the_fixes(neocog):  # fact C3
     code, out, err = neocog("plan", "INPUT[10x1] -> CONV1-2 -> RELU -> CONV3-1(S=2, P=0) -> RELU")
     lines = err.splitlines()

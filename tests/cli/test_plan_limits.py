@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from neocog.cli.plan_limits import BYTE_UNITS, COUNT_UNITS, amount
+
 NET = "INPUT[6x6x2] -> CONV3-4 -> RELU -> POOL2 -> FC3"  # 187 parameters and 2,700 MACs: see test_plan.py
 
 
@@ -53,16 +55,27 @@ def test_the_largest_batch_that_fits_is_printed_and_fits(neocog):
 
 
 @pytest.mark.parametrize("option", ["--max-params", "--max-macs", "--max-memory", "--memory-limit"])
-@pytest.mark.parametrize("text", ["", "0", "-1", "1e6", "1 M", "M", "1m", "1T", "1.M", "0.1", "٣", "9" * 13, "1MB"])
+@pytest.mark.parametrize("text", ["", "0", "-1", "1e6", "1 M", "M", "1T", "1.M", "0.1", "٣", "9" * 13, "1KK"])
 def test_a_limit_that_is_no_amount_is_refused(option, text, neocog):
     code, out, err = neocog("plan", NET, f"{option}={text}")
     assert (code, out) == (2, "")
     assert f"argument {option}: a number from 1, alone or with K" in err
 
 
-@pytest.mark.parametrize(("option", "text"), [("--max-params", "1MiB"), ("--max-memory", "1M")])
-def test_counts_and_bytes_have_units_of_their_own(option, text, neocog):
-    assert neocog("plan", NET, option, text).code == 2
+@pytest.mark.parametrize(
+    ("units", "text", "value"),
+    [
+        *((COUNT_UNITS, text, value) for text, value in (("10k", 10_000), ("1.5M", 1_500_000), ("2b", 2 * 10**9))),
+        *((BYTE_UNITS, text, value) for text, value in (("2GB", 2 * 10**9), ("512MiB", 2**29), ("1.5g", 3 * 2**29))),
+    ],
+)
+def test_units_are_those_in_use_in_any_case(units, text, value):
+    assert amount("1M", units)(text) == value
+
+
+@pytest.mark.parametrize("text", ["1MiB", "1MB"])
+def test_bytes_are_no_count(text, neocog):
+    assert neocog("plan", NET, "--max-params", text).code == 2
 
 
 def test_advice_names_layer_and_place_and_never_changes_the_exit_code(neocog):  # fact M6
