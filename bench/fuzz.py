@@ -16,8 +16,10 @@ import json
 import random
 import struct
 import sys
+import tarfile
 import traceback
 import warnings
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -34,9 +36,12 @@ from safetensors.numpy import load as numpy_load
 from neocog import NeocogError, Network, load, train
 from neocog.data import Dataset, Splits
 from neocog.data.decode import decode
+from neocog.data.idx import read_idx
 from neocog.data.lists import read_list
+from neocog.data.matfile import read_mat
 from neocog.data.pack import pack
 from neocog.data.packed import read_packed
+from neocog.data.shards import read_shards
 from neocog.files import seal
 from neocog.retrieval import Index, load_index
 from neocog.training.checkpoint import read_checkpoint
@@ -203,9 +208,41 @@ def readers(folder: Path) -> list[Reader]:
         Reader("config", of_folder, [(run / "config.yaml").read_bytes()], ".yaml"),
         Reader("recipe", read_recipe, [recipe], ".toml"),
         Reader("list", read_list, [table, table.replace(b",", b"\t")], ".csv"),
+        Reader("shards", read_shards, [shard(folder / "images" / "train")], ".tar"),
+        Reader("idx", partial(read_idx, axes=3), [b"\0\0\x08\3" + struct.pack(">3I", 4, 3, 2) + bytes(24)], ".idx"),
+        Reader("mat", read_mat, [mat(np.arange(6, dtype=np.uint8)), mat(np.arange(4.0))], ".mat"),
         Reader("packed", read_packed, [(folder / "packed.safetensors").read_bytes()], ".safetensors"),
         Reader("image", decode, list(images(rng)), ".img"),
     ]
+
+
+def shard(folder: Path) -> bytes:
+    """A tar file of WebDataset, with the images of a folder of classes."""
+    out = BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        for path in sorted(folder.rglob("*.png")):
+            for suffix, content in ((".png", path.read_bytes()), (".cls", path.parent.name.encode())):
+                member = tarfile.TarInfo(f"{path.parent.name}{path.stem}{suffix}")
+                member.size = len(content)
+                archive.addfile(member, BytesIO(content))
+    return out.getvalue()
+
+
+def mat(values: np.ndarray) -> bytes:
+    """A MAT file with one array of bytes or real numbers, packed by zlib as MATLAB does."""
+
+    def element(kind: int, content: bytes) -> bytes:
+        return struct.pack("<II", kind, len(content)) + content + bytes(-len(content) % 8)
+
+    of_class, stored = (9, 2) if values.dtype == np.uint8 else (6, 9)
+    parts = (
+        element(6, struct.pack("<II", of_class, 0)),
+        element(5, struct.pack("<ii", 1, len(values))),
+        element(1, b"x"),
+        element(stored, values.tobytes()),
+    )
+    packed = zlib.compress(element(14, b"".join(parts)))
+    return b"MATLAB 5.0 MAT-file".ljust(124) + b"\x00\x01IM" + struct.pack("<II", 15, len(packed)) + packed
 
 
 def images(rng: np.random.Generator) -> Iterator[bytes]:

@@ -34,6 +34,9 @@ NAMES = [
     "config",
     "recipe",
     "list",
+    "shards",
+    "idx",
+    "mat",
     "packed",
     "image",
 ]
