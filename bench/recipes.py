@@ -23,7 +23,7 @@ from page import DOCS, row, write_line
 
 from neocog import Network, load_data, train
 from neocog.measure.kept import machine_name
-from neocog.native.trainer import cores
+from neocog.resources import cores
 from neocog.training.recipe import read_recipe
 
 

@@ -23,8 +23,9 @@ from neocog.initialise import initialise
 from neocog.measure.calls import Stepper
 from neocog.measure.pace import peak
 from neocog.native.pace import course_of
-from neocog.native.trainer import NativeTrainer, cores
+from neocog.native.trainer import NativeTrainer
 from neocog.plan.time import operations
+from neocog.resources import cores
 
 ASKED = {"lenet5-relu": 1024, "convnetjs-cifar10": 256, "32-32-64-64": 256, "small VGG": 256, "resnet20": 256}
 ROUNDS = 9

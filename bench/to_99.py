@@ -29,7 +29,7 @@ from speed import number, row
 from neocog import load_data
 from neocog.measure.clock import watched
 from neocog.measure.kept import machine_name
-from neocog.native.trainer import cores
+from neocog.resources import cores
 
 TARGET = 0.99
 

@@ -28,7 +28,7 @@ from page import row, write
 from neocog import load_data, zoo
 from neocog.measure.clock import watched
 from neocog.measure.kept import machine_name
-from neocog.native.trainer import cores
+from neocog.resources import cores
 
 TRAINERS = {
     "neocog": (HERE / "peers" / "fit_neocog.py", OURS),

@@ -17,7 +17,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 ROOMS = (
     *("errors", "finding", "signal", "spelling", "layer", "chance", "layers", "network", "notation", "zoo"),
     *("wording", "lettering", "plan"),
-    *("initialise", "losses", "statistics", "average", "changes", "feed", "views", "reference", "files"),
+    *("initialise", "losses", "statistics", "average", "changes", "feed", "views", "reference", "files", "resources"),
     *("torch_engine", "native", "measure", "check"),
     *("data", "model", "interop", "rewrite", "export", "runtimes"),
     *("report", "training", "predict", "explain", "retrieval", "dense", "lessons", "studio", "cli"),

@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
 def _refuse_too_large(plan: Plan) -> None:
     """Raise RunError where the check would run out of memory, and be killed, perhaps after minutes."""
     from ..check import needed_bytes
-    from ..torch_engine.allocator import available_memory
+    from ..resources import available_memory
 
     needed, free = needed_bytes(plan), available_memory()
     if free is None or needed <= free:

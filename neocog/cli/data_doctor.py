@@ -26,7 +26,7 @@ FINE, GRAVE = 0, 1
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """SOURCE, and a network to feed."""
-    parser.add_argument("source", metavar="SOURCE", help="a folder of images, a list of them, or a published set")
+    parser.add_argument("source", metavar="SOURCE", help="what train takes as DATA")
     parser.add_argument("--net", metavar="NET", help="is decoding fast enough for this network?")
     parser.add_argument("--batch", type=whole_from(1), default=64, metavar="N", help="its mini-batches (default 64)")
     parser.set_defaults(defines=[])

@@ -106,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _checked(shape: tuple[int, int]) -> tuple[int, int]:
     """The shape of all features. Raises RunError where they would take more than half of the memory."""
-    from ..torch_engine.allocator import available_memory
+    from ..resources import available_memory
 
     available, needed = available_memory(), 4 * shape[0] * shape[1]
     if available is not None and 2 * needed > available:

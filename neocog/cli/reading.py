@@ -12,11 +12,13 @@ from .arguments import whole_from
 from .output import printable
 
 if TYPE_CHECKING:
-    from ..data import Dataset
-    from ..data.reading import How, Told
+    from rich.progress import Progress, TaskID
+
+    from ..data.dataset import Dataset, Told
+    from ..data.reading import How
 
 MANY = 1000
-"""From so many files on, a log says at each tenth how far it is."""
+"""From so many images on, a log says at each tenth how far it is."""
 
 
 def add_threads(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
@@ -39,28 +41,58 @@ def reading_how(args: argparse.Namespace) -> How:
 
 @contextmanager
 def counted() -> Iterator[Told]:
-    """Something to be told of progress: a bar on a terminal, and a few lines for many files elsewhere."""
+    """Something to be told of progress: a bar on a terminal while images are read, elsewhere a few lines for many.
+
+    It may be told of several things, one after the other; between them there is no bar.
+    """
     if not sys.stderr.isatty():
-        yield _in_lines
+        yield _Lines().told
         return
+    bars = _Bars()
+    try:
+        yield bars.told
+    finally:
+        bars.stop()
+
+
+class _Lines:
+    def __init__(self) -> None:
+        self.tenths: dict[str, int] = {}
+
+    def told(self, what: str, done: int, of: int) -> None:
+        tenth = 10 * done // of
+        if of >= MANY and tenth > self.tenths.get(what, 0):
+            print(f"reading {what}: {done:,} of {of:,} images", file=sys.stderr, flush=True)
+        self.tenths[what] = tenth % 10
+
+
+class _Bars:
+    def __init__(self) -> None:
+        self.shown: Progress | None = None
+        self.tasks: dict[str, TaskID] = {}
+
+    def told(self, what: str, done: int, of: int) -> None:
+        if self.shown is None:
+            self.shown = _bar()
+            self.shown.start()
+        if what not in self.tasks:
+            self.tasks[what] = self.shown.add_task(what, total=of)
+        self.shown.update(self.tasks[what], completed=done)
+        if self.shown.finished:
+            self.stop()
+
+    def stop(self) -> None:
+        if self.shown is not None:
+            self.shown.stop()
+        self.shown, self.tasks = None, {}
+
+
+def _bar() -> Progress:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("reading {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        tasks = {}
-
-        def told(split: str, done: int, files: int) -> None:
-            if split not in tasks:
-                tasks[split] = bar.add_task(split, total=files)
-            bar.update(tasks[split], completed=done)
-
-        yield told
-
-
-def _in_lines(split: str, done: int, files: int) -> None:
-    if files >= MANY and done * 10 // files > (done - 1) * 10 // files:
-        print(f"reading {split}: {done:,} of {files:,} images", file=sys.stderr, flush=True)
+    return Progress(*columns, console=Console(stderr=True), transient=True)
 
 
 def print_reading(*datasets: Dataset | None) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import escaped
 from ..finding import Finding
 from .dataset import Dataset
-from .entries import SPLITS, Entry, Listing
+from .entries import SPLITS, Disk, Entry, Listing
 from .likeness import alike, equal
 from .survey import Sight
 
@@ -157,14 +157,15 @@ def strangers(entries: Sequence[Entry]) -> Iterator[Finding]:
 
 
 def empty_classes(listing: Listing) -> Iterator[Finding]:
-    """Folders beside those of classes that hold no images."""
+    """Folders beside those of classes that hold no images; what a list names says nothing of others."""
+    if listing.numbered or not isinstance(listing.reader, Disk):
+        return
     classes: dict[Path, set[str]] = {}
     for entry in listing.entries:
-        if entry.label in entry.path.parts[:-1]:  # a list may name classes that are no folders
-            classes.setdefault(Path(*entry.path.parts[: entry.path.parts.index(entry.label)]), set()).add(entry.label)
+        classes.setdefault(Path(*entry.path.parts[: entry.path.parts.index(entry.label)]), set()).add(entry.label)
     for parent, names in classes.items():
         with os.scandir(listing.root / parent) as found:
-            there = sorted(e.name for e in found if e.is_dir() and not e.name.startswith("."))
+            there = sorted(e.name for e in found if os.path.isdir(e.path) and not e.name.startswith("."))
         splits = {entry.path.parts[0] for entry in listing.entries if entry.split} if parent == Path() else set()
         for name in there:
             if name not in names and name not in splits:

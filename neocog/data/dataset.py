@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -15,6 +15,13 @@ from ..errors import DataError
 
 BLOCK = 4 * 2**20
 """About how many bytes of images that are not in memory are looked at together."""
+
+Told = Callable[[str, int, int], None]
+"""Is told of progress: what images are read for, how many of them are done, and how many there are."""
+
+
+def silence(what: str, done: int, of: int) -> None:
+    """Nothing."""
 
 
 class Images(Protocol):

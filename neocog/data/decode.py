@@ -35,27 +35,42 @@ FILE_BYTES = 256 * 2**20
 EXIF_BYTES = 2**16  # as much as a JPEG can hold; elsewhere more would only cost time
 TIFF_TAGS = 4096
 _OTHERS = {
-    b"%PDF": "a PDF document",
-    b"<svg": "an SVG drawing",
-    b"PK\x03\x04": "a zip archive",
-    b"ftyphei": "a HEIC photo",
-    b"ftypmif": "a HEIC photo",
-    b"ftypavif": "an AVIF image",
-    b"\x89PNG": "a PNG image whose header is damaged",
-    b"\xff\xd8\xff": "a JPEG image whose header is damaged",
-    b"GIF8": "a GIF image whose header is damaged",
+    rb"%PDF": "a PDF document",
+    rb"PK\x03\x04": "a zip archive",
+    rb"\x1f\x8b": "a gzip archive",
+    rb".{4}ftyp(hei|hev|mif|msf)": "a HEIC photo",
+    rb".{4}ftypavi": "an AVIF image",
+    rb"\xff\x0a|.{4}JXL ": "a JPEG XL image",
+    rb"\xff\x4f\xff\x51|.{4}jP  ": "a JPEG 2000 image",
+    rb"8BPS": "a Photoshop document",
+    rb"\0\0\x01\0": "an icon",
+    rb"II[*+]\0|MM\0[*+]": "a TIFF image that is damaged, or of a kind that is not read",
+    rb"\x89PNG": "a PNG image whose header is damaged",
+    rb"\xff\xd8\xff": "a JPEG image whose header is damaged",
+    rb"GIF8": "a GIF image whose header is damaged",
+    rb"(?i)[^<]*<(!doctype html|html)": "a page of the web",
+    rb"[^<]*(<[?!][^>]*>\s*)*<svg": "an SVG drawing",
+    rb"version https://git-lfs": "a pointer of Git LFS, in place of the file that git lfs pull brings",
 }
+"""What files that are no images here begin with, as patterns."""
+_KINDS = {"L": "grey", "LA": "grey", "1": "1-bit", "P": "palette", "CMYK": "CMYK", "F": "floating-point", "I": "16-bit"}
+"""Of Pillow's names for kinds of pixels those that are no plain colour."""
 _DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
+_WITH_ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
 _ORIENTATION, _BITS, _PHOTOMETRIC, _WHITE_IS_ZERO = 0x0112, 258, 262, 0  # tags of EXIF and TIFF
 
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # what it has to say, the error raised here says
 
 
 class Decoded(NamedTuple):
-    """An image's pixels, RGB (H, W, 3) or grey (H, W, 1), and in words what was done that a person may not expect."""
+    """An image's pixels, RGB (H, W, 3) or grey (H, W, 1), and in words what was done that a person may not expect.
+
+    `kind` is how pixels stand in the file where they are no plain colour: grey, 16-bit, CMYK and the like.
+    """
 
     pixels: NDArray[np.uint8]
     notes: tuple[str, ...]
+    kind: str = ""
 
 
 TURNED, FIRST, LAID = "turned upright as EXIF says", "first frame taken", "transparency laid on an even ground"
@@ -127,15 +142,16 @@ def read_stream(file: BinaryIO, where: str, pixels: int = PIXELS) -> Decoded:
             check_size(image.size, where, pixels)
             _check_exif(image, where)
             image.seek(0)
-            turned = image.getexif().get(_ORIENTATION) in range(2, 9)
-            upright = to_bytes(ImageOps.exif_transpose(image), *_range(image))
+            kind = _kind(image)
+            turned = _orientation(image) in range(2, 9)
+            upright = to_bytes(ImageOps.exif_transpose(image) if turned else image, *_range(image))
             notes = {TURNED: turned, FIRST: _is_animated(image), LAID: _is_see_through(image)}
-            return Decoded(upright, tuple(note for note, holds in notes.items() if holds))
+            return Decoded(upright, tuple(note for note, holds in notes.items() if holds), kind)
     except DataError:
         raise
     except UnidentifiedImageError:
         raise DataError(
-            "this is not an image in a known format", where=where, received=_kind(file), hint=", ".join(FORMATS)
+            "this is not an image in a known format", where=where, received=_instead(file), hint=", ".join(FORMATS)
         ) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         size = re.search(r"[0-9]+ pixels", str(error))
@@ -145,6 +161,22 @@ def read_stream(file: BinaryIO, where: str, pixels: int = PIXELS) -> Decoded:
         raise DataError("this image is damaged and cannot be decoded", where=where, received=reason) from None
 
 
+def _orientation(image: Image.Image) -> object:
+    """What EXIF says of it; None where there is none, or a damaged one, which costs no pixel."""
+    if image.format == "PNG":  # looking for its EXIF reads the pixels too, and their damage is another matter
+        image.load()
+    with suppress(Exception):
+        return image.getexif().get(_ORIENTATION)
+    return None
+
+
+def _kind(image: Image.Image) -> str:
+    """How pixels stand in a file, by its header; Pillow says of deep colours only in what it is about to decode."""
+    raw = [str(part) for part in (image.mode, *(tile[3] for tile in getattr(image, "tile", [])[:1]))]
+    deep = any(";16" in part and "BGR;16" not in part for part in raw)  # which is 5, 6 and 5 bits
+    return "16-bit" if deep else _KINDS.get(image.mode, "")
+
+
 def _is_animated(image: Image.Image) -> bool:
     with suppress(Exception):  # damage behind the first frame is nobody's concern
         return image.format in ("GIF", "WEBP", "PNG", "TIFF") and bool(getattr(image, "is_animated", False))
@@ -152,7 +184,7 @@ def _is_animated(image: Image.Image) -> bool:
 
 
 def _is_see_through(image: Image.Image) -> bool:
-    if "A" in image.getbands():
+    if image.mode in _WITH_ALPHA:
         return image.getchannel("A").getextrema() != (255, 255)
     return "transparency" in image.info
 
@@ -204,13 +236,13 @@ def check_file(path: Path, where: str, pixels: int = PIXELS) -> None:
         raise DataError(f"an image file has at most {limit:,} bytes", where=where, received=f"{size:,} bytes")
 
 
-def _kind(file: BinaryIO) -> str:
+def _instead(file: BinaryIO) -> str:
     """What a file that is no image seems to be."""
     file.seek(0)
     start = file.read(512)
-    for mark, kind in _OTHERS.items():
-        if mark in start[:32]:
-            return kind
+    for pattern, what in _OTHERS.items():
+        if re.match(pattern, start, re.DOTALL):
+            return what
     printable = sum(byte in b"\t\n\r" or 32 <= byte < 127 for byte in start)
     return "text" if printable > 0.95 * len(start) else f"first bytes {start[:8].hex(' ')}"
 
@@ -238,7 +270,7 @@ def to_bytes(image: Image.Image, top: float | None = None, inverted: bool = Fals
         values = _scaled(deep, top or (65535.0 if image.mode != "F" else 1.0))
         values = 255 - values if inverted else values
         return np.where(deep == image.info.get("transparency"), np.uint8(255), values)[..., None]
-    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+    if image.mode in _WITH_ALPHA or "transparency" in image.info:
         image = _on_ground(image.convert("RGBA"))
     if image.mode in ("1", "L"):
         return np.asarray(image.convert("L"))[..., None]

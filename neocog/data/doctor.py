@@ -31,10 +31,10 @@ from .ailments import (
 )
 from .dataset import Dataset
 from .entries import SPLITS, Entry, Listing
-from .files import list_files
-from .folders import read_folder
-from .lists import read_list
-from .survey import Sight, survey, workers
+from .files import in_splits, listed
+from .preprocessing import mean_and_deviation
+from .reading import THREADS
+from .survey import Sight, survey
 
 Watch = Callable[[Iterable[Sight], int], Iterable[Sight]]
 
@@ -58,7 +58,7 @@ class Diagnosis:
 
 
 def diagnose(source: str, watch: Watch = unwatched) -> Diagnosis:
-    """Look at a published set, a folder or a list. `watch` sees the sights of files pass, and how many there will be.
+    """Look at a data set of any kind. `watch` sees the sights of files pass, and how many there will be.
 
     Raises DataError where the source itself cannot be read, or has no images.
     """
@@ -71,12 +71,12 @@ def diagnose(source: str, watch: Watch = unwatched) -> Diagnosis:
 
 
 def diagnose_files(source: Path, watch: Watch = unwatched) -> Diagnosis:
-    """Look at every image file that a folder or list has."""
-    listing = read_folder(source) if source.is_dir() else read_list(source)
+    """Look at every image of a folder, a list, tar files or a set of Hugging Face."""
+    listing = listed(source)
     if not listing.entries:
         raise DataError("there are no images", where=escaped(source), received="; ".join(listing.notes))
     entries, refusal = _in_splits(source, listing)
-    sights = watch(survey(listing.root / entry.path for entry in entries), len(entries))
+    sights = watch(survey([entry.path for entry in entries], listing.reader.read), len(entries))
     seen = [Seen(escaped(e.path.as_posix()), e.label, e.split, sight) for e, sight in zip(entries, sights, strict=True)]
     names = [*spellings(entries), *strangers(entries), *empty_classes(listing)]
     found = [*unreadable_files(seen), *copies(seen), *names, *balance(_counts(seen)), *looks(seen)]
@@ -99,12 +99,9 @@ def _by_class(splits: Sequence[Dataset]) -> dict[str, dict[str, int]]:
 
 
 def diagnose_images(splits: Sequence[Dataset]) -> Diagnosis:
-    """Look at images that are in memory, as built-in sets are."""
+    """Look at images of one size, as published sets and packed ones have."""
     found = first_look(splits)
-    images = np.asarray(splits[0].images[:]).reshape(-1, splits[0].images.shape[3])
-    share = np.stack([np.bincount(images[:, c], minlength=256) for c in range(images.shape[1])]) / len(images)
-    mean = share @ (np.arange(256) / 255)
-    std = np.sqrt(share @ (np.arange(256) / 255) ** 2 - mean**2)
+    mean, std = mean_and_deviation(splits[0].images)
     figures = {
         "images": {s.split: len(s) for s in splits},
         "classes": _by_class(splits),
@@ -118,7 +115,7 @@ def diagnose_images(splits: Sequence[Dataset]) -> Diagnosis:
 def _in_splits(source: Path, listing: Listing) -> tuple[list[Entry], DataError | None]:
     """The entries, in the splits in which training would see them, or why it would not."""
     try:
-        splits = list_files(source)
+        splits = in_splits(listing, source)
     except DataError as error:
         return [entry._replace(split=entry.split or "train") for entry in listing.entries], error
     place = {path: split for split, files in splits.items() for path in files.paths}
@@ -146,8 +143,8 @@ def _figures(seen: Sequence[Seen]) -> dict[str, Any]:
         "kinds": dict(Counter(kind for sight in good for kind in sight.kinds).most_common()),
         "mean": mean,
         "std": std,
-        "decoded_per_second": round(len(good) / seconds * workers(), 1) if seconds else None,
-        "decoders": workers(),
+        "decoded_per_second": round(len(good) / seconds * THREADS, 1) if seconds else None,
+        "decoders": THREADS,
     }
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from ..errors import DataError, escaped
-from .decode import Decoded
+from .decode import Decoded, read_image
 
 SPLITS = {
     "train": ("train", "training"),
@@ -33,7 +33,7 @@ class Entry(NamedTuple):
 
 
 class Reader(Protocol):
-    """Reads what is no file on disk, such as a member of a tar file."""
+    """Reads what a source lists: files on a disk, members of a tar file."""
 
     def read(self, path: Path) -> Decoded:
         """The image of an entry's path. Raises DataError naming it."""
@@ -42,17 +42,35 @@ class Reader(Protocol):
         """What stands for its content in a fingerprint, such as its size."""
 
 
+class Disk:
+    """Reads image files below a folder, for threads that work within one `quiet`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def read(self, path: Path) -> Decoded:
+        """The image in a file. Raises DataError naming it."""
+        return read_image(self.root / path)
+
+    def stands_for(self, path: Path) -> str:
+        """Its size."""
+        try:
+            return str((self.root / path).stat().st_size)
+        except OSError:
+            return "-1"
+
+
 class Listing(NamedTuple):
     """What a source lists, and what there is to say about the rest of it.
 
-    `numbered` is whether labels may be numbers that count, not names. `reader` reads what is no file below the root.
+    `numbered` is whether labels may be numbers that count, not names.
     """
 
     root: Path
     entries: list[Entry]
     notes: list[str]
     numbered: bool
-    reader: Reader | None = None
+    reader: Reader
 
 
 def split_named(word: str) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError, escaped
-from .decode import Decoded, read_image
+from .decode import Decoded
 from .entries import SPLITS, Entry, Listing, Reader, shown
 from .folders import read_folder
 from .huggingface import is_hugging_face, read_hugging_face
@@ -40,8 +40,8 @@ class ImageFiles:
     paths: tuple[Path, ...]
     labels: NDArray[np.int64]
     classes: tuple[str, ...]
+    reader: Reader
     notes: tuple[str, ...] = ()
-    reader: Reader | None = None
 
     def __len__(self) -> int:
         """How many files there are."""
@@ -53,24 +53,16 @@ class ImageFiles:
 
     def read(self, k: int) -> Decoded:
         """The image in a file, for threads that work within one `quiet`. Raises DataError naming it."""
-        return self.reader.read(self.paths[k]) if self.reader else read_image(self.root / self.paths[k])
+        return self.reader.read(self.paths[k])
 
     def stands_for(self, k: int) -> bytes:
         """A file's name and size, which stand for its content in a fingerprint."""
         path = self.paths[k]
-        content = self.reader.stands_for(path) if self.reader else str(_size(self.root / path))
-        return f"{path.as_posix()}\0{content}\n".encode("utf-8", "surrogateescape")
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return -1
+        return f"{path.as_posix()}\0{self.reader.stands_for(path)}\n".encode("utf-8", "surrogateescape")
 
 
 def list_files(source: Path, seed: int = 0) -> dict[str, ImageFiles]:
-    """The splits of a folder of images, or of a file that lists them: those there are of train, validation and test.
+    """The splits of a source of image files: those there are of train, validation and test.
 
     A folder holds a folder for each class, or a folder for each split (train, val, test and what else these are
     called, see `SPLITS`) which holds those. A file is CSV of path,label[,split] or has lines `path label`.
@@ -80,7 +72,11 @@ def list_files(source: Path, seed: int = 0) -> dict[str, ImageFiles]:
     Raises DataError where the source cannot be read, has no images, gives a class two names that differ in case or
     Unicode form only, has a class that the training split lacks, or has one class alone.
     """
-    listing = _listing(source)
+    return in_splits(listed(source), source, seed)
+
+
+def in_splits(listing: Listing, source: Path, seed: int = 0) -> dict[str, ImageFiles]:
+    """The splits of what a source lists. Raises DataError as `list_files` does."""
     if not listing.entries:
         raise DataError("there are no images", where=escaped(source), received="; ".join(listing.notes), hint=LAYOUTS)
     entries = [entry._replace(split=entry.split or "train") for entry in listing.entries]
@@ -101,7 +97,8 @@ def list_files(source: Path, seed: int = 0) -> dict[str, ImageFiles]:
     }
 
 
-def _listing(source: Path) -> Listing:
+def listed(source: Path) -> Listing:
+    """What a folder, a list, tar files or a set of Hugging Face list. Raises DataError where it cannot be read."""
     if is_hugging_face(source):
         return read_hugging_face(source)
     if is_shards(source):
@@ -118,7 +115,7 @@ def _image_files(
     if missing := [name for name, count in zip(classes, counts, strict=True) if not count]:
         notes = [*notes, f"the {split} split has no images of {shown(missing, 10)}"]
     paths = tuple(entry.path for entry in entries)
-    return ImageFiles(listing.root, split, paths, labels, classes, tuple(notes), listing.reader)
+    return ImageFiles(listing.root, split, paths, labels, classes, listing.reader, tuple(notes))
 
 
 def _count(entries: Iterable[Entry], split: str) -> int:

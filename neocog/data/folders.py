@@ -9,10 +9,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import DataError, escaped
-from .entries import SPLITS, Entry, Listing, Root, shown, split_named, unreadable
+from .entries import SPLITS, Disk, Entry, Listing, Root, shown, split_named, unreadable
 
-SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm"))
+SUFFIXES = frozenset(
+    (
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".gif", ".webp", ".tif", ".tiff"),
+        *(".ppm", ".pgm", ".pbm", ".pnm"),
+    )
+)
 """What names of image files end in, in any case; others are left out, and counted."""
+FOREIGN = frozenset((".heic", ".heif", ".avif", ".jxl", ".jp2", ".tga", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf"))
+"""What names of photographs end in that are not read. A class that has no others must not vanish."""
 
 
 def read_folder(folder: Path) -> Listing:
@@ -32,7 +39,7 @@ def read_folder(folder: Path) -> Listing:
         entries = [entry for name in inner for entry in walk.classes(walk.look(name), splits[name])]
         left = [name for name in top.folders if name not in splits]
         walk.loose += top.images
-    return Listing(folder, entries, [*_left_out(left), *walk.notes()], numbered=False)
+    return Listing(folder, entries, [*_left_out(left), *walk.notes()], numbered=False, reader=Disk(folder))
 
 
 def _split_within(entries: list[Entry]) -> list[Entry]:
@@ -123,10 +130,22 @@ class _Walk:
         """An entry for each image in the class folders of a split."""
         self.loose += content.images
         for folder in content.folders:
+            before = self.others.copy()
             images = sorted(self.images(folder), key=Path.as_posix)
             if not images:
+                self._check_foreign(folder, self.others - before)
                 self.empty.append(folder)
             yield from (Entry(image, folder.name, split) for image in images)
+
+    def _check_foreign(self, folder: Path, others: Counter[str]) -> None:
+        """Raise DataError where a folder without images has photographs of other formats."""
+        if foreign := {suffix: count for suffix, count in others.items() if suffix in FOREIGN}:
+            raise DataError(
+                "the photographs of this class are in formats that are not read",
+                where=escaped(self.root.path / folder),
+                received=", ".join(f"{suffix} {count:,}" for suffix, count in foreign.items()),
+                hint="the same ones saved as JPEG or PNG",
+            )
 
     def images(self, folder: Path) -> Iterator[Path]:
         """The images in a folder and all folders below it, each folder once whatever links lead to it."""

@@ -10,7 +10,7 @@ from pathlib import Path, PureWindowsPath
 from typing import NamedTuple
 
 from ..errors import DataError, escaped
-from .entries import SPLITS, Entry, Listing, Root, split_named, unreadable
+from .entries import SPLITS, Disk, Entry, Listing, Root, split_named, unreadable
 
 SEPARATORS = {".csv": ",;\t", ".tsv": "\t"}
 """What may stand between the columns of a table; of these the first that its first line has."""
@@ -49,7 +49,7 @@ def read_list(file: Path) -> Listing:
     else:
         hint = f"a name ending in {', '.join((*SEPARATORS, *LISTS))}, or a folder of images"
         raise DataError("this file is no list of images", where=escaped(file), hint=hint)
-    return Listing(file.parent, list(_checked(file, entries)), [], numbered=True)
+    return Listing(file.parent, list(_checked(file, entries)), [], numbered=True, reader=Disk(file.parent))
 
 
 def _text(file: Path) -> Iterator[str]:

@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 
 from ..errors import DataError, RunError, escaped
 from ..layer import Shape
-from .dataset import Dataset, Reading, Splits
+from .dataset import Dataset, Reading, Splits, Told, silence
 from .download import check_space
 from .packed import DTYPES, FORMAT, HEADER, SUFFIX, rows_of_a_block
-from .reading import HOW, How, Told, Usable, check_classes, fit_to, name_of, silence, training_files
+from .reading import HOW, How, Usable, check_classes, fit_to, name_of, training_files
 from .sources import found
 
 

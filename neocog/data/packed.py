@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from ..errors import DataError, ModelFileError, NeocogError, escaped
 from ..files import read_header, read_json
+from ..resources import cores
 from .dataset import BLOCK, Dataset, Reading, Splits
 from .threads import in_threads
 
@@ -27,7 +27,7 @@ FORMAT = "neocog data set 1"
 HEADER = 4096
 """Bytes before the first image, the header filled up with spaces: images begin on a page of memory."""
 LARGEST_ABOUT = 2**28
-CHECKERS = min(8, os.cpu_count() or 1)
+CHECKERS = min(8, cores())
 CHECK_LIMIT = 120.0
 """Seconds without a block after which the file's disk counts as gone."""
 DTYPES: dict[str, Any] = {"U8": np.uint8, "I64": np.dtype("<i8")}

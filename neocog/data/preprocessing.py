@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -11,7 +12,8 @@ from numpy.typing import NDArray
 from ..errors import DataError, ModelFileError
 from ..feed import Pixels
 from ..layer import Shape
-from .dataset import Dataset, nbytes
+from .dataset import BLOCK, Dataset, Told, in_memory, nbytes, silence
+from .dataset import Images as Stored
 from .decode import MEGAPIXELS
 from .glyph import LUMINANCE, Glyph
 from .resample import resized
@@ -50,23 +52,22 @@ class Preprocessing:
     crop: float = 1.0
 
     @classmethod
-    def learn(cls, dataset: Dataset, shape: Shape) -> Preprocessing:
-        """What suits a training set and a network's input shape.
+    def learn(cls, dataset: Dataset, shape: Shape, told: Told = silence) -> Preprocessing:
+        """What suits a training set and a network's input shape. `told` hears of images that must be read for it.
 
         Raises DataError for a network whose input is no image.
         """
         if shape.rank != 2:
             raise DataError("images need an input of height, width and channels", received=f"INPUT[{shape}]")
-        some = np.asarray(dataset.images[:: -(-nbytes(dataset.images) // STATISTICS_BYTES)])
-        share, values = _shares(some), np.arange(256) / 255.0
-        mean = share @ values
-        std = np.sqrt((share * (values - mean[:, None]) ** 2).sum(axis=1))
+        mean, std = mean_and_deviation(dataset.images, told)
+        # what was a photograph is fitted as others will be; drawings in memory may follow a convention
+        glyph = None if dataset.reading else Glyph.learn(np.asarray(dataset.images[:: _step(dataset.images)]))
         return cls(
             size=(shape.spatial[0], shape.spatial[1]),
             source=(dataset.images.shape[1], dataset.images.shape[2]),
             mean=tuple(round(float(m), 6) for m in mean),
             std=tuple(round(float(max(s, 1e-3)), 6) for s in std),
-            glyph=None if dataset.reading else Glyph.learn(some),  # as they were fitted, so are others
+            glyph=glyph,
         )
 
     @property
@@ -173,11 +174,31 @@ class Preprocessing:
         return made
 
 
-def _shares(images: Images) -> NDArray[np.float64]:
-    """How often each byte occurs in each channel (C, 256); in blocks, since counting widens bytes to words."""
-    blocks = np.array_split(images, -(-images.size // 2**22))
-    counts = [sum(np.bincount(b[..., c].ravel(), minlength=256) for b in blocks) for c in range(images.shape[3])]
-    return np.asarray(np.stack(counts) / (images.size / images.shape[3]))
+def mean_and_deviation(images: Stored, told: Told = silence) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Of the bytes in each channel (C,), on a scale of 0 to 1: from how often each byte occurs."""
+    counts, values = np.zeros((images.shape[3], 256)), np.arange(256) / 255.0
+    for block in _sampled(images, told):
+        for channel, count in enumerate(counts):
+            count += np.bincount(block[..., channel].ravel(), minlength=256)
+    share = counts / counts.sum(axis=1, keepdims=True)
+    mean = share @ values
+    return mean, np.sqrt((share * (values - mean[:, None]) ** 2).sum(axis=1))
+
+
+def _sampled(images: Stored, told: Told) -> Iterator[Images]:
+    """All images or, of a large set, some, in blocks: counting widens bytes to words, and files take time to read."""
+    rows = range(0, len(images), _step(images))
+    together = max(1, BLOCK * len(images) // nbytes(images))
+    for start in range(0, len(rows), together):
+        some = rows[start : start + together]
+        yield np.asarray(images[some.start : some.stop : some.step])
+        if not in_memory(images):
+            told("for mean and deviation", start + len(some), len(rows))
+
+
+def _step(images: Stored) -> int:
+    """Every which image statistics are of."""
+    return -(-nbytes(images) // STATISTICS_BYTES)
 
 
 def _pair(values: Any) -> tuple[int, int]:

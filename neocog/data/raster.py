@@ -124,8 +124,8 @@ def open_raster(path: Path, pixels: int = PIXELS) -> tuple[Raster, tuple[str, ..
     except OSError as error:
         raise DataError("this file cannot be read", where=where, received=error.strerror or "") from None
     if found is None:
-        image, notes = decode_noted(path, pixels)
-        return Held(image), notes
+        image = decode_noted(path, pixels)
+        return Held(image.pixels), image.notes
     height, width, _ = found.shape
     check_size((width, height), where, pixels)
     _check_length(found, where)

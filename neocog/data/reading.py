@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -15,13 +14,14 @@ from numpy.typing import NDArray
 
 from ..errors import DataError, escaped
 from ..layer import Shape
-from .dataset import Dataset, Reading, Splits
+from ..resources import available_memory, cores
+from .dataset import Dataset, Reading, Splits, Told, silence
 from .decode import MISSING, Decoded, quiet
 from .files import LAYOUTS, ImageFiles, list_files
 from .huggingface import PREFIX
 from .preprocessing import Preprocessing
 from .streamed import LIMIT, Streamed
-from .threads import in_threads
+from .threads import Item, Result, in_threads
 
 SKIPPED_SHARE = 0.1
 """How many of the files, rounded up, may be unusable: they are skipped and listed. With more, something is wrong."""
@@ -31,14 +31,7 @@ FEW = 10
 """Classes whose images are counted one by one in a sentence."""
 MOST = 100
 """Skipped files that are named: the names go into the model file too."""
-THREADS = min(8, os.cpu_count() or 1)
-
-Told = Callable[[str, int, int], None]
-"""Is told of progress: a split's name, how many of its files are done, and how many there are."""
-
-
-def silence(split: str, done: int, files: int) -> None:
-    """Nothing."""
+THREADS = min(8, cores())
 
 
 class How(NamedTuple):
@@ -109,6 +102,14 @@ def read_split(
     `split` "all" is every image there is; "test" is the validation split where there is no other. Raises DataError
     for a split that there is not, and for a class that the model does not know.
     """
+    return read_files(_as_known(files_of(source, split), classes), preprocessing, name_of(source), told, how)
+
+
+def files_of(source: Path, split: str) -> ImageFiles:
+    """The files of one split of a source, or of "all" there are; "test" is the validation split if there is no other.
+
+    Raises DataError for a split that there is not.
+    """
     splits = list_files(source)
     chosen = [*splits.values()] if split == "all" else [splits[name] for name in (split,) if name in splits]
     if split == "test" and not chosen and "validation" in splits:
@@ -117,7 +118,7 @@ def read_split(
         raise DataError(
             f"there is no {split} split", where=escaped(source), received=", ".join(splits), hint="--split all"
         )
-    return read_files(_as_known(_joined(chosen, split), classes), preprocessing, name_of(source), told, how)
+    return _joined(chosen, split)
 
 
 def _joined(parts: list[ImageFiles], split: str) -> ImageFiles:
@@ -180,10 +181,18 @@ def read_files(files: ImageFiles, fit: Preprocessing, name: str, told: Told = si
 
 
 def _too_large(needed: int) -> bool:
-    from ..torch_engine.allocator import available_memory  # which loads torch
-
     available = available_memory()
     return available is not None and 2 * needed > available
+
+
+def in_turn(
+    work: Callable[[Item], Result], items: Sequence[Item], threads: int, named: Callable[[Item], str]
+) -> Iterator[Result]:
+    """As `in_threads` within `quiet`, for so many files that their images should not all wait in memory."""
+    for start in range(0, len(items), AT_ONCE):
+        with quiet():
+            results = in_threads(work, items[start : start + AT_ONCE], threads, LIMIT, named)
+        yield from results
 
 
 class Usable:
@@ -214,16 +223,12 @@ class Usable:
 
         def one(k: int) -> Decoded | DataError:
             try:
-                pixels, notes = self.files.read(k)
-                return Decoded(self.fit.standardise(pixels)[0], notes)
+                image = self.files.read(k)
+                return Decoded(self.fit.standardise(image.pixels)[0], image.notes)
             except DataError as error:
                 return error
 
-        for start in range(0, len(self.files), AT_ONCE):
-            some = range(start, min(start + AT_ONCE, len(self.files)))
-            with quiet():
-                results = in_threads(one, some, self.threads, LIMIT, self.files.name)
-            yield from results
+        return in_turn(one, range(len(self.files)), self.threads, self.files.name)
 
     @property
     def split(self) -> str:

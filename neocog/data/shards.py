@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import tarfile
 from collections.abc import Iterator
@@ -35,13 +36,30 @@ class Member(NamedTuple):
     size: int
 
 
+SUFFIX = ".tar"
+
+
 def is_shards(source: Path) -> bool:
-    """Whether a source is a tar file, or several with their numbers in braces."""
-    return source.suffix.lower() == ".tar"
+    """Whether a source is a tar file, several with their numbers in braces, or a folder of tar files."""
+    return source.suffix.lower() == SUFFIX or bool(_inside(source))
+
+
+def _inside(folder: Path) -> list[Path]:
+    """The tar files in a folder, by their names; none where there are folders beside them, which may hold images."""
+    try:
+        with os.scandir(folder) as found:
+            there = sorted((one for one in found if not one.name.startswith(".")), key=lambda one: one.name)
+    except (OSError, ValueError):  # no folder, or a name that no file can have
+        return []
+    if any(one.is_dir() for one in there):
+        return []
+    return [folder / one.name for one in there if one.name.lower().endswith(SUFFIX)]
 
 
 def shard_paths(source: Path) -> list[Path]:
-    """The files that `shards-{000000..000003}.tar` names, or the one without braces. Raises DataError."""
+    """The files that `shards-{000000..000003}.tar` names, those in a folder, or the one named. Raises DataError."""
+    if inside := _inside(source):
+        return inside
     match = re.fullmatch(r"([^{}]*)\{([0-9]{1,9})\.\.([0-9]{1,9})\}([^{}]*)", source.name, re.ASCII)
     if match is None:
         return [source]
@@ -62,8 +80,7 @@ def read_shards(source: Path) -> Listing:
     entries: list[Entry] = []
     lacking: list[Path] = []
     for shard in shard_paths(source):
-        word = re.match("[A-Za-z]*", shard.name)
-        split = split_named(word[0] if word else "")
+        split = split_named(re.split("[^A-Za-z]", shard.name, maxsplit=1)[0])
         for key, parts in _samples(shard).items():
             image = next((suffix for suffix in parts if suffix in SUFFIXES), None)
             label = next((suffix for suffix in parts if suffix in LABELS), None)
@@ -74,7 +91,8 @@ def read_shards(source: Path) -> Listing:
             members[path] = parts[image]
             entries.append(Entry(path, _label(label, parts[label], f"{escaped(shard)}, {escaped(key)}{label}"), split))
     notes = [f"samples without an image or a label are left out: {shown(lacking)}"] if lacking else []
-    return Listing(source.parent, entries, notes, numbered=True, reader=_Members(members))
+    root = source if source.suffix.lower() != SUFFIX else source.parent
+    return Listing(root, entries, notes, numbered=True, reader=_Members(members))
 
 
 def _samples(shard: Path) -> dict[str, dict[str, Member]]:

@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 from ..errors import DataError
 from ..files import usual_cache_folder
 from ..layer import Shape
-from .dataset import Dataset, Splits
+from .dataset import Dataset, Splits, Told, silence
 from .folders import holds_images
 from .huggingface import PREFIX, is_hugging_face
 from .idx import read_idx
 from .packed import SUFFIX, read_packed
 from .preprocessing import Preprocessing
 from .published import DIGITS, FINE, OBJECTS, PUBLISHED
-from .reading import HOW, How, Told, read_split, read_splits, silence
+from .reading import HOW, How, read_split, read_splits
 from .shards import is_shards
 from .svhn import FILES as SVHN_FILES
 from .svhn import read_svhn
@@ -78,8 +78,6 @@ def found(source: str) -> Splits | Path:
     if source in PUBLISHED:
         return _built_in(source, datasets_folder() / source)
     path = Path(source)
-    if is_shards(path) or source.startswith(PREFIX):
-        return path
     if path.suffix.lower() == SUFFIX and os.path.isfile(path):
         return read_packed(path)
     if source and _is_folder(path):  # the path of nothing would be the working folder
@@ -88,10 +86,10 @@ def found(source: str) -> Splits | Path:
         try:
             return _from_folder(path, path.resolve().name, None)
         except _Unknown:
-            if not holds_images(path):
+            if not (is_shards(path) or holds_images(path)):
                 raise
             return path
-    if os.path.isfile(path):
+    if source.startswith(PREFIX) or is_shards(path) or os.path.isfile(path):
         return path
     near = get_close_matches(source, PUBLISHED, n=1, cutoff=0.6)
     known = ", ".join(f"{name} ({_whereabouts(name)})" for name in PUBLISHED)

@@ -1,27 +1,23 @@
-"""Every file of a data set opened once: what can be known of its image, in a few hundred bytes."""
+"""Every image of a data set looked at once: what can be known of it, in a few hundred bytes."""
 
 from __future__ import annotations
 
 import hashlib
-import os
-import warnings
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from ..errors import DataError
-from .decode import FORMATS, TURNED, decode_noted
+from ..errors import DataError, escaped
+from .decode import LAID, TURNED, Decoded
 from .likeness import Thumbnail, difference_hash, thumbnail
+from .reading import THREADS, in_turn
 
-MODES = {"L": "grey", "LA": "grey", "1": "1-bit", "P": "palette", "CMYK": "CMYK", "F": "floating-point", "I": "16-bit"}
-"""Of Pillow's names for kinds of pixels those that are no plain colour."""
+KINDS = {TURNED: "turned by EXIF", LAID: "transparent"}
+"""What is said of a file whose decoding is noted so."""
 
 
 class Sight(NamedTuple):
@@ -41,28 +37,21 @@ class Sight(NamedTuple):
     seconds: float = 0.0
 
 
-def survey(paths: Iterable[Path]) -> Iterator[Sight]:
-    """A sight of each file, in order; as many are opened at once as there are processors."""
-    with ThreadPoolExecutor(workers()) as pool:
-        yield from pool.map(look, paths)
+def survey(paths: Sequence[Path], read: Callable[[Path], Decoded], threads: int = THREADS) -> Iterator[Sight]:
+    """A sight of each image, in order, that `read` finds by a path. Raises RunError where one never comes to an end."""
+    return in_turn(lambda path: look(path, read), paths, threads, escaped)
 
 
-def workers() -> int:
-    """How many files are opened at once."""
-    return os.cpu_count() or 1
-
-
-def look(path: Path) -> Sight:
-    """What one file shows."""
+def look(path: Path, read: Callable[[Path], Decoded]) -> Sight:
+    """What one image shows."""
     started = perf_counter()
     try:
-        pixels, notes = decode_noted(path)
+        pixels, notes, kind = read(path)
     except DataError as error:
         return Sight("; ".join(filter(None, (error.rule, error.received))))
     seconds = perf_counter() - started
-    kinds = [*_header(path), *(["turned by EXIF"] if TURNED in notes else [])]
-    if pixels.shape[2] == 1 and "grey" not in kinds:
-        kinds.append("grey")
+    grey = "grey" if pixels.shape[2] == 1 else ""
+    kinds = dict.fromkeys(filter(None, (kind, *(KINDS.get(note, "") for note in notes), grey)))
     values = pixels.reshape(-1, pixels.shape[2]).astype(np.float64) / 255
     moments = np.stack([np.full(values.shape[1], len(values)), values.sum(axis=0), (values**2).sum(axis=0)], axis=1)
     digest = hashlib.blake2b(repr(pixels.shape).encode() + pixels.tobytes(), digest_size=16).digest()
@@ -70,14 +59,3 @@ def look(path: Path) -> Sight:
     return Sight(
         "", (height, width), tuple(kinds), digest, difference_hash(pixels), thumbnail(pixels), moments, seconds
     )
-
-
-def _header(path: Path) -> list[str]:
-    """What the header says of a file's pixels, which decoding has made bytes of."""
-    with suppress(Exception), warnings.catch_warnings():  # it could be decoded: what is odd here is said elsewhere
-        warnings.simplefilter("ignore")
-        with Image.open(path, formats=FORMATS) as image:
-            kind = "16-bit" if image.mode.startswith("I;16") else MODES.get(image.mode, "")
-            see_through = "A" in image.getbands() or "transparency" in image.info
-            return [*([kind] if kind else []), *(["transparent"] if see_through else [])]
-    return []

@@ -20,7 +20,7 @@ from ..native.footprint import footprints
 from ..native.trainer import pick_threads
 from ..network import Network
 from ..plan.tables import size
-from ..torch_engine.allocator import available_memory
+from ..resources import available_memory
 
 PACKAGE = Path(__file__).parents[2]
 

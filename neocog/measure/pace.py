@@ -28,6 +28,7 @@ from ..native.pace import FEW, Pace, course_of
 from ..native.trainer import NativeTrainer, not_covered
 from ..plan.calibration import Together, Vector
 from ..plan.plan import Plan
+from ..resources import cores
 from .calls import Stepper
 from .clock import repeated, settle_memory, typical
 from .kept import Question, Report, digest, machine_name
@@ -72,7 +73,7 @@ def pace(
 
 def pace_question(dtype: str, threads: int | None, chosen: Sequence[Rehearsal] | None = None) -> Question[Pace]:
     """What `pace` answers, for those who only want to know whether the answer is at hand."""
-    count = threads or trainer.cores()
+    count = threads or cores()
     networks = [r for r in rehearsals() if _fits(r)] if chosen is None else list(chosen)
     key = {
         "format": FORMAT,
@@ -93,7 +94,7 @@ def pace_for(plan: Plan, *, report: Report | None = None) -> Pace:
     It is measured for all threads and for one, whichever the plan gets: then the time of every step is known.
     """
     own = trainer.pick_threads(plan.network, plan.batch)
-    return {count: pace(plan.dtype, count, report=report) for count in sorted({own, 1, trainer.cores()})}[own]
+    return {count: pace(plan.dtype, count, report=report) for count in sorted({own, 1, cores()})}[own]
 
 
 def _fits(step: Rehearsal) -> bool:

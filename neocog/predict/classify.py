@@ -82,15 +82,15 @@ def _standard(model: Model, source: Any, number: int) -> Standard:
 
     if isinstance(source, str | PathLike):
         name = str(source)
-        image, before = decode_noted(Path(source))
+        image = decode_noted(Path(source))
     else:
         name = f"image {number}"
-        image, before = Decoded(as_image(source, name), ())
+        image = Decoded(as_image(source, name), ())
     try:
-        standard, notes = model.preprocessing.standardise(image)
+        standard, notes = model.preprocessing.standardise(image.pixels)
     except DataError as error:
         raise error.at(name) from None
-    return Standard(name, standard, (*before, *notes))
+    return Standard(name, standard, (*image.notes, *notes))
 
 
 def _is_one_image(array: NDArray[Any]) -> bool:

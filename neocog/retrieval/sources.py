@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..data import Dataset, Splits
+from ..data.dataset import Told, silence
 from ..data.decode import decode_noted
-from ..data.files import ImageFiles, list_files
+from ..data.entries import Disk
+from ..data.files import ImageFiles
 from ..data.folders import SUFFIXES, images_below
-from ..data.reading import HOW, How, Told, Usable, silence
+from ..data.reading import HOW, How, Usable, files_of
 from ..data.sources import found
 from ..errors import DataError, escaped
 from ..model import Model
@@ -83,10 +84,9 @@ def source_of(model: Model, given: Sequence[str], split: str = "test", told: Tol
         if isinstance(data, Splits):
             return Source(_split_of(model, data, split, given[0]), labelled=True)
         if not data.is_dir() or any(entry.is_dir() for entry in data.iterdir()):
-            files = _files_of(list_files(data), split, data)
-            return Source(Usable(files, model.preprocessing, told, how.threads), labelled=True)
+            return Source(Usable(files_of(data, split), model.preprocessing, told, how.threads), labelled=True)
     paths = tuple(_paths(given))
-    files = ImageFiles(Path(), "given", paths, np.zeros(len(paths), np.int64), ("",))
+    files = ImageFiles(Path(), "given", paths, np.zeros(len(paths), np.int64), ("",), Disk(Path()))
     return Source(Usable(files, model.preprocessing, told, how.threads), labelled=False)
 
 
@@ -118,16 +118,6 @@ def _split_of(model: Model, data: Splits, split: str, name: str) -> Dataset:
             received=f"images of {'x'.join(map(str, dataset.images.shape[1:]))}",
         )
     return dataset
-
-
-def _files_of(splits: dict[str, ImageFiles], split: str, source: Path) -> ImageFiles:
-    chosen = [*splits.values()] if split == "all" else [splits[name] for name in (split,) if name in splits]
-    if not chosen:
-        raise DataError(
-            f"there is no {split} split", where=escaped(source), received=", ".join(splits), hint="--split all"
-        )
-    paths = sum((one.paths for one in chosen), ())
-    return replace(chosen[0], split=split, paths=paths, labels=np.concatenate([one.labels for one in chosen]))
 
 
 def _fitted(model: Model, path: Path) -> Images:

@@ -24,7 +24,7 @@ from ..losses import LOSSES
 from ..measure.clock import repeated, typical
 from ..measure.kept import Question, digest, machine_name
 from ..model import Model
-from ..native.trainer import cores
+from ..resources import cores
 from .base import DTYPES, FLOAT32, Runtime
 from .table import RUNTIMES
 

@@ -11,7 +11,8 @@ from ..losses import default_loss
 from ..model import Model
 from ..native.engine import NativeNetwork
 from ..native.jit import machine
-from ..native.trainer import cores, not_covered
+from ..native.trainer import not_covered
+from ..resources import cores
 from .base import BFLOAT16, FLOAT32, Runtime
 
 

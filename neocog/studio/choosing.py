@@ -12,7 +12,7 @@ from ..losses import default_loss
 from ..network import Network
 from ..plan.recomputing import recomputing
 from ..plan.tables import size
-from ..torch_engine.allocator import available_memory
+from ..resources import available_memory
 from ..training.fits import check_batches
 from ..training.settings import LEARNING_RATES, Settings
 

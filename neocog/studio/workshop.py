@@ -198,8 +198,8 @@ class Workshop:
     def bring(self, name: str, content: bytes) -> tuple[str, Upload]:
         """Keep an image file's pixels, under a key to ask for them. Raises DataError."""
         with quiet():
-            pixels, notes = read_stream(BytesIO(content), name)
-        upload = Upload(name, pixels, notes)
+            image = read_stream(BytesIO(content), name)
+        upload = Upload(name, image.pixels, image.notes)
         return self._keep(self.images, upload, MOST_IMAGES), upload
 
     def upload(self, key: str) -> Upload:

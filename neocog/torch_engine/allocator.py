@@ -10,16 +10,12 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from pathlib import Path
+
+from ..resources import available_memory as available_memory  # for native/, which asks for it here
 
 MMAP_THRESHOLD = -3  # M_MMAP_THRESHOLD in malloc.h
 RETURNED = 128 * 1024
 HELD = 2  # more than glibc was seen to hold of what is alive
-
-LIMITS = (
-    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
-)
 
 
 def keep_memory_free(needed: int) -> bool:
@@ -35,25 +31,3 @@ def return_freed_memory() -> bool:
     """Let blocks of 128 KiB and more go back to the system as soon as they are freed. False without glibc."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     return mallopt is not None and mallopt(MMAP_THRESHOLD, RETURNED) == 1
-
-
-def available_memory() -> int | None:
-    """The bytes that this process may still take: of the machine, and of its control group. None if nobody says."""
-    found = [limit - used for limit, used in (_pair(*paths) for paths in LIMITS) if limit is not None]
-    for line in _read("/proc/meminfo").splitlines():
-        if line.startswith("MemAvailable:"):
-            found.append(1024 * int(line.split()[1]))
-    return max(0, min(found)) if found else None
-
-
-def _pair(limit: str, used: str) -> tuple[int | None, int]:
-    numbers = [text.strip() for text in (_read(limit), _read(used))]
-    return (int(numbers[0]), int(numbers[1])) if all(n.isdecimal() for n in numbers) else (None, 0)
-
-
-def _read(path: str) -> str:
-    """The text of a file of the system, empty where there is none."""
-    try:
-        return Path(path).read_text(encoding="ascii")
-    except (OSError, UnicodeDecodeError):
-        return ""

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from neocog.cli.reading import counted
 from neocog.data import get as getting
 
 
@@ -133,3 +134,14 @@ def test_a_size_that_is_none_is_refused(neocog, photos, tmp_path, size):
 def test_image_files_need_a_size(neocog, photos, tmp_path):
     assert neocog("data", "pack", photos, tmp_path / "x.safetensors").code == 2
     assert not (tmp_path / "x.safetensors").exists()
+
+
+def test_what_is_read_is_counted_in_a_log_at_each_tenth(capsys):
+    with counted() as told:
+        for _ in range(2):  # two runs
+            for done in (*range(27, 1000, 27), 1000):
+                told("train", done, 1000)
+        told("test", 999, 999)
+    lines = capsys.readouterr().err.splitlines()
+    assert [lines[k] for k in (0, 9)] == [f"reading train: {done} of 1,000 images" for done in ("108", "1,000")]
+    assert lines[:10] == lines[10:]

@@ -209,12 +209,12 @@ def test_check_finds_a_sound_network_sound(neocog):
 
 
 def test_check_refuses_what_does_not_fit_into_memory(neocog, monkeypatch):
-    monkeypatch.setattr("neocog.torch_engine.allocator.available_memory", lambda: 12 * 2**30)
+    monkeypatch.setattr("neocog.resources.available_memory", lambda: 12 * 2**30)
     code, _, err = neocog("check", "vgg16", "--batch", 64)
     assert code == 1
     assert "a check compares in float64 and needs about 138.2 GiB of memory; 12.0 GiB are free" in err
     assert "try: --batch 1, which needs 9.6 GiB" in err
-    monkeypatch.setattr("neocog.torch_engine.allocator.available_memory", lambda: 2**30)
+    monkeypatch.setattr("neocog.resources.available_memory", lambda: 2**30)
     assert "try: a smaller input, or fewer maps" in neocog("check", "vgg16").err
 
 

@@ -8,10 +8,11 @@ import zlib
 
 import numpy as np
 import pytest
+from golden_images import tiff
 from PIL import Image
 
 from neocog import DataError
-from neocog.data.decode import decode, quiet
+from neocog.data.decode import decode, decode_noted, quiet
 from neocog.errors import escaped
 
 GREY = np.arange(0, 240, 20, dtype=np.uint8).reshape(3, 4)
@@ -175,6 +176,16 @@ def test_an_orientation_that_does_not_exist_is_ignored(stored):
     assert np.array_equal(decode(stored(encoded(Image.fromarray(UPRIGHT), exif=exif)))[..., 0], UPRIGHT)
 
 
+def test_colours_of_lab_are_not_taken_for_transparency(stored):
+    assert decode_noted(stored(tiff(bytes(3 * 35), (5, 7), 8, 3, 8))).notes == ()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_damaged_exif_costs_no_pixel(stored, kind):
+    plain, image = encoded(Image.fromarray(SMOOTH), kind), Image.fromarray(SMOOTH)
+    assert np.array_equal(decode(stored(encoded(image, kind, exif=b"Exif\0\0no directory"))), decode(stored(plain)))
+
+
 @pytest.mark.parametrize(
     ("ink", "ground"),
     [((0, 0, 0), 255), ((255, 255, 255), 0), ((40, 60, 200), 255), ((255, 250, 235), 0)],
@@ -218,8 +229,27 @@ TOO_LARGE = "FILE: an image has at most 64 megapixels\n  received: {}\n  try: a 
 BAD = {
     "empty": (b"", "FILE: this file is empty"),
     "text named .jpg": (b"this is not an image\n" * 9, UNKNOWN.format("text")),
-    "a page of the web": (b"<!DOCTYPE html><html><body>404</body></html>", UNKNOWN.format("text")),
+    "a page of the web": (b"\n<!DOCTYPE html><html><body>404</body></html>", UNKNOWN.format("a page of the web")),
     "SVG": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", UNKNOWN.format("an SVG drawing")),
+    "SVG with its prolog": (
+        b'<?xml version="1.0" encoding="UTF-8"?>\n<!-- drawn by hand, and by nobody else -->\n<svg width="9"/>',
+        UNKNOWN.format("an SVG drawing"),
+    ),
+    "a pointer of Git LFS": (
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n",
+        UNKNOWN.format("a pointer of Git LFS, in place of the file that git lfs pull brings"),
+    ),
+    "ICO": (b"\0\0\1\0\1\0\x10\x10\0\0\1\0\x20\0", UNKNOWN.format("an icon")),
+    "PSD": (b"8BPS\0\1" + bytes(20), UNKNOWN.format("a Photoshop document")),
+    "JPEG XL": (b"\0\0\0\x0cJXL \r\n\x87\n", UNKNOWN.format("a JPEG XL image")),
+    "JPEG XL without a box": (b"\xff\x0a\xfa\x1f\x01", UNKNOWN.format("a JPEG XL image")),
+    "JPEG 2000": (b"\0\0\0\x0cjP  \r\n\x87\n", UNKNOWN.format("a JPEG 2000 image")),
+    "HEIC of a burst": (b"\0\0\0\x18ftyphevc\0\0\0\0", UNKNOWN.format("a HEIC photo")),
+    "TIFF of doubles": (
+        tiff(bytes(8 * 35), (5, 7), 64, kind=3),
+        UNKNOWN.format("a TIFF image that is damaged, or of a kind that is not read"),
+    ),
+    "gzip": (b"\x1f\x8b\x08\0\0\0\0\0", UNKNOWN.format("a gzip archive")),
     "PDF": (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj", UNKNOWN.format("a PDF document")),
     "zip": (b"PK\x03\x04" + bytes(60), UNKNOWN.format("a zip archive")),
     "HEIC": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", UNKNOWN.format("a HEIC photo")),

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+import tarfile
 import unicodedata
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from golden_images import GOLDEN
 from PIL import Image
 
 from neocog import DataError
@@ -179,12 +181,42 @@ def test_class_names_in_two_unicode_forms_are_one_class_misspelt(photos):
     assert kinds(diagnose(str(photos)))["class names"] is True
 
 
+def test_faults_in_shards_are_found_by_their_members(photos, tmp_path):
+    shutil.copy(photos / "train/cat/1.png", photos / "test/cat/9.png")
+    (photos / "train/dog/2.png").write_bytes(b"no image")
+    for split in SPLITS:
+        with tarfile.open(tmp_path / f"{split}.tar", "w") as shard:
+            for k, path in enumerate(sorted((photos / split).rglob("*.png"))):
+                (tmp_path / "label.cls").write_text(path.parent.name)
+                shard.add(path, f"{k:03d}.png")
+                shard.add(tmp_path / "label.cls", f"{k:03d}.cls")
+    shutil.rmtree(photos)
+    diagnosis = diagnose(str(tmp_path))
+    assert places(diagnosis, "corrupt") == [("train.tar/008.png",)]
+    assert places(diagnosis, "leak") == [("test.tar/003.png", "train.tar/001.png")]
+    assert diagnosis.figures["images"] == {"train": 12, "test": 7}
+
+
+def test_sixteen_bits_are_seen_in_colour_too(photos):
+    (photos / "train/cat/deep.png").write_bytes(GOLDEN["PNG RGB 16"].content)
+    assert places(diagnose(str(photos)), "16-bit") == [("train/cat/deep.png",)]
+
+
 def test_imbalance_comes_with_the_weights_that_even_it_out(photos):
     for k in range(1, 6):
         (photos / "train/dog" / f"{k}.png").unlink()
     finding = next(f for f in diagnose(str(photos)).findings if f.name == "imbalance")
     assert "6 training images of cat, 1 of dog" in finding.says
     assert "dog 3.5, cat 0.583" in finding.action  # 7 / (2 * 1), 7 / (2 * 6)
+
+
+def test_a_link_to_itself_and_a_list_of_files_that_are_not_there_are_no_mistake_of_the_doctor(photos):
+    (photos / "train/self").symlink_to("self")
+    assert "empty class" not in kinds(diagnose(str(photos)))
+    (photos / "list.csv").write_text("".join(f"nowhere/{k % 2}/{k}.png,{k % 2}\n" for k in range(4)))
+    assert len(places(diagnose(str(photos / "list.csv")), "corrupt")) == 4
+    (photos / "list.csv").write_text("".join(f"train/{n}/{k}.png,{n}s\n" for n in CLASSES for k in range(6)))
+    assert kinds(diagnose(str(photos / "list.csv"))) == {}
 
 
 def test_one_class_is_too_few(tmp_path):

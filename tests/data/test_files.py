@@ -156,7 +156,7 @@ def test_what_is_left_out_is_said(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "suffix", [*("jpg", "jpeg", "png", "bmp", "gif", "webp", "tif", "tiff", "ppm", "pgm"), "JPG", "TiFF"]
+    "suffix", [*("jpg", "jpeg", "jfif", "png", "bmp", "gif", "webp", "tif", "tiff", "ppm", "pgm"), "JPG", "TiFF"]
 )
 def test_endings_of_images(tmp_path, suffix):
     splits = list_files(touch(tmp_path, *(f"{name}/{k}.{suffix}" for name in "ab" for k in range(3))))
@@ -189,6 +189,11 @@ def test_endings_of_images(tmp_path, suffix):
         (
             ("caf\N{LATIN SMALL LETTER E WITH ACUTE}/1.jpg", "cafe\N{COMBINING ACUTE ACCENT}/2.jpg"),
             "SOURCE: these class names differ in case or Unicode form only\n  received: 'cafe\\u0301'",
+        ),
+        (
+            ("cat/1.jpg", "dog/1.jpg", "bird/1.HEIC", "bird/2.heic", "bird/notes.txt"),
+            "SOURCE/bird: the photographs of this class are in formats that are not read\n"
+            "  received: .heic 2\n  try: the same ones saved as JPEG or PNG",
         ),
         (("stra\N{LATIN SMALL LETTER SHARP S}e/1.jpg", "STRASSE/2.jpg"), "SOURCE: these class names differ in case"),
     ],

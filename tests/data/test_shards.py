@@ -76,6 +76,14 @@ def test_the_split_is_the_word_that_a_name_begins_with(tmp_path):
     assert list(list_files(tmp_path / "val.tar")) == ["validation"]
 
 
+def test_a_folder_of_shards_has_all_its_splits(tmp_path, source):
+    splits = list_files(tmp_path)
+    assert {name: len(files) for name, files in splits.items()} == {"train": 30, "validation": 6}
+    assert len(load_data(str(tmp_path), SHAPE).test) == 6
+    (tmp_path / "more").mkdir()  # it may hold images
+    assert "no data in a known format" in refusal(tmp_path)
+
+
 def test_labels_may_stand_in_json_and_be_names(tmp_path):
     members = []
     for k, name in enumerate(["cat", "dog"] * 5):

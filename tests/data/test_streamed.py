@@ -15,7 +15,6 @@ from neocog.data.reading import How
 from neocog.data.streamed import Streamed
 from neocog.data.threads import in_threads
 from neocog.layer import Shape
-from neocog.torch_engine import allocator
 
 SHAPE = Shape((8, 10), 3)
 RANDOM = np.random.default_rng(5)
@@ -62,9 +61,9 @@ def test_the_number_of_threads_changes_nothing(photos, threads):
 def test_what_memory_cannot_hold_is_streamed(photos, monkeypatch):
     needed = 40 * 8 * 10 * 3
     for available, streams in ((2 * needed, False), (2 * needed - 1, True), (None, False)):
-        monkeypatch.setattr(allocator, "available_memory", lambda available=available: available)
+        monkeypatch.setattr(reading, "available_memory", lambda available=available: available)
         assert isinstance(load_data(str(photos), SHAPE).train.images, Streamed) == streams
-    monkeypatch.setattr(allocator, "available_memory", lambda: 0)
+    monkeypatch.setattr(reading, "available_memory", lambda: 0)
     assert in_memory(load_data(str(photos), SHAPE, how=How(stream=False)).train.images)
 
 
