@@ -37,10 +37,10 @@ from neocog.measure.clock import BUSY, watched
 from neocog.measure.kept import machine_name
 from neocog.measure.pace import pace_question, peak
 from neocog.native.jit import machine
-from neocog.native.trainer import cores
 from neocog.native.trainer import pick_threads as native_threads
-from neocog.torch_engine.trainer import DTYPES
-from neocog.torch_engine.trainer import pick_threads as torch_threads
+from neocog.resources import cores
+from neocog.torch_engine.device import DTYPES
+from neocog.torch_engine.device import pick_threads as torch_threads
 from neocog.training.engine import choose_engine
 
 ROUNDS = 3

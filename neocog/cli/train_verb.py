@@ -15,6 +15,7 @@ from .reading import add_threads, counted, print_reading, reading_how
 from .source import add_network, read_network
 
 if TYPE_CHECKING:
+    from ..data.dataset import Told
     from ..model import Model
 
 EXAMPLES = """examples:
@@ -157,8 +158,13 @@ GROUPS = {
 def run(args: argparse.Namespace) -> int:
     """Train, then say how good it is, where everything lies and what to try next."""
     own = {name: getattr(args, name) for name in SETTINGS if hasattr(args, name)}
+    with counted() as told:
+        return _run(args, own, told)
+
+
+def _run(args: argparse.Namespace, own: dict[str, Any], told: Told) -> int:
     if args.resume is not None:
-        return _answer(args, _resumed(args, own))
+        return _answer(args, _resumed(args, {**own, "told": told}))
     if args.changed_data:
         raise NeocogError("--changed-data goes with --resume RUN")
     recipe = _recipe(args)
@@ -167,9 +173,8 @@ def run(args: argparse.Namespace) -> int:
     from ..data import load_data
     from ..training import train
 
-    given = {**recipe, **own}
-    with counted() as told:
-        data = load_data(args.data, network.input_shape, told, reading_how(args))
+    given = {**recipe, **own, "told": told}
+    data = load_data(args.data, network.input_shape, told, reading_how(args))
     print_reading(data.train, data.validation, data.test)
     if args.seeds or args.find_lr:
         from .train_several import find, run_seeds

@@ -25,9 +25,9 @@ from ..measure.field import settle
 from ..model import Model
 from ..network import Network, Node, schedule
 from ..plan import Plan, plan
+from ..resources import available_memory
 from ..torch_engine import InferenceModule, NetworkModule
-from ..torch_engine.allocator import available_memory
-from ..torch_engine.trainer import pick_device, pick_threads, threads
+from ..torch_engine.device import pick_device, pick_threads, threads
 
 MOST = 256
 """Images that run at once where memory would allow more: larger batches are no faster."""

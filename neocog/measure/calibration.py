@@ -17,16 +17,9 @@ from ..initialise import initialise
 from ..network import Network
 from ..plan.calibration import Calibration, Sample
 from ..plan.time import step_time
-from ..torch_engine.trainer import (
-    OPTIMIZERS,
-    SMALL_STEP_MACS,
-    TorchTrainer,
-    check_dtype,
-    make_optimizer,
-    pick_device,
-    pick_threads,
-    threads,
-)
+from ..torch_engine.device import SMALL_STEP_MACS, check_dtype, pick_device, pick_threads, threads
+from ..torch_engine.optimizers import OPTIMIZERS, make_optimizer
+from ..torch_engine.trainer import TorchTrainer
 from .clock import repeated, settle_memory, timed, typical
 from .kept import Question, Report, digest, machine_name
 from .probes import Probe, probes, time_probe

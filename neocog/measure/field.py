@@ -37,7 +37,7 @@ from ..plan.receptive_field import Span, as_numbers, view
 from ..plan.tables import cells
 from ..spelling import Dims
 from ..torch_engine import NetworkModule, build
-from ..torch_engine.trainer import pick_device, pick_threads, threads
+from ..torch_engine.device import pick_device, pick_threads, threads
 
 LEVEL = 1 - 0.9545
 IMAGES = 8

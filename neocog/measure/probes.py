@@ -16,8 +16,8 @@ from ..layer import Layer, Shape
 from ..layers import BY_OP, LAYERS
 from ..network import Network
 from ..plan.work import FREE, PASSES, Work, work
+from ..torch_engine.device import precision
 from ..torch_engine.inference import ready
-from ..torch_engine.trainer import precision
 from .clock import repeated, typical
 
 SECONDS = 0.006

@@ -15,7 +15,8 @@ from ..plan.calibration import Calibration
 from ..plan.plan import Plan
 from ..plan.tables import duration
 from ..plan.time import StepTime, step_time
-from ..torch_engine.trainer import TorchTrainer, pick_device, pick_threads
+from ..torch_engine.device import pick_device, pick_threads
+from ..torch_engine.trainer import TorchTrainer
 from .calibration import calibration
 from .clock import BUSY, repeated, settle_memory, synchronise, typical, watched
 from .kept import Report

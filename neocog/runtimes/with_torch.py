@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..model import Model
 from ..torch_engine import InferenceModule, build
-from ..torch_engine.trainer import precision
+from ..torch_engine.device import precision
 from .base import BFLOAT16, FLOAT32, Runtime
 
 

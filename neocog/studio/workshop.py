@@ -22,7 +22,7 @@ from ..errors import DataError, NeocogError, escaped
 from ..initialise import initialise
 from ..model import Model
 from ..network import Network
-from ..torch_engine.trainer import OPTIMIZERS
+from ..torch_engine.optimizers import OPTIMIZERS
 from ..training.batches import held_out
 from ..training.fits import check_fits
 from .attached import Attached

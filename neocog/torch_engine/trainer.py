@@ -1,10 +1,9 @@
-"""What one training step is in torch. Memory format, device and optimizer are chosen here and nowhere else."""
+"""What one training step is in torch, and in which format its volumes lie in memory."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -12,25 +11,22 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..average import share
-from ..errors import ModelFileError, NeocogError
+from ..errors import ModelFileError
 from ..feed import Course, Moves, Pixels, Shares, Taken
 from ..losses import Loss, training_loss
 from ..network import Network
 from .allocator import keep_memory_free
+from .device import check_dtype, pick_device, pick_threads, precision, seeded, threads
 from .feed import Feed
 from .graph import Recorded
 from .inference import InferenceModule
 from .module import NetworkModule, build, read_weights
-from .muon import Muon
-from .rates import freeze, grouped
+from .optimizers import make_optimizer
+from .rates import freeze
 from .state import read_state, write_state
-
-DTYPES = ("float32", "bfloat16")
-OPTIMIZERS = ("sgd", "momentum", "nesterov", "adamw", "muon")
-SMALL_STEP_MACS = 100_000_000
 
 
 class TorchTrainer:
@@ -281,100 +277,6 @@ def _hits(loss: Loss, step: _Step) -> int:
     return int((predicted == step.labels.cpu().numpy()).sum())
 
 
-def check_dtype(dtype: str) -> None:
-    """Raise NeocogError for one that the engine does not compute in."""
-    if dtype not in DTYPES:
-        raise NeocogError(f"dtype is one of {', '.join(DTYPES)}", received=f"dtype={dtype}")
-
-
-def precision(dtype: str, device: torch.device) -> torch.autocast:
-    """The context in which layers run in that precision; float32 changes nothing."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == "bfloat16")
-
-
-@contextmanager
-def seeded(device: torch.device, seed: int) -> Iterator[None]:
-    """Let a device draw from a seed, then give it back the state it had.
-
-    `torch.manual_seed` would seed every kind of device, and remembers each call for those not yet started.
-    """
-    on_gpu = device.type == "cuda"
-    generator = torch.cuda.default_generators[device.index or 0] if on_gpu else torch.default_generator
-    before = generator.get_state()
-    generator.manual_seed(seed)
-    try:
-        yield
-    finally:
-        generator.set_state(before)
-
-
 def _mixed(seed: int, step: int) -> int:
     """32 bits for each pair of numbers: torch's generator on the CPU looks at no more."""
     return int(np.random.SeedSequence((seed, step)).generate_state(1)[0])
-
-
-def pick_threads(network: Network, batch_size: int) -> int:
-    """One thread for a step of little work, else as many as torch was given.
-
-    Threads that share a small step spend it waiting for each other. Measured on LeNet-5 with mini-batches of 64 and
-    two cores: a second thread makes an idle machine 1.5 times as fast, and one that runs other programs 10 times
-    as slow.
-    """
-    small = network.plan().totals["macs"] * batch_size < SMALL_STEP_MACS
-    return 1 if small else torch.get_num_threads()
-
-
-@contextmanager
-def threads(count: int) -> Iterator[None]:
-    """Let torch use so many threads, and afterwards as many as before."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def pick_device(name: str) -> torch.device:
-    """`auto` is the first CUDA GPU if torch can use one, else the CPU. Raises NeocogError."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        device = None
-    if device is None or device.type not in ("cpu", "cuda"):
-        raise NeocogError("this device is unknown", received=f"device={name}", hint="auto, cpu, cuda or cuda:1")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        found = f"torch finds {torch.cuda.device_count()} CUDA devices"
-        raise NeocogError("this device is not there", received=f"device={name}; {found}", hint="device=cpu")
-    return device
-
-
-def make_optimizer(
-    module: nn.Module, name: str, momentum: float, weight_decay: float, factors: Mapping[str, float] | None = None
-) -> torch.optim.Optimizer:
-    """The optimizer over groups: weights decay, biases and other arrays of one axis do not, and each has its `factor`.
-
-    `sgd` is plain; `momentum` and `nesterov` are Sutskever et al., 2013; `adamw` is Loshchilov and Hutter, arXiv
-    1711.05101; `muon` is for the weights before the last layer's, see muon.py. Raises NeocogError for another name.
-    """
-    if name not in OPTIMIZERS:
-        raise NeocogError(f"optimizer is one of {', '.join(OPTIMIZERS)}", received=f"optimizer={name}")
-    owned = {name: p for name, p in module.named_parameters() if p.requires_grad}
-    kernels = [k for k, p in owned.items() if p.dim() > 1][:-1] if name == "muon" else []
-    turned, groups = (
-        grouped({k: p for k, p in owned.items() if (k in kernels) == wanted}, weight_decay, factors or {})
-        for wanted in (True, False)
-    )
-    if name == "muon":
-        made: torch.optim.Optimizer = Muon(turned, groups, momentum)
-    elif name == "adamw":
-        made = torch.optim.AdamW(groups, lr=1.0, fused=True)
-    else:
-        velocity = 0.0 if name == "sgd" else momentum
-        made = torch.optim.SGD(groups, lr=1.0, momentum=velocity, nesterov=name == "nesterov", fused=True)
-    device = next(iter(owned.values())).device
-    for group in made.param_groups if device.type == "cuda" else ():
-        group.update(lr=torch.ones((), device=device), capturable=True)  # so that a step can be recorded
-    return made

@@ -5,16 +5,17 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Sequence
+from shlex import quote
 from time import perf_counter
 from types import TracebackType
 
 import numpy as np
 
 from ..data import Dataset
-from ..data.dataset import Images, Rows
+from ..data.dataset import Images, Rows, in_memory
 from ..data.streamed import Streamed
 from ..feed import Course, Pixels
-from ..native.trainer import cores
+from ..resources import cores
 from .batches import Pass
 
 READY_BYTES = 2**28
@@ -93,13 +94,14 @@ class Ahead:
             return self._ready.popleft()
 
 
-def advice(waiting: float, dataset: Dataset) -> str:
+def advice(waiting: float, dataset: Dataset, source: str | None = None) -> str:
     """What there is to say of an epoch's images: files that cannot be used, and what to do about waiting for long.
 
-    Empty where nothing is worth saying; `waiting` is the share of the epoch's time.
+    Empty where nothing is worth saying; `waiting` is the share of the epoch's time, `source` what the images are from.
     """
     images = dataset.images.images if isinstance(dataset.images, Rows) else dataset.images
-    return ". ".join(filter(None, (_of_files(images), _of_waiting(waiting, images))))
+    waited = _of_waiting(images, source or "SOURCE", dataset.name) if waiting > WORTH_SAYING else ""
+    return ". ".join(filter(None, (_of_files(images), waited)))
 
 
 def _of_files(images: Images) -> str:
@@ -110,14 +112,17 @@ def _of_files(images: Images) -> str:
     return f"files that cannot be used, in place of which others of their class stand: {', '.join(bad[:3])}{rest}"
 
 
-def _of_waiting(waiting: float, images: Images) -> str:
-    if waiting <= WORTH_SAYING:
-        return ""
+def _of_waiting(images: Images, source: str, name: str) -> str:
     if isinstance(images, Streamed):
-        why = f"{images.threads} thread{'s' * (images.threads > 1)} on {cores()} cores decode them too slowly"
-        what = "neocog data pack decodes them once for all"
-        if images.threads < cores():
-            what += f"; --decode-threads {cores()} decodes more at a time"
+        there, threads = cores(), images.threads
+        why = f"{threads} thread{'s' * (threads > 1)} on {there} core{'s' * (there > 1)} cannot decode them fast enough"
+        size = "x".join(map(str, images.shape[1:]))
+        command = f"neocog data pack {quote(source)} {quote(name)}.safetensors --size {size}"
+        what = f"{command}, which decodes them once for all, and train on that"
+        if threads < there:
+            what = f"--decode-threads {there}, which decodes more at a time; or {what}"
+    elif in_memory(images):
+        why, what = "they are made to fit into the network's input", f"INPUT[{'x'.join(map(str, images.shape[1:]))}]"
     else:
         why, what = "they are read from a disk", "a faster disk, or memory that holds them all"
     return f"the engine waits for images: {why}. Try: {what}"

@@ -32,7 +32,7 @@ from ..initialise import initialise
 from ..losses import LOSSES
 from ..network import Network
 from ..torch_engine import build
-from ..torch_engine.trainer import seeded
+from ..torch_engine.device import seeded
 from .batches import Batches
 from .engine import Engine
 from .metrics import Epoch, Meter

@@ -16,14 +16,14 @@ from ..native import pace as native_pace
 from ..native import trainer as native
 from ..native.footprint import footprints
 from ..native.jit import machine
-from ..native.trainer import NativeTrainer, busy_lanes, cores, not_covered
+from ..native.trainer import NativeTrainer, busy_lanes, not_covered
 from ..network import Network
 from ..plan.tables import duration, size
 from ..plan.time import step_time
-from ..torch_engine import trainer as torch_engine
-from ..torch_engine.allocator import available_memory
+from ..resources import available_memory, cores
+from ..torch_engine.device import DTYPES, SMALL_STEP_MACS, check_dtype, pick_device, pick_threads
 from ..torch_engine.rates import frozen_statistics
-from ..torch_engine.trainer import DTYPES, SMALL_STEP_MACS, TorchTrainer, check_dtype, pick_device
+from ..torch_engine.trainer import TorchTrainer
 from .augment import NONE, Augment
 from .settings import Settings
 
@@ -173,7 +173,7 @@ def expected_seconds(engine: str, dtype: str, network: Network, optimizer: str, 
     """Seconds of a training step on this CPU; None where it has not been calibrated for that."""
     plan = network.plan(batch=batch_size, dtype=dtype, optimizer=optimizer)
     if engine == "torch":
-        found = calibration_question(dtype, torch_engine.pick_threads(network, batch_size), "cpu").at_hand()
+        found = calibration_question(dtype, pick_threads(network, batch_size), "cpu").at_hand()
         return step_time(plan, found).seconds if found else None
     pace = pace_question(dtype, native.pick_threads(network, batch_size)).at_hand()
     return native_pace.step_time(plan, pace).seconds if pace else None

@@ -87,6 +87,7 @@ def check_batches(network: Network, images: int, batch_size: int, accumulate: in
 
     With `accumulate` it is so many parts of the mini-batch that normalisations see.
     """
+    images = max(1, images)
     smallest = images // -(-images // batch_size) // accumulate
     for node, shape in zip(network.nodes, network.shapes, strict=True):
         if node.layer.couples_batch and smallest * shape.positions < 2:

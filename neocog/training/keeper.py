@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -35,6 +35,24 @@ class Keeping:
     def __post_init__(self) -> None:
         if self.checkpoints < 1 or not self.minutes >= 0:
             raise NeocogError("one checkpoint or more is kept, each after 0 minutes or more", received=str(self))
+
+
+@dataclass
+class Standing:
+    """How far a run has come: the epoch, how many of its mini-batches are done, and what steps came to.
+
+    `whole` counts since the last measurement, `recent` since steps were last logged.
+    """
+
+    epoch: int = 1
+    done: int = 0
+    whole: Meter = field(default_factory=Meter)
+    recent: Meter = field(default_factory=Meter)
+
+    @classmethod
+    def of(cls, place: Place) -> Standing:
+        """How far it was when a checkpoint was written."""
+        return cls(place.epoch, place.done, Meter.of(place.whole), Meter.of(place.recent))
 
 
 class Keeper:
@@ -82,8 +100,8 @@ class Keeper:
         """The newest checkpoint there is."""
         return next(reversed(checkpoint_files(self.folder.checkpoints)), None)
 
-    def write(self, step: int, epoch: int, done: int, whole: Meter, recent: Meter) -> None:
-        """Write a checkpoint of this place, then remove the oldest. None is written of weights that are not finite.
+    def write(self, step: int, at: Standing) -> None:
+        """Write a checkpoint of this step, then remove the oldest. None is written of weights that are not finite.
 
         Raises RunError where it cannot be written; those before it are then still there.
         """
@@ -91,8 +109,15 @@ class Keeper:
         state = self.engine.state()
         if not _finite(state):  # neither will be the next loss, which ends the run
             return
-        meters, seconds = (whole.as_dict(), recent.as_dict()), perf_counter() - self.started
-        place = Place(step, epoch, done, *meters, self.folder.log_lengths(), seconds)
+        place = Place(
+            step,
+            at.epoch,
+            at.done,
+            whole=at.whole.as_dict(),
+            recent=at.recent.as_dict(),
+            logs=self.folder.log_lengths(),
+            seconds=perf_counter() - self.started,
+        )
         try:
             Checkpoint(place, self.config, self.resumed, state).save(self.folder.checkpoints)
         except RunError as error:

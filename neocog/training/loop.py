@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from ..data import Dataset
 from ..errors import RunError
+from ..feed import Course, Taken
 from .ahead import Ahead, advice
 from .batches import Batches, held_out
 from .checkpoint import Place
 from .engine import Engine
-from .keeper import Keeper
+from .keeper import Keeper, Standing
 from .metrics import Epoch, Measured, Meter, measure, since_best
 from .progress import Progress
 from .run import NON_FINITE, RunFolder
@@ -28,8 +29,6 @@ from .signals import Asked, listening
 
 POINTS_PER_EPOCH = 25
 """How often an epoch's loss and learning rate are logged, for the curves."""
-
-
 CALL_SECONDS = 0.1
 """About how long an engine is left alone with some steps; then progress is shown, and Ctrl-C is obeyed."""
 FASTER = 16
@@ -37,10 +36,10 @@ FASTER = 16
 
 
 class Pace:
-    """How many steps an engine is given at once."""
+    """How many steps an engine is given at once, `most` at most: the first alone, as a doctor wants to see it."""
 
-    def __init__(self) -> None:
-        self.steps, self.most = 1, sys.maxsize
+    def __init__(self, most: int = sys.maxsize) -> None:
+        self.steps, self.most = 1, most
 
     @contextmanager
     def timed(self, steps: int) -> Iterator[None]:
@@ -66,6 +65,8 @@ class Loop:
     folder: RunFolder
     progress: Progress
     keeper: Keeper
+    source: str | None = None
+    """What the images are from, as it is written on the command line."""
     start: Place | None = None
     """Where an earlier process left the run, if one did."""
     until: int | None = None
@@ -76,22 +77,23 @@ class Loop:
 
         Raises RunError when the loss is not finite, Left after the steps in which Ctrl-C was pressed.
         """
-        epochs, pace, result = self.folder.epochs(), Pace(), None
-        number, done, whole, recent = 1, 0, Meter(), Meter()
-        if at := self.start:
-            number, done, whole, recent = at.epoch, at.done, Meter.of(at.whole), Meter.of(at.recent)
+        epochs, result = self.folder.epochs(), None
+        at = Standing.of(self.start) if self.start else Standing()
         with listening() as asked:
-            while number <= self.settings.epochs and not self._reached(epochs):
-                self._learn(number, done, whole, recent, pace, asked)
-                if number % self.settings.measure_every == 0 or number == self.settings.epochs:
-                    whole.stop()
-                    result = measure(self.engine, self.measured_on, self.batches.preprocessing, self.settings.loss)
-                    epochs.append(self._note(number, whole, result))
+            while at.epoch <= self.settings.epochs and not self._reached(epochs):
+                self._learn(at, asked)
+                if at.epoch % self.settings.measure_every == 0 or at.epoch == self.settings.epochs:
+                    at.whole.stop()
+                    result = self._measure()
+                    epochs.append(self._note(at.epoch, at.whole, result))
                     self.keeper.note_best(epochs)
-                    whole = Meter()
-                number, done, recent = number + 1, 0, Meter()
-                self._keep(asked, number, done, whole, recent)
-        return epochs, result or measure(self.engine, self.measured_on, self.batches.preprocessing, self.settings.loss)
+                    at.whole = Meter()
+                at.epoch, at.done, at.recent = at.epoch + 1, 0, Meter()
+                self._keep(at, asked)
+        return epochs, result or self._measure()
+
+    def _measure(self) -> Measured:
+        return measure(self.engine, self.measured_on, self.batches.preprocessing, self.settings.loss)
 
     def _reached(self, epochs: list[Epoch]) -> bool:
         """Whether the last epoch came to the target, or the best one is too long ago."""
@@ -100,48 +102,53 @@ class Loop:
             return False
         return (target is not None and epochs[-1].accuracy >= target) or 0 < patience <= since_best(epochs)
 
-    def _learn(self, epoch: int, done: int, whole: Meter, recent: Meter, pace: Pace, asked: Asked) -> None:
-        """Every mini-batch once, but for those that were done."""
-        with Ahead(self.batches.epoch(epoch)) as images:
-            pace.most = images.most
-            self._learn_from(images, epoch, done, whole, recent, pace, asked)
-        whole.waited += images.waited
+    def _learn(self, at: Standing, asked: Asked) -> None:
+        """Every mini-batch of the epoch once, but for those that were done."""
+        with Ahead(self.batches.epoch(at.epoch)) as images:
+            pace = Pace(images.most)
+            while at.done < len(self.batches):
+                step = self._step(at)
+                rates = [self._rate(step + k) for k in range(self._together(at, pace))]
+                course = images.course(at.done, rates)
+                with pace.timed(len(rates)):
+                    taken = self.engine.learn(course)
+                self._count(at, course, taken)
+                self.progress.stepped(at.epoch, at.whole, len(rates))
+                self._keep(at, asked)
+        at.whole.waited += images.waited
 
-    def _learn_from(
-        self, images: Ahead, epoch: int, done: int, whole: Meter, recent: Meter, pace: Pace, asked: Asked
-    ) -> None:
-        before = (epoch - 1) * len(self.batches)
-        pace.steps = 1  # the first alone, as a doctor wants to see it
-        while done < len(self.batches):
-            rates = [self._rate(before + k) for k in range(done, self._end(before, done, pace))]
-            course = images.course(done, rates)
-            with pace.timed(len(rates)):
-                taken = self.engine.learn(course)
-            for k, (loss, right) in enumerate(zip(taken.losses.tolist(), taken.right.tolist(), strict=True)):
-                step = before + done + k
-                if not math.isfinite(loss):
-                    raise self._not_finite(course.batch(k)[0], epoch, step)
-                for meter in (whole, recent):
-                    meter.add(loss, right, int(course.sizes[k]))
-                if (step + 1) % max(1, len(self.batches) // POINTS_PER_EPOCH) == 0:
-                    self.folder.log("steps", {"step": step + 1, "lr": rates[k], "loss": recent.loss})
-                    recent = Meter()
-            done += len(rates)
-            self.progress.stepped(epoch, whole, len(rates))
-            self._keep(asked, epoch, done, whole, recent)
+    def _step(self, at: Standing) -> int:
+        """How many steps were made so far."""
+        return (at.epoch - 1) * len(self.batches) + at.done
 
-    def _end(self, before: int, done: int, pace: Pace) -> int:
-        """The mini-batch of the epoch up to which the engine is left alone."""
-        last = len(self.batches) if self.until is None else min(len(self.batches), self.until - before)
-        return min(done + pace.steps, last)
+    def _together(self, at: Standing, pace: Pace) -> int:
+        """For how many steps the engine is left alone: up to the end of the epoch at most, or of what is asked for."""
+        left = len(self.batches) - at.done
+        if self.until is not None:
+            left = min(left, self.until - self._step(at))
+        return min(pace.steps, left)
 
-    def _keep(self, asked: Asked, epoch: int, done: int, whole: Meter, recent: Meter) -> None:
+    def _count(self, at: Standing, course: Course, taken: Taken) -> None:
+        """Take in what steps came to, and log some of it. Raises RunError where a loss is not finite."""
+        every, before = max(1, len(self.batches) // POINTS_PER_EPOCH), self._step(at)
+        for k, (loss, right) in enumerate(zip(taken.losses.tolist(), taken.right.tolist(), strict=True)):
+            if not math.isfinite(loss):
+                raise self._not_finite(course.batch(k)[0], at.epoch, before + k)
+            for meter in (at.whole, at.recent):
+                meter.add(loss, right, int(course.sizes[k]))
+            if (before + k + 1) % every == 0:
+                lr = float(course.rates[k])
+                self.folder.log("steps", {"step": before + k + 1, "lr": lr, "loss": at.recent.loss})
+                at.recent = Meter()
+        at.done += len(course.sizes)
+
+    def _keep(self, at: Standing, asked: Asked) -> None:
         """Write a checkpoint where one is due or asked for, and leave where that was asked for."""
-        step = (epoch - 1) * len(self.batches) + done
+        step = self._step(at)
         leave = asked.end or step == self.until
-        if leave or asked.snapshot or done == 0 or self.keeper.due:
+        if leave or asked.snapshot or at.done == 0 or self.keeper.due:
             asked.snapshot = False
-            self.keeper.write(step, epoch, done, whole, recent)
+            self.keeper.write(step, at)
         if leave:
             raise Left
 
@@ -166,7 +173,7 @@ class Loop:
             seconds=learned.seconds,
             images_per_second=learned.images_per_second,
             waiting=learned.waiting,
-            advice=advice(learned.waiting, self.batches.dataset),
+            advice=advice(learned.waiting, self.batches.dataset, self.source),
         )
         if not math.isfinite(result.loss):
             x, _ = self.batches.epoch(number).course(len(self.batches) - 1, [epoch.lr]).batch(0)

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from ..data import Splits, load_data
+from ..data.dataset import Told, silence
 from ..data.reading import How
 from ..errors import DataError, ModelFileError, NeocogError, RunError
 from ..files import canonical
 from ..model import Model, load
 from ..network import Network
 from .checkpoint import Checkpoint, Place, newest
-from .fits import check_batches, check_fits
 from .keeper import Keeping
 from .metrics import Epoch
 from .progress import Progress, choose_progress
@@ -33,6 +33,7 @@ def resume(
     *,
     changed_data: bool = False,
     progress: str | Progress = "auto",
+    told: Told = silence,
     **settings: Any,
 ) -> Model:
     """Continue a run from its folder, and return the finished run's model, of the bits it would have had anyway.
@@ -54,9 +55,9 @@ def resume(
             watcher.finished()
             return model
         at, notes = plan.checkpoint(folder)
-        found = plan.data(data)
+        found = plan.data(data, told)
         changes = plan.check_data(found, at, changed=changed_data)
-        session = plan.session(found)
+        session = plan.session(found, told)
         was, now = ((at or plan).config.get("preprocessing"), session.config["preprocessing"])
         if not changes and canonical({"": was}) != canonical({"": now}):
             raise _changed("preprocessing", str(was), str(now), "the file that the run started from is another")
@@ -138,7 +139,7 @@ class Resumption:
                 raise _changed(name, str(its.get(name)), str(mine.get(name)), f"config.yaml and step {at.place.step}")
         return at, [*notes, f"resumed in epoch {at.place.epoch}, after step {at.place.step:,}"]
 
-    def data(self, given: Splits | str | Path | None) -> Splits:
+    def data(self, given: Splits | str | Path | None, told: Told = silence) -> Splits:
         """What the run learns from. Raises NeocogError where nothing says where that is."""
         if isinstance(given, Splits):
             return given
@@ -148,7 +149,7 @@ class Resumption:
                 "this run was given its data as arrays", where=str(self.path), hint="resume(run, data=...)"
             )
         how = How(stream=bool(self.config["data"].get("streamed")))  # so that the same stands for an image
-        return load_data(str(source), self.network.input_shape, how=how)
+        return load_data(str(source), self.network.input_shape, told, how)
 
     def check_data(self, data: Splits, at: Checkpoint | None, *, changed: bool) -> list[str]:
         """What has changed in the data. Raises DataError for that, unless it is told that data have changed."""
@@ -169,11 +170,8 @@ class Resumption:
             )
         return [f"the data have changed: {', '.join(found)}"] if found else []
 
-    def session(self, data: Splits) -> Session:
+    def session(self, data: Splits, told: Told = silence) -> Session:
         """The session that goes on: the same engine on the same device, and for torch the same number of threads."""
-        check_fits(self.network, data.train, self.settings.loss)
-        settings, learned = self.settings, len(data.train) - self.settings.validation
-        check_batches(self.network, max(1, learned), settings.batch_size, settings.accumulate)
         engine = self.config["engine"]
         session = Session(
             self.network,
@@ -183,6 +181,7 @@ class Resumption:
             self.config["device"],
             keeping=self.keeping,
             threads=self.config["threads"] if engine == "torch" else None,  # native bits do not depend on it
+            told=told,
         )
         session.config |= {name: self.config.get(name) for name in ("reason", "started")}
         return session

@@ -15,7 +15,7 @@ from ..network import Network
 from ..plan.budgets import largest_batch
 from ..plan.recomputing import recomputing
 from ..plan.tables import size
-from ..torch_engine.allocator import available_memory
+from ..resources import available_memory
 from .engine import Engine
 from .keeper import Keeper
 from .settings import Settings

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..data import Splits, load_data
+from ..data.dataset import silence
 from ..errors import NeocogError
 from ..files import write_atomically
 from ..model import Model
@@ -93,7 +94,8 @@ def train_seeds(
     That is `out`, or the first free `runs/<name>-seeds-N`; its `seeds.json` has what they came to. Raises what `train`
     raises.
     """
-    data = load_data(str(data), network.input_shape) if isinstance(data, str | Path) else data
+    told = settings.get("told", silence)
+    data = load_data(str(data), network.input_shape, told) if isinstance(data, str | Path) else data
     folder = Path(out) if out is not None else numbered(Path("runs"), f"{name or data.train.name}-seeds")
     models = [train(network, data, seed=seed, out=folder / f"seed-{seed}", **settings) for seed in seeds]
     runs = Runs(folder, tuple(seeds), tuple(models))

@@ -14,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data import Dataset, Preprocessing, Splits, load_data
+from ..data.dataset import Told, silence
 from ..errors import DataError, NeocogError
 from ..initialise import initialise, whitened
-from ..losses import default_loss
 from ..model import Model, Weights
 from ..network import Network
 from ..report import write_report
-from ..torch_engine.trainer import TorchTrainer, pick_device
+from ..torch_engine.device import pick_device
+from ..torch_engine.trainer import TorchTrainer
 from ..views import Views
 from .augment import NONE, Augment
 from .balance import class_weights as weights_of_classes
@@ -37,7 +38,7 @@ from .rates import rate_factors
 from .record import configuration
 from .room import room_for, said_where_short
 from .run import INTERRUPTED, MODEL, REPORT, RunFolder, read_metrics
-from .settings import LEARNING_RATES, Settings, enough_epochs
+from .settings import Settings, decided
 from .start import start_from
 
 
@@ -79,6 +80,7 @@ def train(
     keep_checkpoints: int = 2,
     checkpoint_minutes: float = 5.0,
     progress: str | Progress = "auto",
+    told: Told = silence,
 ) -> Model:
     """Train a network as a classifier and write a run folder: model, metrics, settings and report.
 
@@ -94,7 +96,7 @@ def train(
     many as make 200 steps. docs/training.md has the other settings, with formulas and sources.
 
     `out` None makes `runs/<name>-N`, `name` being that of the data. `progress` is auto, bar, lines, none, or an object
-    of one's own.
+    of one's own; `told` hears of image files that are read before the first step.
 
     A checkpoint is written after each epoch, and within one every so many minutes; so many are kept. From the newest
     `neocog.resume(folder)` continues the run. See docs/resume.md.
@@ -103,12 +105,13 @@ def train(
     RunError when the loss is not finite or the folder cannot be written, and KeyboardInterrupt after Ctrl-C,
     with a checkpoint, and the weights so far in the folder's `interrupted.safetensors`.
     """
-    data = load_data(str(data), network.input_shape) if isinstance(data, str | Path) else data
-    loss = loss or default_loss(network).name
-    settings = Settings(
-        epochs=enough_epochs(len(data.train) - validation, batch_size) if epochs is None else epochs,
+    data = load_data(str(data), network.input_shape, told) if isinstance(data, str | Path) else data
+    settings = decided(
+        network,
+        len(data.train) - validation,
+        epochs=epochs,
         batch_size=batch_size,
-        lr=LEARNING_RATES.get(optimizer, 0.0) if lr is None else lr,
+        lr=lr,
         optimizer=optimizer,
         momentum=momentum,
         weight_decay=weight_decay,
@@ -121,7 +124,7 @@ def train(
         sampling=sampling,
         ema=ema,
         init=init,
-        start=None if start is None else str(Path(start).absolute()),
+        start=start,
         whiten=whiten,
         loss=loss,
         label_smoothing=label_smoothing,
@@ -134,11 +137,9 @@ def train(
         seed=seed,
         dtype=dtype,
     )
-    check_fits(network, data.train, loss)
-    check_batches(network, max(1, len(data.train) - validation), batch_size, accumulate)
     watcher = choose_progress(progress)
     keeping = Keeping(keep_checkpoints, checkpoint_minutes)
-    session = Session(network, data, settings, engine, device, keeping=keeping)
+    session = Session(network, data, settings, engine, device, keeping=keeping, told=told)
     with RunFolder.create(out, name or data.train.name) as folder:
         return session.run(folder, watcher)
 
@@ -148,7 +149,11 @@ WHITENED = 5000
 
 
 class Session:
-    """One training run, ready to start: data split, preprocessing learned, weights on their engine."""
+    """One training run, ready to start: data split, preprocessing learned, weights on their engine.
+
+    `told` hears of images that are read for that. Raises DataError or NeocogError where data, network and settings do
+    not belong together, RunError where memory is not enough.
+    """
 
     def __init__(
         self,
@@ -160,12 +165,15 @@ class Session:
         *,
         keeping: Keeping | None = None,
         threads: int | None = None,
+        told: Told = silence,
     ) -> None:
         self.started = perf_counter()
+        check_fits(network, data.train, settings.loss)
+        check_batches(network, len(data.train) - settings.validation, settings.batch_size, settings.accumulate)
         self.network, self.data, self.settings = network, data, settings
         self.keeping = keeping or Keeping()
         self.learned_from, self.measured_on = _split(data, settings)
-        self.preprocessing = Preprocessing.learn(self.learned_from, network.input_shape)
+        self.preprocessing = Preprocessing.learn(self.learned_from, network.input_shape, told)
         self.start = start_from(settings.start, network) if settings.start else None
         if self.start:
             self.preprocessing = self.start.normalised(self.preprocessing)
@@ -288,8 +296,12 @@ class Session:
         keeper = Keeper(
             folder, self.engine, self.config, partial(self._model, folder), self.keeping, self.started, self.resumed
         )
-        start = at.place if at else None
-        return Loop(self.engine, self.batches, self.measured_on, self.settings, folder, progress, keeper, start, until)
+        return Loop(
+            *(self.engine, self.batches, self.measured_on, self.settings, folder, progress, keeper),
+            source=self.data.source,
+            start=at.place if at else None,
+            until=until,
+        )
 
     def _headline(self) -> str:
         parameters = self.network.plan().totals["parameters"]

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from ..errors import NeocogError
-from ..losses import LOSSES
-from ..torch_engine.trainer import DTYPES, OPTIMIZERS
+from ..losses import LOSSES, default_loss
+from ..network import Network
+from ..torch_engine.device import DTYPES
+from ..torch_engine.optimizers import OPTIMIZERS
 from ..views import Views
 from .augment import Augment
 from .balance import parse_class_weights
@@ -106,3 +109,15 @@ class Settings:
     def as_dict(self) -> dict[str, Any]:
         """The settings as plain values, in order."""
         return asdict(self)
+
+
+def decided(network: Network, images: int, **given: Any) -> Settings:
+    """The settings of a run on so many images, under the names of `train`, where some may be None: those are chosen."""
+    chosen: dict[str, Any] = {
+        "epochs": enough_epochs(images, given["batch_size"]),
+        "lr": LEARNING_RATES.get(given["optimizer"], 0.0),
+        "loss": default_loss(network).name,
+    }
+    found: dict[str, Any] = {name: chosen.get(name) if value is None else value for name, value in given.items()}
+    start = found["start"]
+    return Settings(**found | {"start": None if start is None else str(Path(start).absolute())})

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,9 @@ import numpy as np
 
 from ..data import Splits, load_data
 from ..errors import RunError
-from ..losses import default_loss
 from ..network import Network
-from .fits import check_batches, check_fits
 from .session import Session, train
-from .settings import LEARNING_RATES, Settings, enough_epochs
+from .settings import Settings, decided
 
 LOW, HIGH, STEPS = 1e-6, 10.0, 200
 MEMORY, DIVERGED, SAFETY = 0.9, 4.0, 10.0
@@ -89,15 +87,9 @@ def find_lr(network: Network, data: Splits | str | Path, **settings: Any) -> Swe
 def _session(network: Network, data: Splits, given: dict[str, Any]) -> Session:
     """What `train` would run with these settings."""
     known = {name: p.default for name, p in inspect.signature(train).parameters.items()} | given
-    learned = len(data.train) - known["validation"]
-    known["epochs"] = known["epochs"] or enough_epochs(learned, known["batch_size"])
-    optimizer = known["optimizer"]
-    known["loss"] = known["loss"] or default_loss(network).name
-    known["lr"] = LEARNING_RATES.get(optimizer, 0.0) if known["lr"] is None else known["lr"]
-    settings = Settings(**{name: known[name] for name in Settings.__dataclass_fields__})
-    check_fits(network, data.train, settings.loss)
-    check_batches(network, max(1, learned), settings.batch_size, settings.accumulate)
-    return Session(network, data, settings, known["engine"], known["device"])
+    own = {field.name: known[field.name] for field in fields(Settings)}
+    settings = decided(network, len(data.train) - known["validation"], **own)
+    return Session(network, data, settings, known["engine"], known["device"], told=known["told"])
 
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 640, 400, 60, 20, 20, 50

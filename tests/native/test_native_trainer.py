@@ -9,7 +9,7 @@ from neocog.losses import LOSSES
 from neocog.native.optimizers import OPTIMIZERS
 from neocog.native.program import Call
 from neocog.native.trainer import NativeTrainer, not_covered
-from neocog.torch_engine import trainer as torch_engine
+from neocog.torch_engine.optimizers import OPTIMIZERS as TORCH_OPTIMIZERS
 from neocog.torch_engine.trainer import TorchTrainer
 
 NET = Network.parse("INPUT[6x6x1] -> CONV3-3 -> TANH -> POOL2 -> FC4")
@@ -94,7 +94,7 @@ def test_there_is_a_kernel_for_every_loss_and_optimizer_of_training():
 
 
 def test_muon_alone_is_left_to_torch():
-    assert set(torch_engine.OPTIMIZERS) - set(OPTIMIZERS) == {"muon"}
+    assert set(TORCH_OPTIMIZERS) - set(OPTIMIZERS) == {"muon"}
     assert not_covered(NET, "cross-entropy", "muon") == "no kernel for the optimizer muon"
 
 

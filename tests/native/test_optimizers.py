@@ -14,7 +14,8 @@ from neocog.native.engine import NativeNetwork, aligned
 from neocog.native.jit import Compiled, Machine
 from neocog.native.optimizers import OPTIMIZERS
 from neocog.native.trainer import NativeTrainer
-from neocog.torch_engine import trainer as torch_trainer
+from neocog.torch_engine.optimizers import make_optimizer
+from neocog.torch_engine.trainer import TorchTrainer
 
 LANES, VECTORS = 8, 5
 NET = Network.parse("INPUT[6x6x2] -> CONV3-5 -> TANH -> POOL2 -> CONV3-9 -> TANH -> FC4")
@@ -51,7 +52,7 @@ def test_ten_updates_of_the_same_gradients_are_torchs(name, groups):
     w = rng.standard_normal((VECTORS, LANES)).astype(np.float32)
     module = torch.nn.Linear(LANES, VECTORS, bias=False)
     module.weight.data[:] = torch.from_numpy(w)
-    expected = torch_trainer.make_optimizer(module, name, 0.8, 0.05)
+    expected = make_optimizer(module, name, 0.8, 0.05)
     alone = Alone(name, w.reshape(-1), groups)
     for step in range(1, 11):
         parts = 10.0 ** rng.uniform(-4, 2) * rng.standard_normal((groups, VECTORS, LANES)).astype(np.float32)
@@ -84,7 +85,7 @@ def test_ten_steps_of_adamw_are_those_of_torch(loss):
     weights = initialise(NET, 1)
     native, expected = (
         made(NET, weights, loss=loss, optimizer="adamw", weight_decay=0.1, device="cpu")
-        for made in (NativeTrainer, torch_trainer.TorchTrainer)
+        for made in (NativeTrainer, TorchTrainer)
     )
     for step in range(10):
         x, labels = batch(21 - step, step)
@@ -113,7 +114,7 @@ def test_factors_are_on_learning_rates_as_in_torch_and_0_freezes(optimizer):
     factors = {names[0]: 0.0, names[1]: 2.0, names[2]: 0.5}
     settings = {"loss": "cross-entropy", "optimizer": optimizer, "weight_decay": 0.1, "factors": factors}
     native, expected = (
-        make(NET, initialise(NET, 1), device="cpu", **settings) for make in (NativeTrainer, torch_trainer.TorchTrainer)
+        make(NET, initialise(NET, 1), device="cpu", **settings) for make in (NativeTrainer, TorchTrainer)
     )
     for step in range(4):
         for made in (native, expected):

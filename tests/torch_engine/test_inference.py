@@ -14,7 +14,8 @@ from neocog.initialise import initialise
 from neocog.model import Model
 from neocog.network import fused
 from neocog.torch_engine import InferenceModule, build, inference
-from neocog.torch_engine.trainer import TorchTrainer, precision
+from neocog.torch_engine.device import precision
+from neocog.torch_engine.trainer import TorchTrainer
 
 TEXTS = [
     "INPUT[8x7x3] -> CONV3-5(BIAS=no) -> BN -> RELU -> CONV3-4 -> BN(AFFINE=no) -> POOL2(fit=floor) -> FC6 -> BN",

@@ -9,7 +9,9 @@ from neocog.initialise import initialise
 from neocog.losses import LOSSES
 from neocog.reference import backward, forward
 from neocog.torch_engine import allocator
-from neocog.torch_engine.trainer import TorchTrainer, make_optimizer, pick_device, pick_threads
+from neocog.torch_engine.device import pick_device, pick_threads
+from neocog.torch_engine.optimizers import make_optimizer
+from neocog.torch_engine.trainer import TorchTrainer
 
 NET = Network.parse("INPUT[6x6x1] -> CONV3-3 -> TANH -> POOL2 -> FC4")
 RNG = np.random.default_rng(5)

@@ -17,7 +17,7 @@ from neocog.training import ahead
 from neocog.training.ahead import Ahead, advice
 from neocog.training.augment import Augment
 from neocog.training.batches import Batches
-from neocog.training.loop import Meter
+from neocog.training.metrics import Meter
 from neocog.training.progress import describe
 from neocog.training.run import read_metrics
 
@@ -114,8 +114,9 @@ def test_waiting_is_measured_shown_and_explained(photos, tmp_path, monkeypatch, 
     _, epochs = run(load_data(str(photos), SHAPE, how=How(True, 2)), tmp_path / "run")
     assert all(epoch["waiting"] == 1.0 for epoch in epochs)  # by that clock it waited for longer than the epoch was
     assert epochs[0]["advice"] == (
-        "the engine waits for images: 2 threads on 4 cores decode them too slowly. "
-        "Try: neocog data pack decodes them once for all; --decode-threads 4 decodes more at a time"
+        "the engine waits for images: 2 threads on 4 cores cannot decode them fast enough. Try: --decode-threads 4, "
+        f"which decodes more at a time; or neocog data pack {photos} photos.safetensors --size 9x8x3, "
+        "which decodes them once for all, and train on that"
     )
     monkeypatch.undo()
     _, epochs = run(load_data(str(photos), SHAPE), tmp_path / "in memory")
@@ -126,7 +127,8 @@ def test_advice_depends_on_what_is_waited_for(photos, tmp_path, monkeypatch):
     monkeypatch.setattr(ahead, "cores", lambda: 2)
     streamed = load_data(str(photos), SHAPE, how=How(True, 2)).train
     assert advice(0.05, streamed) == ""
-    assert advice(0.06, streamed.subset(np.arange(10))).endswith("decodes them once for all")  # each core is busy
+    assert "--decode-threads" not in advice(0.06, streamed.subset(np.arange(10)))  # each core is busy
+    assert "INPUT[9x8x3]" in advice(0.06, load_data(str(photos), SHAPE).train)
     pack(str(photos), tmp_path / "photos.safetensors", SHAPE)
     assert "read from a disk" in advice(0.5, load_data(str(tmp_path / "photos.safetensors")).train)
 
@@ -150,6 +152,17 @@ def test_an_epochs_line_shows_waiting_where_there_was_any():
     assert describe(Epoch(*values, 0.234, "advice"), 3, said="advice").endswith("2.0 s  waiting 23%")
     meter = Meter()
     assert meter.waiting == 0.0
+
+
+def test_reading_for_mean_and_deviation_is_told_of(photos, tmp_path):
+    told = []
+    settings = {"validation": 7, "told": lambda *what: told.append(what)}
+    streamed = load_data(str(photos), SHAPE, how=How(True, 2))
+    run(streamed, tmp_path / "run", **settings)
+    learned = len(streamed.train) - 7
+    assert told == [("for mean and deviation", learned, learned)]
+    run(load_data(str(photos), SHAPE), tmp_path / "in memory", **settings)
+    assert len(told) == 1
 
 
 def test_no_more_is_read_ahead_than_memory_is_meant_to_hold(photos, monkeypatch):

@@ -9,7 +9,8 @@ from neocog import ModelFileError, Network
 from neocog.initialise import initialise
 from neocog.native import optimizers as native
 from neocog.native.trainer import NativeTrainer
-from neocog.torch_engine.trainer import OPTIMIZERS, TorchTrainer
+from neocog.torch_engine.optimizers import OPTIMIZERS
+from neocog.torch_engine.trainer import TorchTrainer
 
 TEXTS = {
     "plain": "INPUT[8x8x2] -> CONV3-5 -> RELU -> POOL2 -> DROPOUT(0.3) -> FC4",

@@ -11,7 +11,7 @@ from ...data import load_data
 from ...errors import NeocogError
 from ...layer import Shape
 from ...layers import Conv
-from ...torch_engine.trainer import OPTIMIZERS
+from ...torch_engine.optimizers import OPTIMIZERS
 from ...training.settings import LEARNING_RATES
 from .. import bodies
 from ..choosing import available
