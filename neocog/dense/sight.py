@@ -16,9 +16,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from ..errors import DataError, NeocogError
-from ..network import Network
+from ..network import Network, schedule
 from ..spelling import Dims
 
 
@@ -51,6 +52,7 @@ class Sight:
                 "the outputs look at places that are no whole number of pixels apart, so there is no stride",
                 received=f"jumps of {', '.join(str(jump) for jump in jumps)} pixels",
             )
+        _check_coarsest(network, jumps)
         reach = [axis.reach for axis in field]
         return cls(
             network.input_shape.spatial,
@@ -97,3 +99,19 @@ class Sight:
             (k * j + first, k * j + last)
             for k, j, first, last in zip(cell, self.jump, self.first, self.last, strict=True)
         )
+
+
+def _check_coarsest(network: Network, jumps: Sequence[Any]) -> None:
+    """Whether windows one stride apart lie alike on every layer's map on the way.
+
+    Raises NeocogError naming one that is coarser than the stride, as before UPSAMPLE: every second window would lie
+    between its values.
+    """
+    rows = network.plan().rows
+    for k in (turn.position for turn in schedule(network, training=False)):
+        for axis, jump in zip(rows[k].field, jumps, strict=True):
+            if rows[k].output.positions > 1 and axis.jump and not float(jump / axis.jump).is_integer():
+                raise NeocogError(
+                    f"windows {jump:g} pixels apart do not lie alike on this layer's values, {axis.jump:g} apart",
+                    where=f"{rows[k].node.name}, {rows[k].node.layer}",
+                )

@@ -302,6 +302,7 @@ def model_bytes(model) -> int:
         ("INPUT[8x8x1] -> CONV3-4 -> GROUPNORM(G=2) -> FC3", "GROUPNORM normalises"),
         ("INPUT[8x8x1] -> LOCAL3-4(P=0) -> FC3", "LOCAL has other weights"),
         ("INPUT[8x8x1] -> LCN5 -> FC3", "LCN"),
+        ("INPUT[8x8x1] -> POOL2 -> UPSAMPLE2 -> FC3", "pool1, POOL2: windows 1 pixels apart do not lie alike"),
     ],
 )
 def test_a_network_that_cannot_slide_is_refused_with_its_layer(text, says):
