@@ -11,7 +11,7 @@ from ..errors import NeocogError
 if TYPE_CHECKING:
     from ..model import Model
 
-RUNTIMES = ("auto", "native", "torch", "onnxruntime", "openvino")
+RUNTIMES = ("auto", "native", "torch", "torch-compiled", "onnxruntime", "openvino")
 DTYPES = ("float32", "bfloat16")
 
 

@@ -2,9 +2,11 @@
 
 Torch, which needs nothing made ready, is timed first. Where it is done with all images in `WORTH` seconds there is
 nothing to gain. Else the others are timed, one after the other until `BUDGET` seconds are over, or a `SHARE` of what
-torch would take, on as many images at once as make some milliseconds of work. What was measured is kept for this
-network, batch and machine. A runtime is taken only if it gives the answers of the plain module, which is looked at anew
-each time.
+torch would take, on as many images at once as make some milliseconds of work. One that takes long to be made ready
+(`Runtime.patience`), as compiled code does, is tried only where that is within those seconds too. What was measured is
+kept for this network, batch and machine: images a second, and how long each took to be made ready, which decides what
+is fastest for a number of images. A runtime is taken only if it gives the answers of the plain module, which is looked
+at anew each time.
 """
 
 from __future__ import annotations
@@ -35,6 +37,8 @@ take for all images, no other runtime is begun with.
 """
 SAMPLE_MACS, LARGEST_SAMPLE = 2_000_000_000, 256
 TIMED = 0.05
+LONG = 1.0
+"""Seconds to be made ready that are worth a word."""
 AGREED = 1e-3
 """The largest difference from the plain module, as a share of its largest output, with which float32 agrees."""
 PROBES, FEW = 4, 16
@@ -68,32 +72,37 @@ class Agreement(NamedTuple):
 
 @dataclass(frozen=True)
 class Rates:
-    """Images a second by runtime, on so many images at once."""
+    """Images a second by runtime, on so many images at once, and in how many seconds each was ready."""
 
     batch: int
     rates: Mapping[str, float] = field(default_factory=dict)
+    ready: Mapping[str, float] = field(default_factory=dict)
 
-    @property
-    def best(self) -> str:
-        """The fastest."""
-        return max(self.rates, key=lambda name: self.rates[name])
+    def fastest(self, count: int) -> list[str]:
+        """The runtimes, first the one that has read so many images soonest."""
+        return sorted(self.rates, key=lambda name: self.ready[name] + count / self.rates[name])
 
     def __str__(self) -> str:
         found = sorted(self.rates.items(), key=lambda item: -item[1])
-        shown = ", ".join(f"{name} {rate:,.0f}" for name, rate in found)
+        shown = ", ".join(f"{name} {rate:,.0f}{self._after(name)}" for name, rate in found)
         return f"images/s, {self.batch} at once: {shown}"
+
+    def _after(self, name: str) -> str:
+        return f" (ready in {self.ready[name]:.0f} s)" if self.ready[name] >= LONG else ""
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON values."""
-        return {"batch": self.batch, "rates": dict(self.rates)}
+        return {"batch": self.batch, "rates": dict(self.rates), "ready": dict(self.ready)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """What `as_dict` wrote. Raises ValueError, TypeError or KeyError for anything else."""
         rates = {str(name): float(rate) for name, rate in values["rates"].items() if name in RUNTIMES}
-        if not rates or not all(np.isfinite(rate) and rate > 0 for rate in rates.values()):
+        ready = {name: float(values["ready"][name]) for name in rates}
+        sound = all(np.isfinite(rate) and rate > 0 for rate in rates.values())
+        if not rates or not sound or not all(0 <= seconds < np.inf for seconds in ready.values()):
             raise ValueError
-        return cls(int(values["batch"]), rates)
+        return cls(int(values["batch"]), rates, ready)
 
 
 def choose(
@@ -116,17 +125,18 @@ def choose(
         raise NeocogError("there is no such dtype", received=dtype[:40], hint=", ".join(DTYPES))
     if runtime == AUTO and dtype == FLOAT32 and count < FEW:
         return Choice(model, DEFAULT, dtype, "few images")
+    at_once = batch or _sample(model, count)
     if runtime != AUTO:
-        return _taken(model, runtime, dtype, "asked for")
-    return _fastest(model, count, dtype, tell, batch or _sample(model, count))
+        return _taken(model, runtime, dtype, at_once, "asked for", tell)
+    return _fastest(model, count, dtype, tell, at_once)
 
 
-def _taken(model: Model, name: str, dtype: str, reason: str) -> Choice:
+def _taken(model: Model, name: str, dtype: str, batch: int, reason: str, tell: Tell) -> Choice:
     """The model with one runtime. Raises NeocogError where it cannot run it, or computes something else."""
     kind = RUNTIMES[name]
     if lack := kind.lacks(model, dtype):
         raise NeocogError(f"{name} cannot run this model in {dtype}", received=lack, hint=f"--runtime {AUTO}")
-    made = kind(model, dtype)
+    made, _ = _made(model, name, dtype, batch, tell)
     found = agreement(model, made)
     if dtype == FLOAT32 and found.error > AGREED:
         raise NeocogError(f"{name} does not give the model's answers", received=str(found), hint=f"--runtime {DEFAULT}")
@@ -138,42 +148,68 @@ def _fastest(model: Model, count: int, dtype: str, tell: Tell, batch: int) -> Ch
     able = [name for name, kind in RUNTIMES.items() if not kind.lacks(model, dtype)]
     if not able:
         raise NeocogError(f"no runtime here computes in {dtype}", hint=f"--dtype {FLOAT32}")
-    budget = BUDGET
-
-    def measure(_: Tell) -> Rates:
-        return _measured(model, x, dtype, able, budget)
-
-    question = Question("runtimes", _key(model, batch, dtype, able), Rates, measure)
-    known = question.at_hand()
+    first, patience = able[0], {name: RUNTIMES[name].patience(model.network) for name in able}
+    known = _question(model, x, dtype, able).at_hand()
     if known is None:
-        first = RUNTIMES[able[0]](model, dtype)
-        seconds = count * _seconds(first, x) / batch
-        if seconds < WORTH:
+        soon = _question(model, x, dtype, [name for name in able if not patience[name]]).at_hand()
+        seconds = count / (soon.rates[first] if soon else batch / _seconds(RUNTIMES[first](model, dtype, batch), x))
+        if soon is None and seconds < WORTH:
             reason = f"{count:,} images take it about {max(seconds, 0.01):.2g} s, so no other was measured"
-            if (able[0], dtype) == (DEFAULT, FLOAT32):
+            if (first, dtype) == (DEFAULT, FLOAT32):
                 return Choice(model, DEFAULT, dtype, reason)
-            return _taken(model, able[0], dtype, reason)
+            return _taken(model, first, dtype, batch, reason, tell)
         budget = max(BUDGET, SHARE * seconds)
-        tell(f"measuring runtimes for {count:,} images: {', '.join(able)}")
-        known = question.answer(report=tell)
-    for name in sorted(known.rates, key=lambda name: -known.rates[name]):
+        tried = [name for name in able if patience[name] <= budget]
+        question = _question(model, x, dtype, tried, budget)
+        known = question.at_hand()
+        if known is None:
+            tell(f"measuring runtimes for {count:,} images: {', '.join(tried)}")
+            known = question.answer(report=tell)
+    for name in known.fastest(count):
         try:
-            return _taken(model, name, dtype, f"fastest measured ({known})")
+            return _taken(model, name, dtype, batch, f"soonest done with {count:,} images, as measured ({known})", tell)
         except NeocogError as error:
             tell(str(error))
-    return _taken(model, able[0], dtype, "no other gave the model's answers")
+    return _taken(model, first, dtype, batch, "no other gave the model's answers", tell)
 
 
-def _measured(model: Model, x: NDArray[np.float32], dtype: str, able: list[str], budget: float) -> Rates:
+def _question(
+    model: Model, x: NDArray[np.float32], dtype: str, names: list[str], budget: float = BUDGET
+) -> Question[Rates]:
+    """How fast these runtimes are."""
+
+    def measure(tell: Tell) -> Rates:
+        return _measured(model, x, dtype, names, budget, tell)
+
+    return Question("runtimes", _key(model, len(x), dtype, names), Rates, measure)
+
+
+def _measured(model: Model, x: NDArray[np.float32], dtype: str, tried: list[str], budget: float, tell: Tell) -> Rates:
     """The rate of each until the time is over; the first is measured in any case."""
     rates: dict[str, float] = {}
+    ready: dict[str, float] = {}
     start = perf_counter()
-    for name in able:
+    for name in tried:
         slow_to_make = name == "native" and len(model.network.nodes) > MOST_COMPILED
         if rates and (slow_to_make or perf_counter() - start > budget):
             continue
-        rates[name] = len(x) / _seconds(RUNTIMES[name](model, dtype), x)
-    return Rates(len(x), rates)
+        try:
+            made, ready[name] = _made(model, name, dtype, len(x), tell)
+            if ready[name] >= LONG:  # code was compiled, and is kept: what is waited for from now on is less
+                made, ready[name] = _made(model, name, dtype, len(x), lambda text: None)
+        except NeocogError as error:
+            tell(str(error))
+        else:
+            rates[name] = len(x) / _seconds(made, x)
+    return Rates(len(x), rates, ready)
+
+
+def _made(model: Model, name: str, dtype: str, batch: int, tell: Tell) -> tuple[Runtime, float]:
+    """A runtime, and in how many seconds it was ready; where that is long it is said before."""
+    kind, start = RUNTIMES[name], perf_counter()
+    if (patience := kind.patience(model.network)) >= LONG:
+        tell(f"{name} is being made ready, which may take {patience:.0f} s")
+    return kind(model, dtype, batch), perf_counter() - start
 
 
 def _seconds(made: Runtime, x: NDArray[np.float32]) -> float:

@@ -6,10 +6,6 @@ calibration. Whether that costs answers is measured on the user's data: see `pre
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,6 +15,7 @@ from numpy.typing import NDArray
 
 from ..export.onnx_file import onnx_bytes
 from ..model import Model
+from .base import quiet
 from .with_onnx import OnnxRuntime
 
 BATCH = 8
@@ -28,7 +25,7 @@ def quantised(model: Model, images: NDArray[np.uint8]) -> OnnxRuntime:
     """The model in int8, calibrated on images (N, h, w, C) of the training set's size."""
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
-    with TemporaryDirectory(prefix="neocog-") as folder, warnings.catch_warnings(action="ignore"), _quiet():
+    with TemporaryDirectory(prefix="neocog-") as folder, quiet():
         plain, made = Path(folder, "plain.onnx"), Path(folder, "int8.onnx")
         plain.write_bytes(onnx_bytes(model, inside=False))
         quantize_static(
@@ -54,14 +51,3 @@ class _Calibration:
     def get_next(self) -> dict[str, Any] | None:
         """The next ones; None after the last."""
         return next(self._batches, None)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """No advice of ONNX Runtime's on standard error meanwhile."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(before)

@@ -21,7 +21,7 @@ class NativeRuntime(Runtime):
 
     name = "native"
 
-    def __init__(self, model: Model, dtype: str) -> None:
+    def __init__(self, model: Model, dtype: str, batch: int = 1) -> None:
         loss = default_loss(model.network).name
         self._network = NativeNetwork(model.network, cores(), "sgd", loss=loss, dtype=dtype)
         self._network.write_weights(model.weights)

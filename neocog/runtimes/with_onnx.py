@@ -43,7 +43,7 @@ class OnnxRuntime(Runtime):
 
     name = "onnxruntime"
 
-    def __init__(self, model: Model, dtype: str) -> None:
+    def __init__(self, model: Model, dtype: str, batch: int = 1) -> None:
         self._open(_graph(model), reads_bytes=False)
 
     @classmethod
@@ -79,7 +79,7 @@ class OpenVINORuntime(Runtime):
 
     name = "openvino"
 
-    def __init__(self, model: Model, dtype: str) -> None:
+    def __init__(self, model: Model, dtype: str, batch: int = 1) -> None:
         import openvino
 
         core = openvino.Core()

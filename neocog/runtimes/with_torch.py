@@ -19,7 +19,7 @@ class TorchRuntime(Runtime):
 
     name = "torch"
 
-    def __init__(self, model: Model, dtype: str) -> None:
+    def __init__(self, model: Model, dtype: str, batch: int = 1) -> None:
         self.dtype = dtype
         self._module = (
             InferenceModule.of(model.network, model.weights)

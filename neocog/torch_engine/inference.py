@@ -39,11 +39,13 @@ class InferenceModule(nn.Module):
     """The scores of a module's network for images x (N, C, H, W) or (N, C, L), with the weights it has now.
 
     Weights that must be changed are copied, all others are shared. `dtype` is float32 or bfloat16, in which products
-    multiply; the caller gives it images on the module's device, under `trainer.precision` of that dtype.
+    multiply; the caller gives it images on the module's device, under `trainer.precision` of that dtype. A `plain` one
+    leaves to a compiler how weights are laid out and sums are ordered.
     """
 
-    def __init__(self, module: NetworkModule, dtype: str = "float32") -> None:
+    def __init__(self, module: NetworkModule, dtype: str = "float32", *, plain: bool = False) -> None:
         super().__init__()
+        self.plain = plain
         self.nodes, self.hosts = module.network.nodes, fused(module.network)
         self.turns = schedule(module.network, training=False)
         followers: dict[int, list[int]] = {k: [] for k, _ in self.turns}
@@ -53,23 +55,24 @@ class InferenceModule(nn.Module):
             if k not in self.hosts:
                 ends = [module.get_submodule(self.nodes[j].name) for j in followers[k]]
                 norms = [end for end in ends if not isinstance(end, nn.ReLU)]
-                made = ready(module.get_submodule(self.nodes[k].name), dtype, *norms, relu=len(norms) < len(ends))
+                relu = len(norms) < len(ends)
+                made = ready(module.get_submodule(self.nodes[k].name), dtype, *norms, relu=relu, plain=plain)
                 self.add_module(self.nodes[k].name, made)
         self.eval()
 
     @classmethod
-    def of(cls, network: Network, weights: Mapping[str, NDArray[Any]]) -> InferenceModule:
+    def of(cls, network: Network, weights: Mapping[str, NDArray[Any]], *, plain: bool = False) -> InferenceModule:
         """In float32 on the CPU, sharing the memory of the arrays as far as it can."""
         with torch.device("meta"):  # nothing is drawn that would be replaced
             module = NetworkModule(network)
         own = {name: torch.from_numpy(np.require(array, requirements=["C", "W"])) for name, array in weights.items()}
         module.load_state_dict(own, strict=False, assign=True)
-        return cls(module)
+        return cls(module, plain=plain)
 
     def forward(self, x: Tensor) -> Tensor:
         """Scores (N, K) when the last volume is a vector, else that volume (N, K, H', W')."""
         volumes: dict[int, Tensor] = {}
-        x = _channels_last(x)
+        x = x if self.plain else _channels_last(x)
         for k, dropped in self.turns:
             inputs = [volumes[i] for i in self.nodes[k].inputs] or [x]
             volumes[k] = inputs[0] if k in self.hosts else self.get_submodule(self.nodes[k].name)(*inputs)
@@ -78,7 +81,7 @@ class InferenceModule(nn.Module):
         return as_scores(volumes[self.turns[-1].position])
 
 
-def ready(module: nn.Module, dtype: str, *norms: nn.Module, relu: bool = False) -> nn.Module:
+def ready(module: nn.Module, dtype: str, *norms: nn.Module, relu: bool = False, plain: bool = False) -> nn.Module:
     """A layer's module for predicting in a dtype, taking in a batch normalization and RELU if such follow.
 
     The module itself where there is nothing to do.
@@ -86,11 +89,11 @@ def ready(module: nn.Module, dtype: str, *norms: nn.Module, relu: bool = False) 
     kind: torch.dtype = getattr(torch, dtype)
     with torch.no_grad():
         if isinstance(module, nn.Conv1d | nn.Conv2d):
-            made = _ProductConv if _is_product(module) else _PackedConv if _packs(module, kind) else _Conv
+            made = _Conv if plain else _convolving(module, kind)
             return made(module, kind, norms, relu)
         if isinstance(module, nn.Linear):
             return _Linear(module, kind, norms, relu)
-        if isinstance(module, nn.LocalResponseNorm):
+        if isinstance(module, nn.LocalResponseNorm) and not plain:
             return _ResponseNorm(module)
         if isinstance(module, CAST) and kind is not torch.float32:
             module = deepcopy(module).requires_grad_(requires_grad=False)
@@ -256,6 +259,13 @@ def folded(weight: Tensor, bias: Tensor | None, norm: Any) -> tuple[Tensor, Tens
     if norm.bias is not None:
         shift = shift + norm.bias
     return weight * scale.view(-1, *(1,) * (weight.dim() - 1)), shift
+
+
+def _convolving(module: nn.Conv1d | nn.Conv2d, kind: torch.dtype) -> type[_Conv]:
+    """What runs a convolution fastest."""
+    if _is_product(module):
+        return _ProductConv
+    return _PackedConv if _packs(module, kind) else _Conv
 
 
 def _is_product(module: nn.Module) -> bool:

@@ -17,11 +17,25 @@ from neocog.runtimes.choice import Rates, agreement, compared
 HERE = ["torch", "native", "onnxruntime", *(["openvino"] if find_spec("openvino") else [])]
 
 
-def fake(name: str, rate: float, *, wrong: bool = False, lack: str = "") -> type[Runtime]:
-    """A runtime that gives torch's answers, and that the stopwatch below believes to be so fast."""
+def fake(
+    name: str, rate: float, *, wrong: bool = False, lack: str = "", slow: float = 0.0, broken: bool = False
+) -> type[Runtime]:
+    """A runtime that gives torch's answers, and that the stopwatch below believes to be so fast.
+
+    It says that it takes `slow` seconds to be made ready, or cannot be made.
+    """
 
     class Fake(RUNTIMES["torch"]):
         images_per_second = rate
+
+        def __init__(self, model, dtype, batch=1):
+            if broken:
+                raise NeocogError(f"{name} does not compile this network")
+            super().__init__(model, dtype, batch)
+
+        @classmethod
+        def patience(cls, network):
+            return slow
 
         @classmethod
         def lacks(cls, model, dtype):
@@ -131,11 +145,47 @@ def test_networks_of_many_layers_are_not_compiled_to_be_measured(residual, raced
     assert "native" not in timed
 
 
+def test_what_takes_long_to_be_made_is_tried_where_a_twentieth_of_torchs_time_is_longer(residual, raced):
+    timed, told = raced(fake("torch", 1000), fake("native", 2000), fake("torch-compiled", 9000, slow=60)), []
+    assert choose(residual, 1_000_000, tell=told.append).runtime == "native"  # torch would take 1,000 s
+    assert choose(residual, 1_000_000).runtime == "native"
+    assert "torch-compiled" not in timed
+    assert choose(residual, 2_000_000, tell=told.append).runtime == "torch-compiled"
+    assert "torch-compiled is being made ready, which may take 60 s" in told
+    count = len(timed)
+    assert (
+        choose(residual, 3000).runtime == "torch-compiled"
+    )  # what was found is remembered, as it is ready at once here
+    assert len(timed) == count
+
+
+def test_being_made_ready_counts_for_few_images():
+    rates = Rates(1, {"onnxruntime": 40.0, "torch-compiled": 60.0}, {"onnxruntime": 0.5, "torch-compiled": 9.0})
+    assert rates.fastest(100) == ["onnxruntime", "torch-compiled"]
+    assert rates.fastest(10_000) == ["torch-compiled", "onnxruntime"]
+    assert str(rates) == "images/s, 1 at once: torch-compiled 60 (ready in 9 s), onnxruntime 40"
+
+
+def test_a_runtime_that_cannot_be_made_is_told_of_and_left_out(residual, raced):
+    raced(fake("torch", 1000), fake("torch-compiled", 9000, broken=True), fake("native", 2000))
+    told: list[str] = []
+    assert choose(residual, 3000, tell=told.append).runtime == "native"
+    assert "torch-compiled does not compile this network" in told
+    assert choose(residual, 3000, tell=told.append).runtime == "native"
+    assert told.count("torch-compiled does not compile this network") == 1
+
+
 def test_damaged_records_are_measured_anew():
-    for values in ({}, {"batch": 1, "rates": {}}, {"batch": 1, "rates": {"torch": float("nan")}}):
+    for values in (
+        {},
+        {"batch": 1, "rates": {}, "ready": {}},
+        {"batch": 1, "rates": {"torch": float("nan")}, "ready": {"torch": 0.0}},
+        {"batch": 1, "rates": {"torch": 1.0}, "ready": {"torch": -1.0}},
+        {"batch": 1, "rates": {"torch": 1.0}},
+    ):
         with pytest.raises((ValueError, KeyError)):
             Rates.from_dict(values)
-    kept = Rates(8, {"torch": 2.0})
+    kept = Rates(8, {"torch": 2.0}, {"torch": 0.1})
     assert Rates.from_dict(kept.as_dict()) == kept
 
 
