@@ -93,7 +93,7 @@ def windowed_layers(draw: st.DrawFn) -> tuple[Layer, Shape]:
         return tuple(draw(st.integers(low, high)) for _ in range(rank))
 
     kernel, stride = each(1, 3), each(1, 3)
-    dilation = each(1, 2) if op == "CONV" else (1,) * rank
+    dilation = each(1, 2) if op in ("CONV", "POOL") else (1,) * rank
     padding = each(0, 2) if op in ("CONV", "LOCAL") else tuple(draw(st.integers(0, f // 2)) for f in kernel)
     fit = draw(st.sampled_from(["exact", "floor", "ceil"]))
     rest = tuple(0 if fit == "exact" else draw(st.integers(0, s - 1)) for s in stride)
@@ -103,6 +103,9 @@ def windowed_layers(draw: st.DrawFn) -> tuple[Layer, Shape]:
     options: dict[str, Any] = {"kernel_size": kernel, "stride": stride, "padding": padding, "fit": fit}
     if op == "LOCAL":
         options |= {"out_channels": draw(st.integers(1, 3)), "bias": draw(st.booleans())}
+    if op == "POOL":
+        assume(all(n >= d or not p for n, p, d in zip(size, padding, dilation, strict=True)))
+        options["dilation"] = dilation
     if op != "CONV":
         return BY_OP[op](**options), Shape(size, draw(st.integers(1, 3)))
     groups, wide, flip = draw(st.integers(1, 3)), draw(st.integers(1, 2)), draw(st.booleans())

@@ -84,7 +84,9 @@ def filter(p: Place) -> Value:
 
 def pool(p: Place) -> Value:
     """Padding never wins."""
-    return Value(p.op("MaxPool", p.volume(), **attributes(p, p.layer.window(p.shape))))
+    window = p.layer.window(p.shape)
+    apart = {"dilations": list(window.dilation)} if set(window.dilation) != {1} else {}
+    return Value(p.op("MaxPool", p.volume(), **attributes(p, window, **apart)))
 
 
 def _means(p: Place, x: str) -> str:

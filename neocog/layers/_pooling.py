@@ -25,22 +25,29 @@ class Pooling(Layer):
         if self.stride is None:
             object.__setattr__(self, "stride", uniform(self.kernel_size))
         object.__setattr__(self, "fit", settled(self.fit, self.stride))
-        rank = max(len(self.kernel_size), len(self.padding))
-        halves = zip(per_axis(self.padding, rank, "P"), per_axis(self.kernel_size, rank, "F"), strict=True)
-        if any(2 * p > f for p, f in halves):
+        given = {"P": self.padding, "F": self.kernel_size, "D": self.apart}
+        rank = max(map(len, given.values()))
+        pads, sizes, steps = (per_axis(dims, rank, letter) for letter, dims in given.items())
+        halves = [(d * (f - 1) + 1) // 2 for f, d in zip(sizes, steps, strict=True)]
+        if any(p > half for p, half in zip(pads, halves, strict=True)):
             raise SpellingError(
                 f"{self.op}'s padding is at most half its window, so that no window lies wholly on padding",
                 received=f"P={write_dims(self.padding)}, F={write_dims(self.kernel_size)}",
-                hint=f"P={self.kernel_size[0] // 2} or smaller",
+                hint=f"P={halves[0]} or smaller",
             )
+
+    @property
+    def apart(self) -> Dims:
+        """How far apart the values of a window lie: side by side, but where a kind of pooling is dilated."""
+        return (1,)
 
     def default_of(self, name: str, declared: Any) -> Any:
         """Stride left out means the window's size."""
         return uniform(self.kernel_size) if name == "stride" else declared
 
     def window(self, *inputs: Shape) -> Window:
-        """The window at this rank; pooling is never dilated."""
-        return window_at(inputs[0].rank, self, self.kernel_size, self.stride, self.padding)
+        """The window at this rank."""
+        return window_at(inputs[0].rank, self, self.kernel_size, self.stride, self.padding, self.apart)
 
     def output_shape(self, *inputs: Shape) -> Shape:
         """(H - F + 2P)/S + 1 on each axis; channels stay (fact P1)."""

@@ -137,7 +137,8 @@ def windows(task: Task, term: Term, x: Field, ending: Ending) -> Windows:
         frame = Frame((1, 1), term.stride, (0, 0), (1, 1))
         return Windows(x, term.channels, frame, _uncut(frame, extent(task.output)), "sum", ending)
     frame, op = stage.frame, stage.node.layer.op
-    along = zip(extent(stage.output), extent(stage.inputs), frame.kernel, frame.stride, frame.padding, strict=True)
+    window = (frame.kernel, frame.stride, frame.padding, frame.dilation)
+    along = zip(extent(stage.output), extent(stage.inputs), *window, strict=True)
     rows, columns = _uncut(frame, extent(stage.output)) if op == "FILTER" else (pieces(*axis) for axis in along)
 
     def share(rows: Piece, columns: Piece) -> float:

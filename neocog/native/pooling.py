@@ -35,12 +35,12 @@ class Piece(NamedTuple):
     stop: int
 
 
-def pieces(outputs: int, size: int, kernel: int, stride: int, padding: int) -> list[Piece]:
+def pieces(outputs: int, size: int, kernel: int, stride: int, padding: int, dilation: int = 1) -> list[Piece]:
     """All outputs along an axis."""
     found: list[Piece] = []
     for i in range(outputs):
         at = i * stride - padding
-        start, stop = max(0, -at), min(kernel, size - at)
+        start, stop = max(0, -(at // dilation)), min(kernel, -((at - size) // dilation))
         if found and found[-1][2:] == (start, stop):
             found[-1] = found[-1]._replace(outputs=found[-1].outputs + 1)
         else:
@@ -88,7 +88,7 @@ class Windows:
             for outputs, size, along in zip(
                 extent(self.pool.output),
                 (height, width),
-                zip(frame.kernel, frame.stride, frame.padding, strict=True),
+                zip(frame.kernel, frame.stride, frame.padding, frame.dilation, strict=True),
                 strict=True,
             )
         ]
@@ -102,9 +102,14 @@ class Windows:
                     across = (range(rows.start, rows.stop), range(columns.start, columns.stop))
                     yield Place(c, y, x, *across, top, left)
 
+    def within(self, place: Place, row: Index, column: Index) -> tuple[Index, Index]:
+        """A position of a window, as a row and a column of the volume."""
+        down, right = self.pool.frame.dilation
+        return place.top + row * down, place.left + column * right
+
     def read(self, place: Place, row: Index, column: Index) -> Index:
         """Where a position of a window lies in the source."""
-        return self.source.at(place.channel, place.top + row, place.left + column)
+        return self.source.at(place.channel, *self.within(place, row, column))
 
     def each(self, f: Function, place: Place, unrolled: int) -> Iterator[tuple[Index, Index]]:
         """The positions of a window, (row, column) within it; so many are no loop."""
@@ -306,7 +311,7 @@ def pool_backward(name: str, pooling: Pooling, d: Volume, sink: Sink | Volume) -
             dy = f.let(activation.backward(f, y, dy))
         share = pooling.share(f, place, dy)
         for row, column in pooling.windows.each(f, place, pooling.unrolled):
-            i, j = place.top + row, place.left + column
+            i, j = pooling.windows.within(place, row, column)
             if isinstance(sink, Sink):
                 sink.put(f, place.channel, {(i, j): share(row, column)})
             else:

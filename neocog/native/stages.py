@@ -376,7 +376,8 @@ def transpose_of(network: Network, node: Node) -> Weighted:
 def _side_by_side(frame: Frame, size: tuple[int, int], outputs: tuple[int, int]) -> bool:
     """Whether windows cover a volume of that size without overlap."""
     covered = tuple(n * s for n, s in zip(outputs, frame.stride, strict=True))
-    return frame.kernel == frame.stride and frame.padding == (0, 0) and covered == size
+    whole = frame.padding == (0, 0) and frame.dilation == (1, 1)
+    return whole and frame.kernel == frame.stride and covered == size
 
 
 def _window(node: Node, shape: Shape) -> Window:

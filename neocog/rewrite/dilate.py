@@ -8,7 +8,8 @@ maps as fine as L's, as in the two arms of a residual block.
 
     CONV, DECONV with S = 1    D and P times S
     AVGPOOL with S = 1         the CONV that it is, with D = S: a group for each map, every weight 1/F^2
-    POOL and other windows     refused: they are no CONV, and the notation has no D for them
+    POOL with S = 1            D and P times S
+    other windows              refused: they are no CONV, and the notation has no D for them
     FC, GAP, FLATTEN           refused, since they read a map of one size: fc-to-conv first
 
 Sources: Yu and Koltun, "Multi-scale context aggregation by dilated convolutions", ICLR 2016, section 4; Chen et al.,
@@ -24,11 +25,12 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import RewriteError
+from ..errors import RewriteError, SpellingError
 from ..layers import Conv
 from ..layers._pooling import Pooling
 from ..layers.avgpool import AvgPool
 from ..layers.deconv import Deconv
+from ..layers.pool import MaxPool
 from ..layers.shortcut import Shortcut
 from ..network import Network, Node
 from ..spelling import uniform
@@ -118,7 +120,7 @@ def _spread(network: Network, node: Node, stride: int, own: Weights) -> Part | N
     if layer.op in EACH_POSITION_ALIKE or (layer.op == "LRN" and window is None):
         return None
     enlarges = isinstance(layer, Deconv) and max(layer.stride) > 1
-    if enlarges or not isinstance(layer, Conv | Deconv | AvgPool | Shortcut):
+    if enlarges or not isinstance(layer, Conv | Deconv | AvgPool | MaxPool | Shortcut):
         raise RewriteError(f"{layer.op} cannot be spread over a finer map", where=_place(node), hint=_instead(layer))
     if max(layer.stride) > 1:
         raise RewriteError("a layer with a stride of its own is dilated first", where=_place(node))
@@ -127,7 +129,10 @@ def _spread(network: Network, node: Node, stride: int, own: Weights) -> Part | N
     if isinstance(layer, AvgPool):
         layer, own = _as_convolution(network, node, layer)
     dilation, padding = (uniform(tuple(stride * n for n in dims)) for dims in (layer.dilation, layer.padding))
-    return Part(replace(layer, dilation=dilation, padding=padding), own)
+    try:
+        return Part(replace(layer, dilation=dilation, padding=padding), own)
+    except SpellingError as error:  # a pooling's padding is at most half its window
+        raise RewriteError(error.rule, where=_place(node), received=error.received, hint="a later stride") from None
 
 
 def _as_convolution(network: Network, node: Node, pooling: AvgPool) -> tuple[Conv, Weights]:

@@ -72,7 +72,15 @@ def _averaging(pooling: Pooling, volume: Shape) -> Part:
     """A CONV over the pooling's windows whose filter k is the mean of map k."""
     weight = np.zeros((volume.channels, volume.channels, *pooling.window(volume).kernel), np.float32)
     weight[np.arange(volume.channels), np.arange(volume.channels)] = 1 / pooling.taps(volume)
-    conv = Conv(pooling.kernel_size, volume.channels, pooling.stride, pooling.padding, bias=True, fit=pooling.fit)
+    conv = Conv(
+        pooling.kernel_size,
+        volume.channels,
+        pooling.stride,
+        pooling.padding,
+        pooling.apart,
+        bias=True,
+        fit=pooling.fit,
+    )
     return Part(conv, {"weight": weight, "bias": np.zeros(volume.channels, np.float32)})
 
 

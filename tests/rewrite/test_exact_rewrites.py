@@ -232,6 +232,11 @@ def test_scores_that_no_row_gives_alone_do_not_grow():
             "INPUT[10x9x1] -> POOL3(S=1) -> ADD[CONV3-1(D=2) | ID] -> CONV3-3(D=4)",
         ),
         (
+            "INPUT[10x8x2] -> POOL2 -> POOL3(S=1, P=1) -> CONV1-3",
+            "pool1",
+            "INPUT[10x8x2] -> POOL2(S=1) -> POOL3(S=1, P=2, D=2) -> CONV1-3",
+        ),
+        (
             "INPUT[12x8x2] -> CONV2-4(S=2, P=0) -> LRN -> DECONV3-3(P=2) -> DECONV2-4(P=0, BIAS=no)",
             "conv1",
             "INPUT[12x8x2] -> CONV2-4(P=0) -> LRN -> DECONV3-3(P=4, D=2) -> DECONV2-4(P=0, D=2, BIAS=no)",
@@ -294,9 +299,9 @@ def test_a_dense_network_gives_a_finer_map_on_larger_images():
     ("text", "layer", "says"),
     [
         (
-            "INPUT[8x8x1] -> POOL2 -> POOL2 -> FC3",
+            "INPUT[8x8x1] -> POOL2 -> L2POOL2(S=1) -> FC3",
             "pool1",
-            "POOL cannot be spread over a finer map\n  try: --layer",
+            "L2POOL cannot be spread over a finer map\n  try: --layer",
         ),
         ("INPUT[8x8x1] -> POOL2 -> AVGPOOL3(S=1, P=1, ZEROS=no)", "pool1", "avgpool1.*other weights at the border"),
         ("INPUT[8x8x1] -> POOL2 -> AVGPOOL2", "pool1", "avgpool1, AVGPOOL2: a layer with a stride of its own"),
