@@ -9,12 +9,26 @@ import numpy as np
 from neocog import Model, Network
 from neocog.data import Dataset, Preprocessing, load_data
 from neocog.initialise import initialise
+from neocog.layer import Example
+from neocog.layers import LAYERS
 from neocog.losses import default_loss
 
 RESIDUAL = (
     "INPUT[28x28x1] -> CONV3-4(S=2, P=1, fit=floor) -> BN -> RELU -> ADD[CONV3-4 -> BN -> RELU | ID] -> "
     "CONCAT[CONV1-3 | POOL3(S=1, P=1) -> CONV1-2] -> GAP -> FC10"
 )
+
+LAYER_EXAMPLES = [example for layer in LAYERS for example in layer.examples if example.inputs]
+
+
+def network_of(example: Example) -> Network:
+    """A network around one layer: branches give a join volumes that differ."""
+    first, *others = example.inputs
+    if not others:
+        side = "[ID] -> ID" if example.token.startswith("AUX") else ""
+        return Network.parse(f"INPUT[{first}] -> {example.token}{side}")
+    arms = [f"CONV1-{text.rpartition('x')[2]}(P=0)" for text in example.inputs]
+    return Network.parse(f"INPUT[{first}] -> {example.token}[{' | '.join(arms)}]")
 
 
 def digits(count: int, split: str = "test") -> Dataset:

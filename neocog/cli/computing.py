@@ -21,7 +21,8 @@ def add_runtime(parser: argparse.ArgumentParser, *further: str) -> None:
         "--runtime",
         choices=RUNTIMES,
         default="auto",
-        help="what computes; auto measures where there are many images (default)",
+        metavar="NAME",
+        help=f"what computes: {', '.join(RUNTIMES)}; auto measures where there are many images (default)",
     )
     parser.add_argument(
         "--dtype", choices=(*DTYPES, *further), default="float32", help="of the numbers multiplied (default float32)"

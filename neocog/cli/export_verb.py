@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--to",
         required=True,
         metavar="FORMAT",
-        help="onnx, torch (.pt2) or c (.c and .h); or weights as torchvision, timm or caffe name them",
+        help="onnx, torch (.pt2) or c (.c and .h); or weights as torchvision, timm, caffe or keras name them",
     )
     parser.add_argument("-o", "--out", type=_file, required=True, metavar="FILE", help="the file to write")
     parser.add_argument(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from ..errors import NeocogError
+from ..errors import ModelFileError, NeocogError
 from .output import command, console, print_error, print_json, print_wrapped, printable
 from .reading import counted
 from .source import add_network, read_file, read_network, safetensors_file
@@ -16,6 +18,7 @@ from .source import add_network, read_file, read_network, safetensors_file
 if TYPE_CHECKING:
     from ..data import Dataset
     from ..interop.weights.report import Report
+    from ..model import Model
     from ..network import Network
 
 ONNX = ".onnx"
@@ -27,6 +30,7 @@ EXAMPLES = """examples:
   neocog import vgg16 model.safetensors -o vgg16.safetensors --json
   neocog import lenet5-relu lenet.pth --data mnist -o lenet.safetensors
   neocog import somebodys.onnx --data mnist -o somebodys.safetensors
+  neocog import exported.onnx -o model.safetensors
   neocog import my-resnet18.net resnet18.pth -o start.safetensors --partial"""
 
 
@@ -46,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--layout",
         metavar="L",
-        help="whose names WEIGHTS has: torchvision, timm, caffe, or neocog for those of NET's plan; seen by default",
+        help="whose names WEIGHTS has: torchvision, timm, caffe, keras, neocog (those of NET's plan); seen by default",
     )
     parser.add_argument(
         "--data",
@@ -54,6 +58,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the set that they were trained on: its mean, deviation and classes (default: those of the layout)",
     )
     parser.add_argument("--classes", metavar="FILE", help="the classes' names, one a line (default: class 0, class 1)")
+    parser.add_argument(
+        "--input", metavar="HxWxC", help="the size of an image, where an .onnx file leaves it open: 224x224x3"
+    )
     parser.add_argument(
         "--partial", action="store_true", help="let arrays that WEIGHTS lacks start afresh, instead of failing"
     )
@@ -65,6 +72,8 @@ def run(args: argparse.Namespace) -> int:
         return _from_onnx(args)
     if args.weights is None:
         raise NeocogError("the weights of the network are needed", hint="neocog import NET WEIGHTS -o MODEL")
+    if args.input:
+        raise NeocogError("a network says what its input is; --input is for .onnx files", received=args.input[:40])
     network = read_network(args)
     classes = _classes(args.classes, network.shapes[-1].channels) if args.classes else None
     from ..interop import import_weights
@@ -93,27 +102,65 @@ def run(args: argparse.Namespace) -> int:
 
 def _from_onnx(args: argparse.Namespace) -> int:
     """Network and weights from one file."""
-    from ..interop import from_onnx
-    from ..interop.prepared import model_of
-
     for name, value in (("WEIGHTS", args.weights), ("--layout", args.layout), ("--partial", args.partial)):
         if value:
             raise NeocogError(
                 f"an {ONNX} file holds all that it needs, so there is no {name}", received=str(value)[:80]
             )
-    network, weights = from_onnx(args.net)
-    classes = _classes(args.classes, network.shapes[-1].channels) if args.classes else None
-    record = {"imported": {"layout": "onnx", "file": Path(args.net).name, "initialised": []}}
-    model = model_of(network, weights, record, data=_data(args.data, network), classes=classes)
+    model, fresh, note = _exported_here(args)
+    if model is None:
+        model = _anybodys(args)
     model.save(args.out)
     if args.json:
-        print_json({"model": str(args.out), "network": str(network), "arrays": list(weights)})
+        told = {"network": str(model.network), "arrays": list(model.weights), "fresh": list(fresh), "note": note}
+        print_json({"model": str(args.out), **told})
         return 0
     out = console()
-    print_wrapped(out, f"network     {network}")
-    print_wrapped(out, f"matched     {len(weights):,} arrays, all that its layers have")
+    print_wrapped(out, f"network     {model.network}")
+    print_wrapped(out, f"matched     {len(model.weights) - len(fresh):,} of {len(model.weights):,} arrays")
+    if fresh:
+        print_wrapped(out, f"fresh       {_some(fresh)}, of a branch that prediction leaves out")
+    if note:
+        print_wrapped(out, f"note        {note}")
     _print_next(args.out)
     return 0
+
+
+def _anybodys(args: argparse.Namespace) -> Model:
+    """The model that a file's graph and arrays give."""
+    from ..interop import from_onnx
+    from ..interop.prepared import model_of
+
+    network, weights = from_onnx(args.net, args.input)
+    classes = _classes(args.classes, network.shapes[-1].channels) if args.classes else None
+    record = {"imported": {"layout": "onnx", "file": Path(args.net).name, "initialised": []}}
+    return model_of(network, weights, record, data=_data(args.data, network), classes=classes)
+
+
+def _exported_here(args: argparse.Namespace) -> tuple[Model | None, Sequence[str], str]:
+    """The model that neocog exported into the file, its arrays that are not in there, a note; None if it is none."""
+    from ..export.onnx_back import restored
+    from ..export.onnx_file import says_it_is_ours
+    from ..files import said_of
+    from ..interop.prepared import model_of
+
+    path = Path(args.net)
+    with said_of(path):
+        if args.input or find_spec("onnx") is None or not says_it_is_ours(path):
+            return None, (), ""
+    try:
+        model, fresh = restored(path)
+    except ModelFileError as error:
+        return None, (), f"an export of neocog that was changed since, read as anybody's: {error.rule}"
+    if args.classes:
+        model = replace(model, classes=tuple(_classes(args.classes, len(model.classes))))
+    if args.data:
+        data = _data(args.data, model.network)
+        learned = model_of(
+            model.network, model.weights, model.record, data=data, classes=model.classes if args.classes else None
+        )
+        model = replace(learned, loss=model.loss)
+    return model, fresh, "preprocessing, classes and golden images are those of the export" if not args.data else ""
 
 
 def _print_next(path: Path) -> None:

@@ -41,11 +41,14 @@ many bytes what is made before it is parsed may take besides."""
 
 
 class OnnxExport(NamedTuple):
-    """An ONNX file of neocog: the model that it describes, without weights; its bytes; whether it reads images."""
+    """An ONNX file of neocog: the model that it describes, without weights; its bytes; whether it reads images; the
+    arrays of its graph.
+    """
 
     model: Model
     content: bytes
     reads_bytes: bool
+    arrays: Weights
 
 
 # -- writing -----------------------------------------------------------------------------------------------------
@@ -148,6 +151,16 @@ def _golden_text(model: Model) -> dict[str, Any]:
 # -- reading -----------------------------------------------------------------------------------------------------
 
 
+def says_it_is_ours(path: Path) -> bool:
+    """Whether the metadata of a file describe a model, as neocog writes them. Raises OSError."""
+    try:
+        first_bytes(path)
+        _document(memoryview(path.read_bytes()))
+    except ModelFileError:
+        return False
+    return True
+
+
 def read_onnx(path: Path) -> OnnxExport:
     """The export in a file, if neocog wrote it. Raises ModelFileError for any other."""
     try:
@@ -171,8 +184,8 @@ def _read(path: Path) -> OnnxExport:
     _check_amount(memoryview(content), graph, told)
     preprocessing = model.preprocessing if inside else None
     model = replace(model, golden=_golden(document.pop("golden", None), model))
-    _check_graph(content, proto_of(graph, model.network, preprocessing), graph, _sum(document, model))
-    return OnnxExport(model, content, inside)
+    arrays = _checked(content, proto_of(graph, model.network, preprocessing), graph, _sum(document, model))
+    return OnnxExport(model, content, inside, arrays)
 
 
 def _expected(model: Model, size: int, *, inside: bool) -> Graph:
@@ -236,8 +249,8 @@ def _check_amount(message: memoryview, graph: Graph, told: int) -> None:
                 pass
 
 
-def _check_graph(content: bytes, expected: Any, graph: Graph, sealed: tuple[dict[str, Any], Any]) -> None:
-    """Whether the file holds exactly that graph with arrays of those sizes, as they were written."""
+def _checked(content: bytes, expected: Any, graph: Graph, sealed: tuple[dict[str, Any], Any]) -> Weights:
+    """The arrays of a file that holds exactly that graph with arrays of those sizes, as they were written."""
     import onnx
     from google.protobuf.message import DecodeError
 
@@ -264,6 +277,7 @@ def _check_graph(content: bytes, expected: Any, graph: Graph, sealed: tuple[dict
     if checksum(document, arrays) != digest:
         raise ModelFileError("this is not what was exported: the checksum differs", hint="another copy of the file")
     check_finite({name: array for name, array in arrays.items() if array.dtype == np.float32})
+    return arrays
 
 
 def _array(tensor: Any) -> tuple[str, NDArray[Any]]:

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import ModelFileError, NeocogError
 from ..files import first_bytes, said_of
 from ..layer import Shape
+from .onnx_arrays import SMALL, constant, made, stored
 from .onnx_call import Array, Call
 from .onnx_operators import translated
 from .torch_graph import BATCH, Operation
@@ -34,8 +34,8 @@ SOUND_IR = 8
 """A version of the format in which arrays need not be inputs too."""
 APART = 1000
 """Between the positions of operators, some of which are several operations."""
-SMALL = 64
-"""Numbers in an array that may tell a size; larger ones are weights, which inference does without."""
+CHANNELS_FIRST = {3: (0, 2, 1), 4: (0, 3, 1, 2)}
+"""How axes are turned where the file's input has channels last, by how many there are."""
 
 
 def read(path: Path, shape: Shape | None) -> Operation:
@@ -49,7 +49,7 @@ def read(path: Path, shape: Shape | None) -> Operation:
     with said_of(path):
         model = _parsed(path)
     try:
-        return _Linking(model, shape).result()
+        return _Linking(model, shape, path.parent).result()
     except ModelFileError as error:
         raise error.at(f"{path}, {error.where}" if error.where else str(path)) from None
 
@@ -87,60 +87,118 @@ def _check_amount(message: memoryview) -> None:
         )
 
 
+DAMAGED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What an operator with odd attributes or inputs ends in."""
+
+
 class _Linking:
     """Turns the operators of a graph into operations."""
 
-    def __init__(self, model: Any, shape: Shape | None) -> None:
-        self.graph = model.graph
+    def __init__(self, model: Any, shape: Shape | None, folder: Path) -> None:
+        self.graph, self.folder = model.graph, folder
         self.opset = max((one.version for one in model.opset_import if one.domain in ("", "ai.onnx")), default=1)
-        if model.functions or any(attribute.HasField("g") or attribute.graphs for attribute in self._attributes()):
-            raise ModelFileError("functions and subgraphs are no layers, and were not read")
+        inner = (f"{node.name or node.op_type} ({node.op_type})" for node in self.graph.node if _has_graph(node))
+        if (place := next(inner, "")) or model.functions:
+            raise ModelFileError("functions and subgraphs are no layers, and were not read", where=place)
         self.values: dict[str, Operation | Array | None] = {"": None}
         for tensor in self.graph.initializer:
-            self.values[tensor.name] = Array(tensor.name, _numbers(tensor))
+            self.values[tensor.name] = stored(tensor, folder)
         given = [one for one in self.graph.input if one.name not in self.values]
         if len(given) != 1 or len(self.graph.output) != 1:
             raise ModelFileError(
                 "a network turns one volume into one",
                 received=f"a graph of {len(given)} inputs and {len(self.graph.output)} outputs",
+                hint="onnx.utils.extract_model, which cuts out what leads from one to another",
             )
-        batch, image = _sizes(given[0], shape)
-        self.batch = batch
-        self.shapes = _inferred(model, given[0], (batch, image.channels, *image.spatial))
-        self.values[given[0].name] = Operation("input", {}, (BATCH, image.channels, *image.spatial), "input", 0)
         self.readers = Counter(name for node in self.graph.node for name in node.input)
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self.turned = self._turned(given[0])
+        batch, image = _sizes(given[0], shape, channels_last=self.turned is not None)
+        volume, self.batch = (image.channels, *image.spatial), batch
+        taken = volume if self.turned is None else (*image.spatial, image.channels)
+        self.shapes = self._sized(model, given[0], (batch, *taken))
+        first = Operation("input", {}, (BATCH, *volume), "input", 0)
+        self.values[given[0].name if self.turned is None else self.turned] = first
 
-    def _attributes(self) -> Any:
-        return (attribute for node in self.graph.node for attribute in node.attribute)
+    def _turned(self, given: Any) -> str | None:
+        """What the one operator that reads the input gives, if that makes channels come first; else None."""
+        rank = len(given.type.tensor_type.shape.dim)
+        for node in self.graph.node:
+            if given.name in node.input and node.op_type == "Transpose" and self.readers[given.name] == 1:
+                perm = next((tuple(one.ints) for one in node.attribute if one.name == "perm"), ())
+                return "".join(node.output[:1]) if perm == CHANNELS_FIRST.get(rank) else None
+        return None
+
+    def _sized(self, model: Any, given: Any, size: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+        """The shape of every result that can be told.
+
+        What a file computes of sizes, as for a reshape, becomes an array as soon as they are known, and tells more.
+        """
+        light = _light(model, given, size, self.values)
+        shapes, found = _inferred(light), True
+        while found and any(name not in shapes for node in light.graph.node for name in node.output if name):
+            found = False
+            for node in list(light.graph.node):
+                array = self._of_sizes(node, shapes)
+                if array is not None and array.values.size <= SMALL:
+                    self.values[node.output[0]], found = array, True
+                    light.graph.node.remove(node)
+                    light.graph.initializer.append(_tensor(node.output[0], array))
+            shapes = _inferred(light) if found else shapes
+        _check_sound(light)
+        return shapes
+
+    def _of_sizes(self, node: Any, shapes: Mapping[str, tuple[int, ...]]) -> Array | None:
+        """What an operator gives that reads sizes, or arrays made of such; None for any other."""
+        if node.op_type == "Shape" and node.input[0] in shapes:
+            return Array(node.output[0], np.asarray(shapes[node.input[0]], np.int64))
+        if node.op_type == "Constant":
+            return constant(node.output[0], _told(node), self.folder)
+        known = [self.values.get(name) for name in node.input]
+        if not known or not all(name in self.values for name in node.input):
+            return None
+        if not all(one is None or isinstance(one, Array) for one in known):
+            return None
+        try:
+            return made(self._call(node, 0))
+        except (NeocogError, *DAMAGED):  # said where the operator has its turn
+            return None
 
     def result(self) -> Operation:
         """The operation that gives the graph's one output."""
         for k, node in enumerate(self.graph.node, start=1):
+            if node.output[0] == self.turned or node.output[0] in self.values:
+                continue
             self.values[node.output[0]] = self._made(node, k * APART)
+            for more in filter(None, node.output[1:]):
+                given = {"input": self.values[node.output[0]]}
+                where = f"{node.name or more} ({node.op_type})"
+                self.values[more] = Operation(f"{node.op_type}'s output {more[:40]}", given, (), where, k * APART)
         found = self.values.get(self.graph.output[0].name)
         if not isinstance(found, Operation):
             raise ModelFileError("the graph's output does not depend on its input")
         return found
 
-    def _made(self, node: Any, position: int) -> Operation | Array | None:
-        from onnx import helper
-
+    def _call(self, node: Any, position: int) -> Call:
+        """An operator with what it reads."""
         name = node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}"
         where = f"{node.name or node.output[0]} ({name})"
         if missing := [given for given in node.input if given not in self.values]:
             raise ModelFileError("this operator reads what nothing gives", where=where, received=missing[0][:80])
-        told = {one.name: helper.get_attribute_value(one) for one in node.attribute}
-        if name == "Constant":
-            return _constant(node.output[0], told)
         inputs = tuple(self.values[given] for given in node.input)
         alone = tuple(self.readers[given] == 1 for given in node.input)
-        call = Call(name, where, position, inputs, alone, told, self._shape(node.output[0]), self.opset)
+        return Call(name, where, position, inputs, alone, _told(node), self._shape(node.output[0]), self.opset)
+
+    def _made(self, node: Any, position: int) -> Operation | Array | None:
+        if node.op_type == "Constant":
+            return constant(node.output[0], _told(node), self.folder)
+        call = self._call(node, position)
         try:
             return translated(call)
         except NeocogError:
             raise
-        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-            raise ModelFileError("this operator is damaged", where=where, received=str(error)[:120]) from None
+        except DAMAGED as error:
+            raise ModelFileError("this operator is damaged", where=call.where, received=str(error)[:120]) from None
 
     def _shape(self, name: str) -> tuple[int, ...]:
         """That of a result for a batch as large as those of recorded passes; empty where it is not known."""
@@ -148,25 +206,47 @@ class _Linking:
         return (BATCH, *shape[1:]) if shape[:1] == (self.batch,) else shape
 
 
-def _sizes(given: Any, shape: Shape | None) -> tuple[int, Shape]:
+def _sizes(given: Any, shape: Shape | None, *, channels_last: bool) -> tuple[int, Shape]:
     """The batch that the file is for, or any, and the shape of an image."""
     dims = [one.dim_value if one.HasField("dim_value") else 0 for one in given.type.tensor_type.shape.dim]
-    if shape is None and (len(dims) not in (3, 4) or min(dims[1:]) < 1):
-        shown = "x".join(str(n or "?") for n in dims)
+    where, shown = f"input {given.name[:40]}", "x".join(str(n or "?") for n in dims)
+    if len(dims) not in (3, 4) and (dims or shape is None):
+        raise NeocogError(
+            "a network's input is images (N, C, H, W) or sequences (N, C, L)", where=where, received=shown or "no size"
+        )
+    if shape is None and min(dims[1:]) < 1:
         raise NeocogError(
             "the file does not say the size of an image, (N, C, H, W) with numbers for C, H and W",
-            where=f"input {given.name[:40]}",
+            where=where,
             received=shown,
-            hint='shape="224x224x3" in Python',
+            hint='--input 224x224x3, height x width x channels; in Python shape="224x224x3"',
         )
-    batch = dims[0] if dims and dims[0] > 0 else BATCH
-    return batch, shape or Shape(tuple(dims[2:]), dims[1])
+    batch = next((n for n in dims[:1] if n > 0), BATCH)
+    if shape is not None:
+        return batch, shape
+    return batch, Shape(tuple(dims[1:-1]), dims[-1]) if channels_last else Shape(tuple(dims[2:]), dims[1])
 
 
-def _inferred(model: Any, given: Any, size: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
-    """The shape of every result that ONNX can tell. Weights take part by their sizes alone."""
+def _has_graph(node: Any) -> bool:
+    return any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute)
+
+
+def _told(node: Any) -> dict[str, Any]:
+    from onnx import helper
+
+    return {one.name: helper.get_attribute_value(one) for one in node.attribute}
+
+
+def _tensor(name: str, array: Array) -> Any:
+    from onnx import numpy_helper
+
+    return numpy_helper.from_array(np.asarray(array.values, order="C"), name)
+
+
+def _light(model: Any, given: Any, size: tuple[int, ...], arrays: Mapping[str, Any]) -> Any:
+    """The graph for ONNX's inference, in which weights take part by their sizes alone."""
     import onnx
-    from onnx import checker, helper, shape_inference
+    from onnx import helper
 
     light = onnx.ModelProto(ir_version=SOUND_IR)
     graph = light.graph
@@ -176,43 +256,41 @@ def _inferred(model: Any, given: Any, size: tuple[int, ...]) -> dict[str, tuple[
     graph.input.append(helper.make_tensor_value_info(given.name, given.type.tensor_type.elem_type, size))
     for tensor in model.graph.initializer:
         if int(np.prod(tensor.dims, dtype=object)) <= SMALL:
-            graph.initializer.append(tensor)
+            graph.initializer.append(_tensor(tensor.name, arrays[tensor.name]))
         else:
             graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
     for one in model.graph.output:
         graph.output.append(helper.make_tensor_value_info(one.name, one.type.tensor_type.elem_type, None))
+    return light
+
+
+def _inferred(light: Any) -> dict[str, tuple[int, ...]]:
+    """The shape of every result that ONNX can tell."""
+    from onnx import shape_inference
+
     try:
-        sized = shape_inference.infer_shapes(light, data_prop=True)
-        checker.check_model(sized)
-    except Exception as error:  # onnx's own, for operators that cannot stand there
-        raise ModelFileError("by ONNX's own rules this graph is not sound", received=str(error)[:200]) from None
+        sized = shape_inference.infer_shapes(light, data_prop=True).graph
+    except Exception as error:  # onnx's own
+        raise _unsound(error) from None
     shapes = {}
-    for one in (*sized.graph.value_info, *sized.graph.output):
+    for one in (*sized.input, *sized.value_info, *sized.output):
         dims = one.type.tensor_type.shape.dim
         if one.type.tensor_type.HasField("shape") and all(dim.HasField("dim_value") for dim in dims):
             shapes[one.name] = tuple(dim.dim_value for dim in dims)
     return shapes
 
 
-def _numbers(tensor: Any) -> NDArray[Any]:
-    """An array that lies in the file. Raises ModelFileError for one elsewhere, or of another size than it says."""
-    from onnx import TensorProto, numpy_helper
+def _check_sound(light: Any) -> None:
+    """Whether ONNX's own checker takes the graph, of whose outputs it wants some shape."""
+    from onnx import checker
 
-    if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
-        raise ModelFileError(
-            "arrays in other files are not read", received=tensor.name[:80], hint="onnx.save without external data"
-        )
+    for one in light.graph.output:
+        one.type.tensor_type.shape.SetInParent()
     try:
-        array: NDArray[Any] = numpy_helper.to_array(tensor)
-    except Exception as error:  # whatever does not fit in a stranger's array
-        raise ModelFileError("an array is damaged", where=tensor.name[:80], received=str(error)[:120]) from None
-    return array
+        checker.check_model(light)
+    except Exception as error:  # onnx's own, for operators that cannot stand there
+        raise _unsound(error) from None
 
 
-def _constant(name: str, told: Mapping[str, Any]) -> Array:
-    if "value" in told and hasattr(told["value"], "data_type"):
-        return Array(name, _numbers(told["value"]))
-    values = [told[key] for key in ("value_float", "value_floats", "value_int", "value_ints") if key in told]
-    if not values:
-        raise ModelFileError("a constant is an array of numbers", where=name[:80])
-    return Array(name, np.asarray(values[0]))
+def _unsound(error: Exception) -> ModelFileError:
+    return ModelFileError("by ONNX's own rules this graph is not sound", received=str(error)[:200])

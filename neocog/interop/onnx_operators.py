@@ -13,44 +13,39 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from ..errors import NeocogError
 from . import onnx_windows as windows
+from .onnx_arrays import FLOATING, made
 from .onnx_call import Array, Call, Value, single
+from .onnx_scales import taken_in
 from .torch_graph import Operation, Stored
 
 NO_BOUND = 3e38
 """What old files write for no upper bound: the largest number of single precision."""
-FLOATING = (1, 10, 11, 16)
-"""ONNX's numbers for types of numbers with a fraction."""
 
 
 def translated(call: Call) -> Value:
     """What an operator gives. Raises NeocogError for an option that says nothing in ATen."""
-    first = call.input(0)
-    if isinstance(first, Array) and call.type in ("Identity", "Cast", "Transpose"):
-        turned = first.values.transpose(call.told.get("perm")) if call.type == "Transpose" else first.values
-        return Array(first.name, turned)
-    if not any(isinstance(one, Operation) for one in call.inputs):
-        return call.op(_plain(call.type))  # of arrays alone: read only where it tells a size, which is known already
     make = OPERATORS.get(call.type)
     try:
-        return make(call) if make else call.op(_plain(call.type))
+        if not any(isinstance(one, Operation) for one in call.inputs):
+            return made(call) or call.op(call.type)  # read only where it tells a size, which is known already
+        return make(call) if make else call.op(call.type)
     except NeocogError as error:
         raise error if error.where else error.at(call.where) from None
 
 
-def _plain(type_: str) -> str:
-    """A name as ATen would write it: `HardSwish` is `hard_swish`."""
-    return "".join(f"_{c.lower()}" if c.isupper() and k else c.lower() for k, c in enumerate(type_))
-
-
 def _gemm(call: Call) -> Operation:
-    told = {name: call.told.get(name, default) for name, default in (("alpha", 1), ("beta", 1), ("transA", 0))}
-    if told != {"alpha": 1, "beta": 1, "transA": 0}:
-        raise NeocogError("FC multiplies a vector by weights, and adds biases", received=f"Gemm with {told}")
-    return call.op("linear", weight=call.stored(1, turned=not call.told.get("transB")), bias=call.stored(2, flat=True))
+    if call.told.get("transA", 0):
+        raise NeocogError("FC multiplies vectors by weights", received="Gemm with transA=1", hint="transA=0")
+    weight, bias = call.stored(1, turned=not call.told.get("transB")), call.stored(2, flat=True)
+    for array, factor in ((weight, call.told.get("alpha", 1.0)), (bias, call.told.get("beta", 1.0))):
+        if isinstance(array, Stored) and factor != 1:
+            array.tensor.mul_(factor)
+    if isinstance(bias, Stored) and bias.tensor.numel() == 1:
+        bias = replace(bias, tensor=bias.tensor.expand(call.shape[-1]))
+    return call.op("linear", weight=weight, bias=bias)
 
 
 def _matmul(call: Call) -> Operation:
@@ -58,18 +53,12 @@ def _matmul(call: Call) -> Operation:
 
 
 def _add(call: Call) -> Operation:
-    """A sum of volumes; or a bias, where it is behind weights without one."""
-    order = (0, 1) if isinstance(call.input(0), Operation) else (1, 0)
-    x, y = (call.input(k) for k in order)
-    if isinstance(x, Operation) and isinstance(y, Array) and call.alone[order[0]] and _is_bias(x, y.values):
-        return replace(x, arguments={**x.arguments, "bias": call.stored(order[1], flat=True)})
-    return call.op("add", input=x, other=_operand(y), alpha=1)
-
-
-def _is_bias(x: Operation, values: NDArray[Any]) -> bool:
-    weighted = x.name == "linear" or x.name.startswith("conv")
-    along = (*(1,) * (len(x.shape) - values.ndim), *values.shape)
-    return weighted and x.arguments["bias"] is None and along == (1, x.shape[1], *(1,) * (len(x.shape) - 2))
+    """A sum of volumes; or biases, where numbers stand behind weights."""
+    x, y = (call.input(k) for k in ((0, 1) if isinstance(call.input(0), Operation) else (1, 0)))
+    other = _operand(y)
+    return taken_in(call) or (
+        call.op("alias", input=x) if other == 0 else call.op("add", input=x, other=other, alpha=1)
+    )
 
 
 def _operand(value: Value) -> Any:
@@ -90,8 +79,12 @@ def _sum(call: Call) -> Operation:
 
 
 def _mul(call: Call) -> Operation:
+    if (scaled := taken_in(call)) is not None:
+        return scaled
     order = (0, 1) if isinstance(call.input(0), Operation) else (1, 0)
     x, y = (_operand(call.input(k)) for k in order)
+    if y == 1:
+        return call.op("alias", input=x)
     for gate, value in ((x, y), (y, x)):
         if isinstance(gate, Operation) and gate.name == "sigmoid" and gate["input"] is value:
             return call.op("silu", input=value)
@@ -128,7 +121,7 @@ def _factors(value: Any) -> tuple[list[Operation], float]:
 
 def _between(name: str) -> Callable[[Call], Operation]:
     """An operation on two operands, of which the second may be numbers."""
-    return lambda call: call.op(name, other=_operand(call.input(1)), alpha=1)
+    return lambda call: taken_in(call) or call.op(name, other=_operand(call.input(1)), alpha=1)
 
 
 def _batch_norm(call: Call) -> Operation:
@@ -150,8 +143,12 @@ def _instance_norm(call: Call) -> Operation:
 
 
 def _group_norm(call: Call) -> Operation:
-    given = {"weight": call.stored(1), "bias": call.stored(2), "num_groups": call.told.get("num_groups", 1)}
-    return call.op("group_norm", **given, eps=single(call.told.get("epsilon", 1e-5)))
+    """Before opset 21 it has a scale and a shift for each group."""
+    groups, given = call.told.get("num_groups", 1), [call.stored(1), call.stored(2)]
+    if call.opset < 21 and all(isinstance(one, Stored) and one.tensor.numel() == groups for one in given):
+        given = [replace(one, tensor=one.tensor.repeat_interleave(call.shape[1] // groups)) for one in given]
+    eps = single(call.told.get("epsilon", 1e-5))
+    return call.op("group_norm", weight=given[0], bias=given[1], num_groups=groups, eps=eps)
 
 
 def _response_norm(call: Call) -> Operation:
@@ -162,7 +159,7 @@ def _response_norm(call: Call) -> Operation:
 
 def _softmax(call: Call) -> Operation:
     axis = call.told.get("axis", 1 if call.opset < 13 else -1)
-    if call.opset < 13 and len(call.shape) > 2:
+    if call.opset < 13 and math.prod(call.shape[2:]) > 1:
         raise NeocogError("this Softmax goes over all axes from one on, as before opset 13", hint="opset 13 or later")
     return call.op("softmax" if call.type == "Softmax" else "log_softmax", dim=axis)
 
@@ -240,6 +237,7 @@ OPERATORS: Mapping[str, Callable[[Call], Value]] = {
     "Clip": _clip,
     "Dropout": _dropout,
     **dict.fromkeys(("Flatten", "Reshape", "Squeeze", "Unsqueeze"), _named("reshape")),
+    "Transpose": lambda call: call.op("permute", dims=[*call.told.get("perm", ())]),
     "ReduceMean": _over("mean"),
     "ReduceMax": _over("amax"),
     "Slice": _slice,

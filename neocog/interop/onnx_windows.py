@@ -56,13 +56,17 @@ def conv(call: Call) -> Operation:
 
 def transposed(call: Call) -> Operation:
     """The transpose of a convolution."""
-    computed = call.told.get("auto_pad", b"NOTSET") != b"NOTSET" or "output_shape" in call.told
-    before, after = ((), ()) if computed else _ends(call, ())
-    if computed or before != after:
-        raise NeocogError("DECONV cuts off both sides alike", received="pads that differ, auto_pad or output_shape")
+    weight = call.stored(1)
+    before, after = _cut_off(call, tuple(weight.tensor.shape[2:]) if isinstance(weight, Stored) else ())
+    if before != after or min(before, default=0) < 0:
+        raise NeocogError(
+            "DECONV cuts off both sides alike",
+            received=f"{list(before)} before, {list(after)} after",
+            hint="pads that are equal: F=4, S=2, P=1 for twice the size",
+        )
     return call.op(
         f"conv_transpose{call.rank}d",
-        weight=call.stored(1),
+        weight=weight,
         bias=call.stored(2),
         stride=call.whole("strides", 1),
         padding=before,
@@ -70,6 +74,19 @@ def transposed(call: Call) -> Operation:
         groups=call.told.get("group", 1),
         dilation=call.whole("dilations", 1),
     )
+
+
+def _cut_off(call: Call, kernel: Dims) -> tuple[Dims, Dims]:
+    """What a transposed convolution leaves out before and after; where that is said by the size it gives, what is."""
+    auto = call.told.get("auto_pad", b"NOTSET").decode()
+    x = call.input(0)
+    if (auto in ("NOTSET", "VALID") and "output_shape" not in call.told) or not isinstance(x, Operation):
+        return _ends(call, kernel)
+    steps = (call.whole(name, default) for name, default in (("strides", 1), ("dilations", 1), ("output_padding", 0)))
+    axes = zip(x.shape[2:], call.shape[2:], kernel, *steps, strict=True)
+    total = [(n - 1) * s + d * (f - 1) + 1 + more - out for n, out, f, s, d, more in axes]
+    less, rest = tuple(t // 2 for t in total), tuple(t - t // 2 for t in total)
+    return (less, rest) if auto == "SAME_UPPER" else (rest, less)
 
 
 def max_pool(call: Call) -> Operation:
@@ -107,7 +124,7 @@ def resize(call: Call) -> Operation:
     """By whole factors; of nearest positions those conventions that agree there."""
     x, mode = call.input(0), call.told.get("mode", b"nearest").decode()
     if not isinstance(x, Operation) or not call.shape:
-        raise NeocogError("UPSAMPLE makes a volume larger", where=call.where)
+        raise NeocogError("UPSAMPLE makes a volume larger, by factors that the file says", where=call.where)
     where = call.told.get("coordinate_transformation_mode", b"half_pixel").decode()
     nearest = call.told.get("nearest_mode", b"round_prefer_floor").decode()
     if call.type == "Upsample":
@@ -118,7 +135,9 @@ def resize(call: Call) -> Operation:
     }
     if (where, nearest) not in known.get(mode, ()):
         raise NeocogError(
-            "UPSAMPLE repeats values, or interpolates between their middles", received=f"{mode}, {where}, {nearest}"
+            "UPSAMPLE repeats values, or interpolates between their middles",
+            received=", ".join(filter(None, (mode, where, nearest))),
+            hint="opset 11 or later, with align_corners=False",
         )
     name = f"upsample_nearest{call.rank}d" if mode == "nearest" else "upsample_bilinear2d"
     factors = tuple(large // small for large, small in zip(call.shape[2:], x.shape[2:], strict=True))

@@ -7,8 +7,11 @@ something else. The operations in between may be read by others too: nothing is 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any, NamedTuple
 
+from ..layers.fc import FullyConnected
+from ..layers.groupnorm import GroupNorm
 from ..layers.lrn import LocalResponseNorm
 from ..layers.scaledtanh import AMPLITUDE, SLOPE, ScaledTanh
 from ..layers.shortcut import Shortcut
@@ -22,6 +25,8 @@ from .windows import fitted
 # what `F.local_response_norm` does to x before it divides by it, the last operation first
 ACROSS_IMAGES = ("pow", "add", "mul", "view", "squeeze", "avg_pool3d", "pad", "view", "mul")
 ACROSS_SEQUENCES = ("pow", "add", "mul", "squeeze", "avg_pool2d", "pad", "unsqueeze", "mul")
+LAST = {3: [0, 2, 1], 4: [0, 2, 3, 1]}
+"""How axes are turned so that channels come last, by how many there are."""
 
 
 def behind(op: Any, *names: str) -> list[Operation]:
@@ -99,6 +104,50 @@ def shortcut(op: Operation) -> Recognised | None:
     if not added and set(stride) == {1}:
         return Recognised(None, (x,))  # x[:]
     return Recognised(Shortcut(op.shape[1], uniform(tuple(stride))), (x,))
+
+
+def group_norm_of_rows(op: Operation) -> Recognised | None:
+    """`GROUPNORM`, as ONNX had it before an operator of its own: instance normalization of groups laid in rows.
+
+    Scale and shift of each channel stand behind it, or neither.
+    """
+    shift = behind(op, "add", "mul")
+    rows = behind(shift[1]["input"] if shift else op, "reshape", "instance_norm", "reshape")
+    if not rows or rows[2]["input"].shape != op.shape or len(rows[1].shape) != 3:
+        return None
+    ones, zeros = rows[1]["weight"], rows[1]["bias"]
+    if not all(isinstance(one, Stored) for one in (ones, zeros)) or ones.tensor.ne(1).any() or zeros.tensor.ne(0).any():
+        return None
+    x, groups = rows[2]["input"], rows[1].shape[1]
+    layer = GroupNorm(groups, rows[1]["eps"], affine=bool(shift))
+    if not shift:
+        return Recognised(layer, (x,))
+    found = {"weight": shift[1]["other"], "bias": shift[0]["other"]}
+    if not all(isinstance(one, Stored) and one.tensor.numel() == op.shape[1] for one in found.values()):
+        return None
+    return Recognised(layer, (x,), {name: _learned(one) for name, one in found.items()})
+
+
+def _learned(array: Stored) -> Stored:
+    """A number for each channel as a parameter."""
+    return replace(array, tensor=array.tensor.reshape(-1), learned=True)
+
+
+def linear_of_channels_last(op: Operation) -> Recognised | None:
+    """`FC` on a volume that is flattened channels last: its weights in our order."""
+    steps = behind(op["input"], "reshape", "permute") or behind(op["input"], "flatten", "permute")
+    steps = steps or behind(op["input"], "view", "clone", "permute")
+    if not steps or not isinstance(op["weight"], Stored):
+        return None
+    x, weight = steps[-1]["input"], op["weight"].tensor
+    rank = len(x.shape)
+    if [d % rank for d in steps[-1]["dims"]] != LAST.get(rank) or weight.shape[1:] != (math.prod(x.shape[1:]),):
+        return None
+    ours = weight.reshape(-1, *x.shape[2:], x.shape[1]).movedim(-1, 1).flatten(1)
+    told = {**op.arguments, "weight": replace(op["weight"], tensor=ours)}
+    plain = Operation("linear", told, op.shape, op.where, op.position)
+    found = arrays(plain, "weight", "bias")
+    return Recognised(FullyConnected(op.shape[1], bias="bias" in found), (x,), found)
 
 
 def spatial_pyramid(op: Operation) -> Recognised | None:

@@ -12,6 +12,7 @@ from ..layers.relu import ReLU
 from ..layers.sigmoid import Sigmoid
 from ..layers.silu import SiLU
 from ..layers.tanh import Tanh
+from ..spelling import write_dims
 from . import operations, patterns, windows
 from .operations import Recognised
 from .torch_graph import BATCH, Operation
@@ -61,8 +62,20 @@ SEVERAL: Mapping[str, tuple[Callable[[Operation], Recognised | None], ...]] = {
     "slice": (patterns.shortcut,),
     "cat": (patterns.spatial_pyramid,),
     "addcmul": (patterns.subsample,),
+    **dict.fromkeys(("add", "reshape"), (patterns.group_norm_of_rows,)),
+    "linear": (patterns.linear_of_channels_last,),
 }
 """What an operation may be the last of; looked at first."""
+
+INSTEAD: Mapping[str, str] = {
+    "permute": "channels before positions all the way, (N, C, H, W); only an input, or what FC reads, is turned",
+    "pad": "zeros, which a convolution or a mean behind them takes as its own padding",
+    **dict.fromkeys(("mul", "sub", "div"), "numbers outside the network, in its preprocessing, or part of weights"),
+    "lift_fresh_copy": "numbers outside the network, in its preprocessing, or part of weights",
+    "feature_dropout": "nn.Dropout, or none: at prediction it does nothing",
+    "hardtanh": "nn.ReLU() or nn.Tanh()",
+}
+"""What to do about an operation that has no other name here."""
 
 
 def recognise(output: Operation) -> dict[Operation, Recognised]:
@@ -84,7 +97,7 @@ def recognise(output: Operation) -> dict[Operation, Recognised]:
             if op not in parts:
                 refused[op] = error
             found[op] = Recognised(None, tuple(_read(op.arguments)))
-            parts.update(found[op].inputs if op.name in SINGLE else ())
+            parts.update(found[op].inputs if op.name in SINGLE and all(map(_is_volume, _given(op))) else ())
         waiting += found[op].inputs
     if refused:
         raise _first(refused)
@@ -99,7 +112,14 @@ def _recognised(op: Operation) -> Recognised:
         return SINGLE[op.name](op)
     if op.name == "log_softmax":
         raise NeocogError("log_softmax is part of the loss here", hint="without it: losses take the scores before it")
-    raise NeocogError(f"{op.name} is no layer of the notation, nor part of one", hint=f"layers made of {_known()}")
+    if op.name in SINGLE:
+        raise NeocogError(
+            f"{op.name} is no layer of the notation where it does not go over each image of a batch by itself",
+            received=write_dims(op.shape) if op.shape else "a size that is not known",
+            hint="(N, C, H, W) to (N, C', H', W') or (N, K)",
+        )
+    hint = INSTEAD.get(op.name, f"layers made of {_known()}")
+    raise NeocogError(f"{op.name} is no layer of the notation, nor part of one", hint=hint)
 
 
 def _is_volume(value: Any) -> bool:

@@ -190,7 +190,8 @@ class _Linking:
         if node.target is operator.getitem and node.args[1] == 0:
             return self.values[node.all_input_nodes[0]]  # what an operation gives besides is not read
         schema = getattr(node.target, "_schema", None)
-        name = str(node.target) if schema is None else schema.name.removeprefix("aten::")
+        name = getattr(node.target, "__name__", str(node.target))
+        name = name if schema is None else schema.name.removeprefix("aten::")
         where = self._where(node)
         arguments = self._arguments(node, schema, where)
         value = node.meta.get("val")

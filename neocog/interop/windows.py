@@ -113,13 +113,18 @@ def transposed_convolution(op: Operation) -> Recognised:
 def max_pool(op: Operation) -> Recognised:
     """`POOL`."""
     kernel = _per_axis(op, "kernel_size")
-    if any(d != 1 for d in op["dilation"]):
-        raise NeocogError("POOL has no dilation", received=f"dilation={write_dims(op['dilation'])}")
-    layer = MaxPool(uniform(kernel), uniform(tuple(op["stride"]) or kernel), uniform(_per_axis(op, "padding")))
+    layer = MaxPool(
+        uniform(kernel),
+        uniform(tuple(op["stride"]) or kernel),
+        uniform(_per_axis(op, "padding")),
+        dilation=uniform(_per_axis(op, "dilation")),
+    )
     return _pooling(layer, op["input"], op)
 
 
 def _pooling(layer: MaxPool | AvgPool, x: Operation, op: Operation) -> Recognised:
+    if x.shape == op.shape and set(layer.kernel_size) == {1}:
+        return Recognised(None, (x,))
     if (made := fitted(layer, x, op)) is None:
         raise NeocogError(
             "this pooling has other windows than the same padding on both sides gives",
@@ -142,7 +147,11 @@ def avg_pool(op: Operation) -> Recognised:
             hint="padding in the pooling itself",
         )
     padding = uniform(tuple(p + q for p, q in zip(own, before, strict=True)))
-    return _pooling(AvgPool(uniform(kernel), uniform(tuple(op["stride"]) or kernel), padding, zeros=counts), x, op)
+    whole = all(out == 1 and f >= n + p for out, n, f, p in zip(op.shape[2:], x.shape[2:], kernel, own, strict=True))
+    layer = AvgPool(uniform(kernel), uniform(tuple(op["stride"]) or kernel), padding, zeros=counts)
+    if whole and x is op["input"] and not (any(own) and counts) and fitted(layer, x, op) is None:
+        return Recognised(GlobalAvgPool(), (x,))  # what hangs over the volume is not counted
+    return _pooling(layer, x, op)
 
 
 def adaptive_pool(op: Operation) -> Recognised:

@@ -100,7 +100,7 @@ def test_an_export_that_does_not_agree_is_deleted(residual, tmp_path, monkeypatc
     ("to", "name", "says"),
     [
         ("onnx", "model.txt", "a name ending in .onnx"),
-        ("keras", "model.h5", "no such format"),
+        ("coreml", "model.mlmodel", "no such format"),
         ("torchvision", "model.bin", "a name ending in .safetensors"),
         ("c", "my-net.c", "becomes a name in C"),
     ],

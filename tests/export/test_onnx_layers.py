@@ -7,27 +7,15 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from exports import varied
+from exports import LAYER_EXAMPLES, network_of, varied
 
 from neocog import NeocogError, Network, zoo
 from neocog.export import onnx_layers
 from neocog.export.onnx_file import graph_of, proto_of
-from neocog.layer import Example
 from neocog.layers import LAYERS
 from neocog.torch_engine import build
 
-EXAMPLES = [example for layer in LAYERS for example in layer.examples if example.inputs]
 SMALL = ("lenet1", "lenet5", "lenet5-relu", "convnetjs-mnist", "convnetjs-cifar10", "resnet20")
-
-
-def network_of(example: Example) -> Network:
-    """A network around one layer: branches give a join volumes that differ."""
-    first, *others = example.inputs
-    if not others:
-        side = "[ID] -> ID" if example.token.startswith("AUX") else ""
-        return Network.parse(f"INPUT[{first}] -> {example.token}{side}")
-    arms = [f"CONV1-{text.rpartition('x')[2]}(P=0)" for text in example.inputs]
-    return Network.parse(f"INPUT[{first}] -> {example.token}[{' | '.join(arms)}]")
 
 
 def session_of(network: Network, weights: dict[str, np.ndarray]) -> onnxruntime.InferenceSession:
@@ -55,7 +43,7 @@ def test_every_layer_has_a_translation():
     assert set(onnx_layers.TRANSLATIONS) == {layer.op for layer in LAYERS}
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda e: f"{e.token} {' '.join(e.inputs)}")
+@pytest.mark.parametrize("example", LAYER_EXAMPLES, ids=lambda e: f"{e.token} {' '.join(e.inputs)}")
 def test_a_layer_gives_the_modules_values(example):
     assert_agrees(network_of(example))
 

@@ -13,6 +13,7 @@ import torch
 from exports import varied
 from onnx import TensorProto, helper, numpy_helper
 from onnx.backend.test.case.node import collect_testcases
+from onnx.reference import ReferenceEvaluator
 from torch_models import Basic, LeNet, ResNet
 
 from neocog import ModelFileError, NeocogError, Network, load, load_data, zoo
@@ -173,15 +174,24 @@ def small(*nodes, inputs=("x",), arrays=(), opset=17) -> onnx.ModelProto:
 
 
 def node(type_, inputs="x", output="y", **told):
-    return helper.make_node(type_, inputs.split(), [output], **told)
+    return helper.make_node(type_, inputs.split(), output.split(), **told)
 
 
 KERNEL = ("w", np.ones((4, 3, 3, 3)))
 REFUSED = {
-    "no layer": (small(node("HardSwish")), "hard_swish is no layer of the notation"),
+    "no layer": (small(node("HardSwish")), "HardSwish is no layer of the notation"),
     "two inputs": (small(node("Add", "x z"), inputs=("x", "z")), "a graph of 2 inputs"),
     "uneven padding": (small(node("Conv", "x w", pads=[2, 0, 0, 0]), arrays=[KERNEL]), "pads one side more"),
-    "dilated pooling": (small(node("MaxPool", kernel_shape=[2, 2], dilations=[2, 2])), "POOL has no dilation"),
+    "a mean that is dilated": (
+        small(node("AveragePool", kernel_shape=[2, 2], dilations=[2, 2]), opset=19),
+        "AVGPOOL has no dilation",
+    ),
+    "channels last": (small(node("Relu", "x", "r"), node("Transpose", "r", perm=[0, 2, 3, 1])), "channels before"),
+    "two outputs of one": (
+        small(node("MaxPool", "x", "m k", kernel_shape=[2, 2]), node("Cast", "k", to=1)),
+        "MaxPool's output k is no layer",
+    ),
+    "a mirrored border": (small(node("Pad", "x", pads=[0, 0, 1, 1, 0, 0, 1, 1], mode="reflect"), opset=10), "zeros,"),
     "computed weights": (small(node("Conv", "x x")), "is not a parameter"),
     "a cast to whole numbers": (small(node("Cast", "x", "z", to=7), node("Cast", "z", to=1)), "cast is no layer"),
     "a slope for all": (small(node("PRelu", "x s"), arrays=[("s", [0.1])]), "a slope for each channel"),
@@ -204,14 +214,42 @@ def test_what_is_no_network_is_refused_with_its_place(name, tmp_path):
         from_onnx(saved(proto, tmp_path))
 
 
-def test_arrays_elsewhere_are_not_looked_for(tmp_path):
+# -- arrays in other files -------------------------------------------------------------------------------------------
+
+
+def with_arrays_in(location: str, folder, **told: int) -> str:
+    """A file whose kernel is said to lie in another."""
     proto = small(node("Conv", "x w"), arrays=[KERNEL])
     (tensor,) = proto.graph.initializer
     tensor.data_location = TensorProto.EXTERNAL
-    tensor.external_data.add(key="location", value="/etc/passwd")
+    for key, value in {"location": location, **told}.items():
+        tensor.external_data.add(key=key, value=str(value))
     tensor.ClearField("raw_data")
-    with pytest.raises(ModelFileError, match="arrays in other files are not read"):
-        from_onnx(saved(proto, tmp_path))
+    return saved(proto, folder)
+
+
+def test_arrays_in_a_file_beside_it_are_read(tmp_path):
+    kernel = np.random.default_rng(0).standard_normal((4, 3, 3, 3)).astype(np.float32)
+    (tmp_path / "arrays.bin").write_bytes(b"head" + kernel.tobytes())
+    _, weights = from_onnx(with_arrays_in("arrays.bin", tmp_path, offset=4))
+    np.testing.assert_array_equal(weights["conv1.weight"], kernel)
+
+
+@pytest.mark.parametrize("place", ["/etc/passwd", "../arrays.bin", "..", "", "a/arrays.bin", "a\\arrays.bin"])
+def test_arrays_elsewhere_are_not_looked_for(tmp_path, place):
+    with pytest.raises(ModelFileError, match="where those lie beside it, under a plain name"):
+        from_onnx(with_arrays_in(place, tmp_path))
+
+
+def test_another_file_that_is_none_or_too_short_is_refused(tmp_path):
+    with pytest.raises(ModelFileError, match="this file is not there"):
+        from_onnx(with_arrays_in("gone.bin", tmp_path))
+    (tmp_path / "arrays.bin").write_bytes(bytes(4 * 107))
+    with pytest.raises(ModelFileError, match="smaller than the arrays in it"):
+        from_onnx(with_arrays_in("arrays.bin", tmp_path))
+    (tmp_path / "link.bin").symlink_to(tmp_path / "arrays.bin")
+    with pytest.raises(ModelFileError, match="not a regular file"):
+        from_onnx(with_arrays_in("link.bin", tmp_path))
 
 
 def test_damaged_files_are_refused(tmp_path):
@@ -263,6 +301,122 @@ def test_equal_arrays_that_are_stored_once_become_each_layers_own(tmp_path):
     network, weights = from_onnx(saved(small(*twice, arrays=[("v", np.ones((3, 3, 3, 3)))]), tmp_path))
     assert str(network) == "INPUT[8x8x3] -> [CONV3-3(BIAS=no)]*2"
     assert list(weights) == ["conv1.weight", "conv2.weight"]
+
+
+def agrees(proto: onnx.ModelProto, folder, text: str, x_shape: tuple[int, ...]) -> None:
+    """A file is that network, with the outputs that ONNX's own evaluator gives."""
+    network, weights = from_onnx(saved(proto, folder))
+    assert str(network) == text
+    x = np.random.default_rng(1).standard_normal(x_shape).astype(np.float32)
+    (wanted,) = ReferenceEvaluator(proto).run(None, {"x": x})
+    x = x if network.input_shape.channels == x_shape[1] else np.moveaxis(x, -1, 1)
+    np.testing.assert_allclose(outputs(network, weights, x), wanted, rtol=0, atol=1e-4 * np.abs(wanted).max())
+
+
+def drawn(*shape: int) -> np.ndarray:
+    return np.random.default_rng(sum(shape)).uniform(0.5, 1.5, shape).astype(np.float32)
+
+
+def test_numbers_for_each_channel_behind_weights_are_part_of_them(tmp_path):
+    nodes = [
+        node("Conv", "x w", "c"),
+        node("Mul", "s c", "m"),
+        node("Sub", "m t", "d"),
+        node("BatchNormalization", "d g b u v", "n"),
+        node("Div", "n s", "e"),
+        node("Add", "e t"),
+    ]
+    arrays = [("w", drawn(4, 3, 3, 3)), ("s", drawn(4, 1, 1)), ("t", drawn(1, 4, 1, 1))]
+    arrays += [(name, drawn(4)) for name in "gbuv"]
+    agrees(small(*nodes, arrays=arrays), tmp_path, "INPUT[8x8x3] -> CONV3-4(P=0) -> BN", (2, 3, 8, 8))
+
+
+def test_a_product_of_vectors_may_be_scaled(tmp_path):
+    nodes = [node("Flatten", "x", "f"), node("Gemm", "f w b", alpha=0.5, beta=2.0)]
+    proto = small(*nodes, arrays=[("w", drawn(192, 5)), ("b", drawn(1))])
+    agrees(proto, tmp_path, "INPUT[8x8x3] -> FC5", (2, 3, 8, 8))
+
+
+def test_groups_laid_in_rows_are_group_normalization(tmp_path):
+    constants = [
+        node("Constant", "", name, value_ints=list(of)) for name, of in (("r", (0, 3, -1)), ("k", (0, 6, 6, 6)))
+    ]
+    nodes = [
+        *constants,
+        node("Conv", "x w", "c"),
+        node("Reshape", "c r", "rows"),
+        node("InstanceNormalization", "rows one zero", "i", epsilon=1e-3),
+        node("Reshape", "i k", "n"),
+        node("Mul", "n s", "m"),
+        node("Add", "m t"),
+    ]
+    arrays = [
+        ("w", drawn(6, 3, 3, 3)),
+        ("one", np.ones(3)),
+        ("zero", np.zeros(3)),
+        ("s", drawn(6, 1, 1)),
+        ("t", drawn(6, 1, 1)),
+    ]
+    text = "INPUT[8x8x3] -> CONV3-6(P=0, BIAS=no) -> GROUPNORM(G=3, eps=0.001)"
+    agrees(small(*nodes, arrays=arrays), tmp_path, text, (2, 3, 8, 8))
+    del nodes[-2:]
+    nodes[-1].output[0] = "y"
+    text = text.replace("eps=0.001", "eps=0.001, AFFINE=no")
+    agrees(small(*nodes, arrays=arrays[:3]), tmp_path, text, (2, 3, 8, 8))
+
+
+def test_an_input_and_a_vector_with_channels_last_are_turned(tmp_path):
+    nodes = [
+        node("Transpose", "x", "first", perm=[0, 3, 1, 2]),
+        node("Conv", "first w", "c"),
+        node("Transpose", "c", "last", perm=[0, 2, 3, 1]),
+        node("Flatten", "last", "f"),
+        node("MatMul", "f v"),
+    ]
+    proto = small(*nodes, arrays=[("w", drawn(4, 8, 3, 2)), ("v", drawn(28, 5))])
+    agrees(proto, tmp_path, "INPUT[3x8x8] -> CONV3x2-4(P=0, BIAS=no) -> FC5(BIAS=no)", (2, 3, 8, 8))
+
+
+def test_weights_may_be_made_of_other_arrays(tmp_path):
+    nodes = [
+        node("Constant", "", "n", value_ints=[4, 3, 1, 1]),
+        node("Reshape", "w n", "kernel"),
+        node("Mul", "kernel two", "twice"),
+        node("ConstantOfShape", "four", "bias", value=numpy_helper.from_array(np.float32([0.5]))),
+        node("Conv", "x twice bias"),
+    ]
+    proto = small(*nodes, arrays=[("w", drawn(12)), ("two", np.float32([2]))])
+    proto.graph.initializer.append(numpy_helper.from_array(np.int64([4]), "four"))
+    agrees(proto, tmp_path, "INPUT[8x8x3] -> CONV1-4", (2, 3, 8, 8))
+
+
+def test_sizes_that_a_file_computes_are_known(tmp_path):
+    """`x.view(x.size(0), -1)`, as exporters wrote it before opset 13."""
+    nodes = [
+        node("Conv", "x w", "c"),
+        node("Shape", "c", "size"),
+        node("Gather", "size zero", "n"),
+        node("Unsqueeze", "n", "first", axes=[0]),
+        node("Concat", "first rest", "both", axis=0),
+        node("Reshape", "c both", "f"),
+        node("Gemm", "f v"),
+    ]
+    proto = small(*nodes, arrays=[("w", drawn(4, 3, 3, 3)), ("v", drawn(144, 5))], opset=11)
+    for name, value in (("zero", 0), ("rest", [-1])):
+        proto.graph.initializer.append(numpy_helper.from_array(np.asarray(value, np.int64), name))
+    agrees(proto, tmp_path, "INPUT[8x8x3] -> CONV3-4(P=0, BIAS=no) -> FC5(BIAS=no)", (2, 3, 8, 8))
+
+
+def test_a_small_file_makes_no_large_arrays(tmp_path):
+    proto = small(node("ConstantOfShape", "n", "w"), node("Conv", "x w"))
+    proto.graph.initializer.append(numpy_helper.from_array(np.int64([2**20, 3, 200, 200]), "n"))
+    with pytest.raises(ModelFileError, match="an array of one value has at most"):
+        from_onnx(saved(proto, tmp_path))
+
+
+def test_a_dilated_maximum_is_a_pool_with_d(tmp_path):
+    proto = small(node("MaxPool", kernel_shape=[3, 3], dilations=[2, 2], pads=[2] * 4))
+    agrees(proto, tmp_path, "INPUT[8x8x3] -> POOL3(S=1, P=2, D=2)", (1, 3, 8, 8))
 
 
 def test_a_bias_added_by_itself_is_the_layers(tmp_path):

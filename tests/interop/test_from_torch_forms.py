@@ -52,6 +52,12 @@ FORMS: dict[str, tuple[str, nn.Module, str]] = {
         Forward(lambda x: F.max_pool2d(x, 3, 2, 1, return_indices=True)[0]),
         "fit=floor POOL3(S=2, P=1)",
     ),
+    "dilated pooling": ("8x8x2", nn.MaxPool2d(3, 1, 1, dilation=2), "POOL3(S=1, P=1, D=2)"),
+    "a vector of channels last": (
+        "4x5x2",
+        Forward(lambda x, f: f(x.permute(0, 2, 3, 1).flatten(1)), nn.Linear(40, 3)),
+        "FC3",
+    ),
     "ceil mode": ("8x8x2", nn.MaxPool2d(3, 2, ceil_mode=True), "fit=ceil POOL3(S=2)"),
     "a mean with its padding": ("6x6x2", nn.Sequential(nn.ZeroPad2d(1), nn.AvgPool2d(2)), "AVGPOOL2(P=1)"),
     "a mean without its padding": (

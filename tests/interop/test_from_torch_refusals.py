@@ -60,7 +60,6 @@ REFUSED: dict[str, tuple[nn.Module, str]] = {
         "every axis",
     ),
     "output padding": (nn.ConvTranspose2d(2, 2, 3, 2, 1, output_padding=1), "received: output_padding=1x1, groups=1"),
-    "dilated pooling": (nn.MaxPool2d(2, dilation=2), "POOL has no dilation"),
     "padding of which half counts": (
         nn.Sequential(nn.ZeroPad2d(1), nn.AvgPool2d(3, padding=1, count_include_pad=False)),
         "received: 1x1 before, 1x1 after, padding=1x1, count_include_pad=False",

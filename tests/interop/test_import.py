@@ -103,6 +103,25 @@ def test_partial_leaves_what_is_missing_as_training_would_start(state):
     assert model.record["imported"]["initialised"] == ["conv20.weight"]
 
 
+def test_a_name_that_differs_is_shown_beside_the_one_it_should_be(state):
+    odd = changed(state, fc__weight=None, fc__bias=None)
+    odd |= {"classifier.bias": state["fc.bias"], "classifier.weight": state["fc.weight"]}
+    with pytest.raises(WeightsError) as caught:
+        import_weights(Network.parse(small_text()), odd)
+    assert (
+        caught.value.received
+        == "no fc.weight (classifier.weight has its size), no fc.bias (classifier.bias has its size)"
+    )
+
+
+def test_names_below_a_prefix_are_found(state):
+    below = {f"net.backbone.{name}": array for name, array in state.items()} | {"head.scale": np.ones(1, np.float32)}
+    model, report = import_weights(Network.parse(small_text()), below)
+    assert report.notes == ("the prefix net.backbone. is left out of all names",)
+    assert report.unused_by_reason()[""] == ["head.scale"]
+    np.testing.assert_array_equal(model.weights["conv2.weight"], state["layer1.0.conv1.weight"])
+
+
 def test_another_number_of_classes_is_an_error_with_two_ways_on(state):
     with pytest.raises(WeightsError) as caught:
         import_weights(Network.parse(small_text(10)), state)
@@ -189,7 +208,7 @@ def test_the_command_shows_the_report_before_the_reason(folder, capsys):
         (["small.net", "small.net"], "weights are a safetensors file or what torch.save writes"),
         (["lenet5", "resnet18.safetensors"], "arrays of the network have no value in these weights"),
         (["lenet5", "resnet18.safetensors", "--layout", "timm"], "no other library's names are known for this network"),
-        (["small.net", "resnet18.safetensors", "--layout", "keras"], "there is no such layout"),
+        (["small.net", "resnet18.safetensors", "--layout", "mxnet"], "there is no such layout"),
         (["small.net", "resnet18.safetensors", "-o", "model.pth"], "a name ending in .safetensors is needed"),
         (
             ["small.net", "resnet18.safetensors", "--classes", "two.txt"],
@@ -287,7 +306,7 @@ def test_what_was_exported_loads_into_the_other_librarys_module(state):
 def test_export_refuses_a_format_or_a_network_it_does_not_know(folder, capsys):
     assert main(["import", "small.net", "resnet18.safetensors", "-o", "model.safetensors"]) == 0
     for to, says in [
-        ("keras", f"try: onnx, torch, c, {', '.join(FORMATS)}"),
+        ("coreml", f"try: onnx, torch, c, {', '.join(FORMATS)}"),
         ("caffe", "caffe has no names for resnet18"),
     ]:
         assert main(["export", "model.safetensors", "--to", to, "-o", "out.safetensors"]) == 2

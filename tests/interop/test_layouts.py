@@ -11,8 +11,10 @@ import published_torch as published
 import pytest
 import torch
 
-from neocog import NeocogError, zoo
+from neocog import NeocogError, Network, load_data, zoo
+from neocog.initialise import initialise
 from neocog.interop import export_weights, import_weights
+from neocog.interop.weights.keras import default_names
 from neocog.interop.weights.layouts import LAYOUTS, map_in, maps_for
 from neocog.model import Model
 
@@ -211,6 +213,7 @@ def test_every_zoo_network_with_weights_for_photographs_says_how_they_were_prepa
         "torchvision": "red, green, blue from 0 to 1, minus 0.485, 0.456, 0.406, over 0.229, 0.224, 0.225",
         "timm": "red, green, blue from 0 to 1, minus 0.485, 0.456, 0.406, over 0.229, 0.224, 0.225",
         "caffe": "blue, green, red from 0 to 255, minus 103.939, 116.779, 123.68",
+        "keras": "blue, green, red from 0 to 255, minus 103.939, 116.779, 123.68",
     }
 
 
@@ -218,7 +221,55 @@ def test_a_network_or_layout_without_names_is_refused_with_those_that_have(small
     with pytest.raises(NeocogError, match=r"no other library's names are known.*\n  try: alexnet-one, vgg11"):
         map_in(zoo("lenet5"), "torchvision")
     assert maps_for(zoo("lenet5")) == ()
-    with pytest.raises(NeocogError, match=r"^caffe has no names for resnet18\n  try: torchvision, timm, neocog$"):
+    with pytest.raises(
+        NeocogError, match=r"^caffe has no names for resnet18\n  try: torchvision, timm, neocog, keras$"
+    ):
         import_weights("resnet18", {"conv1.weight": np.zeros(3)}, layout="caffe")
-    with pytest.raises(NeocogError, match=r"received: keras\n  try: torchvision, timm, caffe, neocog$"):
-        import_weights("resnet18", {"conv1.weight": np.zeros(3)}, layout="keras")
+    with pytest.raises(NeocogError, match=r"received: mxnet\n  try: torchvision, timm, caffe, keras, neocog$"):
+        import_weights("resnet18", {"conv1.weight": np.zeros(3)}, layout="mxnet")
+
+
+def kerass_names(network, weights):
+    """A network's arrays as Keras has them, number by number."""
+    state, kinds = {}, {"CONV": "conv2d", "FC": "dense", "BN": "batch_normalization"}
+    for node in [node for node in network.nodes if node.layer.op in kinds]:
+        own = {name: weights.get(f"{node.name}.{name}") for name in ("weight", "bias", "running_mean", "running_var")}
+        number, owner = int(node.name[-1]) - 1, kinds[node.layer.op]
+        owner = f"{owner}_{number}" if number else owner
+        if node.layer.op == "CONV":
+            k, c, height, width = own["weight"].shape
+            kernel = np.empty((height, width, c, k), np.float32)
+            for i, j, u, v in np.ndindex(k, c, height, width):
+                kernel[u, v, j, i] = own["weight"][i, j, u, v]
+            state |= {f"{owner}/kernel": kernel, f"{owner}/bias": own["bias"]}
+        elif node.layer.op == "FC":
+            (x,) = network.input_shapes(node)
+            (height, width), c = x.spatial, x.channels
+            kernel = np.empty((height * width * c, len(own["weight"])), np.float32)
+            for i, j, u, v in np.ndindex(len(own["weight"]), c, height, width):
+                kernel[(u * width + v) * c + j, i] = own["weight"][i, (j * height + u) * width + v]
+            state |= {f"{owner}/kernel": kernel, f"{owner}/bias": own["bias"]}
+        elif node.layer.op == "BN":
+            names = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
+            state |= {f"{owner}/{names[name]}": array for name, array in own.items()}
+    return state
+
+
+@pytest.mark.parametrize(("before", "behind"), [("", ""), ("sequential/", ":0")])
+def test_layers_that_keras_named_itself_are_counted_by_kind(before, behind):
+    network = Network.parse("INPUT[28x28x1] -> CONV3-4(P=0) -> BN -> POOL2(fit=floor) -> CONV2x3-5(P=0) -> FC6 -> FC10")
+    weights = {name: np.random.default_rng(1).random(a.shape, np.float32) for name, a in initialise(network).items()}
+    state = kerass_names(network, weights)
+    found = {f"{before}{name}{behind}": array for name, array in state.items()}
+    model, report = import_weights(network, found, data=load_data("mnist").test)
+    assert (report.layout, report.complete, report.unused) == ("keras", True, ())
+    for name, array in weights.items():
+        np.testing.assert_array_equal(model.weights[name], array)
+    back = export_weights(model, "keras")
+    assert back.keys() == state.keys()
+    for name, array in back.items():
+        np.testing.assert_array_equal(array, state[name])
+
+
+def test_layers_that_keras_has_not_leave_a_network_without_its_names():
+    assert default_names(zoo("lenet5")) == ()

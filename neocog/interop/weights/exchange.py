@@ -19,11 +19,13 @@ from ...model import Model
 from ...network import Network
 from ...zoo import zoo
 from ..prepared import model_of
-from .layouts import LAYOUTS, OWN, largest_with, map_in, own_names, recognise
+from .layouts import LAYOUTS, OWN, largest_with, map_in, own_names, prefix_of, recognise
 from .namemap import Place
 from .report import Report, compare, fits
 from .state import State, opened
 
+NAMED = 3
+"""Arrays that an error names; its report has all."""
 Source = str | os.PathLike[str] | Mapping[str, Any]
 Values = NDArray[np.float32]
 
@@ -57,13 +59,14 @@ def import_weights(
     net = zoo(network) if isinstance(network, str) else network
     where = "" if isinstance(weights, Mapping) else os.fspath(weights)
     with opened(weights) as state:
+        state = state.below(prefix_of(net, state.arrays))
         try:
             chosen = map_in(net, layout) if layout else recognise(net, state.arrays)
         except ModelFileError as error:
             raise _foreign(error, net, where, state) from None
         report = compare(chosen, net, state)
         if not report.matched or (report.unmatched and not partial):
-            raise _incomplete(report, net, state, where)
+            raise _incomplete(report, net, state, where, _differences(report, chosen.places(net), state))
         if "" in report.unused_by_reason() and not partial:
             _check_owner(report, state, where)
         places = chosen.places(net)
@@ -110,11 +113,18 @@ Each raises NeocogError for a model that it has no way to write, and RunError wh
 
 
 def _from_place(place: Place, state: State) -> Values:
-    return _turned(place, state.arrays[place.name].read()).reshape(place.own_shape)
+    values = state.arrays[place.name].read()
+    if place.last:
+        values = np.ascontiguousarray(np.moveaxis(values.reshape(place.last), (-1, -2), (0, 1)))
+    return _turned(place, values).reshape(place.own_shape)
 
 
 def _to_place(place: Place, values: Values) -> Values:
-    return _turned(place, values.reshape(place.shape))
+    if not place.last:
+        return _turned(place, values.reshape(place.shape))
+    *size, inputs, outputs = place.last
+    first = _turned(place, values.reshape(outputs, inputs, *size))
+    return np.ascontiguousarray(np.moveaxis(first, (0, 1), (-1, -2))).reshape(place.shape)
 
 
 def _turned(place: Place, values: Values) -> Values:
@@ -134,14 +144,21 @@ def _foreign(error: ModelFileError, network: Network, where: str, state: State) 
     return ModelFileError(error.rule, where=where, received=error.received, hint=hint)
 
 
-def _incomplete(report: Report, network: Network, state: State, where: str) -> WeightsError:
+def _differences(report: Report, places: Mapping[str, Place], state: State) -> str:
+    """The first arrays that did not come, with a name in the file that would have their size."""
+    unknown = report.unused_by_reason().get("", [])
+    found = [f"{one.foreign_name} of {one.foreign} for {one.shape}" for one in report.mismatched]
+    for one in report.missing[: max(0, NAMED - len(found))]:
+        like = next((name for name in unknown if fits(state.arrays[name], places[one.name])), "")
+        found.append(f"no {one.foreign_name[:60]}" + (f" ({like[:60]} has its size)" if like else ""))
+        unknown = [name for name in unknown if name != like]
+    return ", ".join(found[:NAMED])
+
+
+def _incomplete(report: Report, network: Network, state: State, where: str, received: str) -> WeightsError:
     """Why the weights do not do, with what would."""
     total = len(report.matched) + len(report.unmatched)
     rule = f"{len(report.unmatched)} of the {total} arrays of {report.network} have no value in these weights"
-    received = ", ".join(
-        [f"{one.foreign_name} of {one.foreign} for {one.shape}" for one in report.mismatched[:3]]
-        + [f"no {one.foreign_name[:60]}" for one in report.missing[: max(0, 3 - len(report.mismatched))]]
-    )
     hint = "--partial, which keeps freshly initialised values for them"
     if kinds := _other_classes(report, network, state):
         rule = f"the weights tell {kinds:,} classes apart, the network {network.shapes[-1].channels:,}"

@@ -6,6 +6,7 @@ them. `conv1`, the first, may be `features.0` there; then `conv1.weight` is `fea
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import NamedTuple
@@ -20,6 +21,10 @@ from ...zoo import zoo
 Prefix = str | tuple[str, str]
 """A layer's prefix; two for a BN whose statistics and whose trained scale are layers of their own, as in Caffe."""
 
+KERNEL = {"weight": "kernel", "bias": "bias"}
+NORM = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
+"""What Keras calls our arrays."""
+
 Signature = list[tuple[Layer, tuple[int, ...]]]
 
 
@@ -31,6 +36,8 @@ class Place(NamedTuple):
     own_shape: tuple[int, ...]
     reversed_channels: bool
     """Whether its second axis runs over blue, green and red there, for our red, green and blue."""
+    last: tuple[int, ...] = ()
+    """Where channels come last there: its axes of positions, of inputs and of outputs; else nothing."""
 
 
 class Photographs(NamedTuple):
@@ -54,7 +61,8 @@ class NameMap:
     `as_convolutions` are prefixes of FC layers kept as convolutions over the whole volume, (K, C, H, W) for our
     (K, C*H*W). `photographs` is None where the names do not say how images were prepared. `bgr` is for networks whose
     input is blue, green, red. `aside` says what else such a state dict holds, by the beginning of its names, and why we
-    need none of it. `note` is what a user of the weights must know.
+    need none of it. `note` is what a user of the weights must know. With `channels_last` kernels are (F, F, C, K) and
+    FC reads rows, columns, channels, (D, K): names are Keras's then.
     """
 
     network: str
@@ -65,6 +73,7 @@ class NameMap:
     as_convolutions: tuple[str, ...] = ()
     aside: tuple[tuple[str, str], ...] = ()
     note: str = ""
+    channels_last: bool = False
 
     def fits(self, network: Network) -> bool:
         """Whether a network is the zoo's, but for the size of its images and how many classes it tells apart."""
@@ -76,12 +85,15 @@ class NameMap:
         found: dict[str, Place] = {}
         for node, prefix in zip(owners, self.prefixes, strict=True):
             (x,) = network.input_shapes(node)
-            for name, parameter in node.layer.parameters(x).items():
-                own = shape = parameter.shape
-                if prefix in self.as_convolutions and name == "weight":
-                    shape = (own[0], x.channels, *x.spatial)
-                turned = self.bgr and node is owners[0] and name == "weight"
-                found[f"{node.name}.{name}"] = Place(f"{_owner(prefix, name)}.{name}", shape, own, turned)
+            shapes = {name: parameter.shape for name, parameter in node.layer.parameters(x).items()}
+            turned = self.bgr and node is owners[0]
+            for name, own in shapes.items():
+                place = Place(f"{_owner(prefix, name)}.{name}", own, own, turned and name == "weight")
+                if self.channels_last:
+                    place = _with_channels_last(place, f"{prefix}/", name, shapes, node, x)
+                elif prefix in self.as_convolutions and name == "weight":
+                    place = place._replace(shape=(own[0], x.channels, *x.spatial))
+                found[f"{node.name}.{name}"] = place
         return found
 
     def preprocessing(self, network: Network) -> Preprocessing | None:
@@ -106,6 +118,20 @@ class NameMap:
         if name.endswith(".num_batches_tracked"):
             return "a counter that torch's batch normalization keeps"
         return next((why for beginning, why in self.aside if name.startswith(beginning)), "")
+
+
+def _with_channels_last(
+    place: Place, prefix: str, name: str, shapes: Mapping[str, tuple[int, ...]], node: Node, x: Shape
+) -> Place:
+    """The place of an array in Keras."""
+    kernel = len(shapes.get("weight", ())) > 1
+    place = place._replace(name=prefix + (KERNEL if kernel else NORM)[name])
+    if not kernel or name != "weight":
+        return place
+    outputs, inputs, *size = place.own_shape
+    if isinstance(node.layer, FullyConnected):
+        return place._replace(shape=(inputs, outputs), last=(*x.spatial, x.channels, outputs))
+    return place._replace(shape=(*size, inputs, outputs), last=(*size, inputs, outputs))
 
 
 def _owner(prefix: Prefix, name: str) -> str:

@@ -53,6 +53,13 @@ class State:
     notes: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
 
+    def below(self, prefix: str) -> State:
+        """The same without a prefix of some names; the others stay as they are."""
+        if not prefix:
+            return self
+        arrays = {name.removeprefix(prefix): array for name, array in self.arrays.items()}
+        return replace(self, arrays=arrays, notes=(*self.notes, f"the prefix {prefix} is left out of all names"))
+
 
 @contextmanager
 def opened(source: str | os.PathLike[str] | Mapping[str, Any]) -> Iterator[State]:
@@ -152,11 +159,12 @@ def _from_dict(source: Mapping[str, Any]) -> State:
 
 
 def _unprefixed(state: State) -> State:
-    """The same without the prefixes that all names share."""
+    """The same without the prefixes that all names share, and without the `:0` of old Keras."""
+    if state.arrays and all(name.endswith(":0") for name in state.arrays):
+        state = replace(state, arrays={name.removesuffix(":0"): array for name, array in state.arrays.items()})
     for prefix in PREFIXES:
         if state.arrays and all(name.startswith(prefix) for name in state.arrays):
-            arrays = {name.removeprefix(prefix): array for name, array in state.arrays.items()}
-            state = replace(state, arrays=arrays, notes=(*state.notes, f"the prefix {prefix} is left out of all names"))
+            state = state.below(prefix)
     return state
 
 
