@@ -177,9 +177,6 @@ class BlendPart(Part):
         self.norms = {k: Norm(program, term.norm, self.sources[k].y) for k, term in enumerate(stage.terms) if term.norm}
         self.wants = self.wants or any(norm.weight for norm in self.norms.values())
         self.mixed = Mixed(stage.terms, tuple(source.y for source in self.sources), self.y, stage.activation)
-        self.margins = margins
-        self.light = False  # whether y is made anew rather than kept
-        self.again: Volume | None = None
         self.through = False  # whether the last reader puts its gradient through what this does
         for k in self.norms:
             self.sources[k].lasts = True
@@ -211,14 +208,9 @@ class BlendPart(Part):
             places |= {f"scale{k}": norm.scale, f"shift{k}": norm.shift}
         return places
 
-    def y_back(self) -> Volume:
-        """Computed again, into a volume that its readers share, where all that it is made of is kept in any case."""
-        if not self.light:
-            return self.y
-        if self.again is None:
-            self.again = self.program.arena.volume(self.stage.output, self.margins)
-            self.program.backward.append(self._blend(self.again))
-        return self.again
+    def remade(self, y: Volume) -> list[Call]:
+        """All that it is made of is kept in any case."""
+        return [self._blend(y)]
 
     def direct(self, channel: int, *, alone: bool) -> tuple[Sink, dict[str, Access]] | None:
         """Where there is more to do than to store: through the activation function, summed for normalization."""

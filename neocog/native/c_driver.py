@@ -56,8 +56,7 @@ static void use_block(struct net *n, int64_t block) {
 
 // Which weights a table connects: a row for each input, in it a 1 for each output.
 static inline void put_mask(struct net *n, const char *table, int64_t start, int64_t inputs, int64_t taps,
-                            int64_t outputs) {
-    int64_t row = (outputs + LANES - 1) / LANES * LANES;
+                            int64_t outputs, int64_t row) {
     for (int64_t c = 0; c < inputs; c++)
         for (int64_t t = 0; t < taps; t++)
             for (int64_t o = 0; o < outputs; o++)

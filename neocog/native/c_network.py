@@ -123,7 +123,8 @@ def _masks(program: Program) -> str:
             lines += [f'        "{"".join("01"[int(one)] for one in row)}",' for row in there]
             lines += [
                 "    };",
-                f"    put_mask(n, {node.name}[0], {region.start}, {len(there)}, {taps}, {region.count});",
+                f"    put_mask(n, {node.name}[0], {region.start}, {len(there)}, {taps}, {region.count},",
+                f"             {region.padded});",
             ]
     return "\n".join(lines)
 

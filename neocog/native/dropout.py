@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from ..chance import BITS, FACTORS, SHIFTS
 from ..layers.dropout import Dropout
 from .endings import Plain, Sink
 from .expressions import I32, Access, Index, Type, Value, constant, convert, load, number, select, splat
 from .kernel import Function
-from .layout import Volume, rows_of
+from .layout import SMALL, Volume, rows_of
 from .lone import LonePart
+from .program import Call
 
 
 def mixed(f: Function, x: Value) -> Value:
@@ -84,8 +86,16 @@ class DropoutPart(LonePart):
         """Masked in training, copied at prediction."""
         p, into = self._probability, Plain(self.y, self.lanes)
         places = self._chance | {"d": self.program.at(self.y)}
-        self.forward_call(lambda name: masked(name, self.lanes, p, self.x, "x", into), places, training=True)
+        self.made = self.forward_call(
+            lambda name: masked(name, self.lanes, p, self.x, "x", into), places, training=True
+        )
+        self.light = self.source.held and self.stage.output.elements > SMALL
         self.forward_call(lambda name: copied(name, self.lanes, self.x, self.y), predicting=True)
+
+    def remade(self, y: Volume) -> list[Call]:
+        """The source needs what is masked on its own way back."""
+        places = self.made.buffers | {"d": self.program.at(y)}
+        return [*self.program.cleared(y), replace(self.made, buffers=places)]
 
     def backwards(self) -> None:
         """The gradient through the same mask."""

@@ -106,13 +106,14 @@ class Gather:
 
 @dataclass(frozen=True)
 class Weights:
-    """Where a kernel's numbers lie: steps from one tile of channels, one input channel and one tap to the next.
+    """Where a kernel's numbers lie: steps from one tile of channels, one input channel and one row of taps to the next.
 
-    `output` is that from one channel of a tile to the next.
+    `tap` is that from one tap of a row to the next, `output` from one channel of a tile.
     """
 
     tile: int
     channel: int
+    row: int
     tap: int
     output: int = 1
 
@@ -151,12 +152,9 @@ class GatherKernel:
             self._tile(f, o, i, j, Tile(channels, rows, columns), epilogue)
 
     def _tile(self, f: Function, o: Index, i: Index, j: Index, tile: Tile, epilogue: Epilogue) -> None:
-        lanes, g = self.vector.lanes, self.gather
+        g = self.gather
         outputs = list(product(range(tile.channels), range(tile.rows), range(tile.columns)))
-        starts = [
-            f.let(splat(load(F32, "b", o + k), lanes)) if self.bias else constant(self.vector, 0.0)
-            for k in range(tile.channels)
-        ]
+        starts = [self._start(f, o + k) for k in range(tile.channels)]
         sums = {(k, a, b): f.variable(starts[k]) for k, a, b in outputs}
         weights = (o // self.tile.channels) * self.weights.tile
         if g.taps:
@@ -165,6 +163,10 @@ class GatherKernel:
             with f.loop(g.channels_in) as c:
                 self._taps(f, c, i, j, weights + c * self.weights.channel, tile, sums)
         epilogue(f, o, i, j, {place: variable.value for place, variable in sums.items()})
+
+    def _start(self, f: Function, output: Index) -> Value:
+        """What a sum begins with."""
+        return f.let(splat(load(F32, "b", output), self.vector.lanes)) if self.bias else constant(self.vector, 0.0)
 
     def _taps(
         self,
@@ -179,19 +181,20 @@ class GatherKernel:
         """All taps of one input channel."""
         g = self.gather
         start = c * g.source.plane + i * (g.down * g.source.row) + j * g.right
-        per_row = len(g.columns) * self.weights.tap
         if g.clips:
             first, last = Index(-g.rows[0]) - i, Index(g.source.height - g.rows[0]) - i
             inside = Bound("max", (first, Index())), Bound("min", (last, Index(len(g.rows))))
             with f.loop(inside[1], inside[0]) as r:
-                self._row(f, start + (r + g.rows[0]) * g.source.row, weights + r * per_row, j, tile, sums)
+                self._row(f, start + (r + g.rows[0]) * g.source.row, weights + r * self.weights.row, j, tile, sums)
         elif (g.taps * len(sums) > UNROLLED or self.vector.lanes == 1) and _even(g.rows):
             step = g.rows[1] - g.rows[0] if len(g.rows) > 1 else 0
             with f.loop(len(g.rows)) as r:
-                self._row(f, start + (r * step + g.rows[0]) * g.source.row, weights + r * per_row, j, tile, sums)
+                self._row(
+                    f, start + (r * step + g.rows[0]) * g.source.row, weights + r * self.weights.row, j, tile, sums
+                )
         else:
             for k, row in enumerate(g.rows):
-                self._row(f, start + row * g.source.row, weights + k * per_row, j, tile, sums)
+                self._row(f, start + row * g.source.row, weights + k * self.weights.row, j, tile, sums)
 
     def _row(
         self,

@@ -18,7 +18,7 @@ from ..layer import Shape
 from .expressions import Index
 from .kernel import Function
 
-SMALL = 1 << 14
+SMALL = 1 << 13
 """Vectors of a volume that need not share its memory for margins to be cleared: that took 4 % of LeNet-5's step."""
 COLUMNS = 4
 """Positions of a row that kernels of single values take at once, so that they do not wait for each other."""

@@ -10,12 +10,16 @@ from __future__ import annotations
 
 import heapq
 import math
-from bisect import bisect_right
+from bisect import bisect_right, insort
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from .expressions import Access
 from .layout import Arena, Room
+
+FEW = 1000
+"""Rooms that are placed in a second way too, which often leaves fewer gaps; its time grows with their square."""
+Placed = tuple[list[tuple[int, int]], int]
 
 
 class Use(NamedTuple):
@@ -49,7 +53,10 @@ class Layout:
         """Put rooms into a buffer, kind by kind; the vectors that it needs."""
         size = 0
         for kind in sorted({room.kind for _, room in lives}):
-            places, more = _shared([(life, room) for life, room in lives if room.kind == kind])
+            alike = [(life, room) for life, room in lives if room.kind == kind]
+            places, more = _in_turn(alike)
+            if len(alike) <= FEW:
+                places, more = min((places, more), _largest_first(alike), key=lambda made: made[1])
             self._moved |= {start: (buffer, (size + place - start) * self._lanes) for start, place in places}
             size += more
         return size
@@ -77,8 +84,26 @@ class Layout:
         return Access(buffer, place.at + further, place.unit)
 
 
-def _shared(lives: Iterable[tuple[Life, Room]]) -> tuple[list[tuple[int, int]], int]:
-    """Where each room lies, by its start, and the size of all: what is needed first is placed first."""
+def _largest_first(lives: Iterable[tuple[Life, Room]]) -> Placed:
+    """Where each room lies, by its start, and the size of all: the lowest place that nothing larger needs meanwhile.
+
+    Of equal ones those that are needed for longer go first.
+    """
+    placed, size = list[tuple[int, int, Life, int]](), 0
+    for life, room in sorted(lives, key=lambda one: (-one[1].size, one[0].first - one[0].last, one[0])):
+        place = 0
+        for start, end, other, _ in placed:
+            if start >= place + room.size:
+                break
+            if other.first <= life.last and life.first <= other.last:
+                place = max(place, end)
+        insort(placed, (place, place + room.size, life, room.start))
+        size = max(size, place + room.size)
+    return [(start, place) for place, _, _, start in placed], size
+
+
+def _in_turn(lives: Iterable[tuple[Life, Room]]) -> Placed:
+    """The same, but what is needed first is placed first, which takes no long time however many there are."""
     gaps, places, ending = Gaps(), list[tuple[int, int]](), list[tuple[int, int, Room]]()
     for life, room in sorted(lives):
         while ending and ending[0][0] < life.first:

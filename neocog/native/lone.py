@@ -40,11 +40,13 @@ class LonePart(Part):
 
     def forward_call(
         self, build: Callable[[str], Function], places: dict[str, Access] | None = None, **when: bool
-    ) -> None:
+    ) -> Call:
         """Add a call of the forward pass; `when` is as in `Call`."""
         function = self.program.add(self.node.layer.op.lower(), build)
         known = self.places | {"y": self.program.at(self.y)}
-        self.program.forward.append(Call(function, known | (places or {}), **when))
+        made = Call(function, known | (places or {}), **when)
+        self.program.forward.append(made)
+        return made
 
     def backward_call(self, build: Callable[[str], Function], places: dict[str, Access] | None = None) -> None:
         """Add a call of the backward pass; `dy` is the gradient for y, which itself is `y_`: a sink may have a `y`."""

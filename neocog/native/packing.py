@@ -13,7 +13,7 @@ from itertools import product
 from typing import NamedTuple
 
 from .expressions import F32, Index, Type, Value, constant, load, load_from, neighbours, pair
-from .gather import Gather
+from .gather import Gather, Weights
 from .kernel import TILE_ROWS, Function
 from .layout import along
 from .tiled_gather import MATRIX, TiledGather
@@ -30,6 +30,19 @@ class Order(NamedTuple):
     output: int
     input: int
     tap: int
+
+    def lying(self, gather: Gather, tile: int) -> Weights:
+        """The same for a gather that reads them where they lie, in tiles of so many outputs, from its first tap on."""
+        first, columns = self.taps[0], len(gather.columns)
+        row = self.taps[columns] - first if len(gather.rows) > 1 else 0
+        column = self.taps[1] - first if columns > 1 else 0
+        return Weights(tile * self.output, self.input, row * self.tap, column * self.tap, self.output)
+
+
+def packed_weights(gather: Gather, tile: int) -> Weights:
+    """How a gather reads what `pack_numbers` or `pack_pairs` wrote."""
+    row = gather.taps * tile
+    return Weights(gather.channels_in * row, row, len(gather.columns) * tile, tile)
 
 
 def pack_numbers(name: str, tile: int, gather: Gather, order: Order) -> Function:

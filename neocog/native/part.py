@@ -21,10 +21,13 @@ class Part(ABC):
     def __init__(self, program: Program, stage: Stage, margins: Margins, readers: int) -> None:
         self.program, self.stage, self.readers = program, stage, readers
         self.machine, self.lanes = program.machine, program.machine.lanes
-        self.y = program.arena.volume(stage.output, margins)
+        self.margins, self.y = margins, program.arena.volume(stage.output, margins)
         self.d: Volume | None = None
         self.lasts = False  # whether normalization reads y on its way back
         self.reread = False  # whether a layer with weights does
+        self.held = False  # whether its own way back does
+        self.light = False  # whether y is made anew on the way back rather than kept
+        self.again: Volume | None = None  # where it is then
         self.written = False  # whether some reader has stored its gradient in d already
         self.puts = 0  # readers that are done
         sources = [program.parts[k] for k in stage.sources]
@@ -62,10 +65,22 @@ class Part(ABC):
         flat = Volume(d.channels * d.positions, 1, 1, d.offset, 1, 1)
         return Plain(flat, self.lanes, self.written), {"d": self.program.at(d)}
 
+    @property
+    def y_late(self) -> Volume:
+        """y as it is on the way back."""
+        return self.again or self.y
+
     def y_back(self) -> Volume:
-        """y for a reader on its way back: made anew where that takes less than memory to keep it."""
+        """y for a reader on its way back: once more where it is light, in a volume that its readers share."""
         self.reread = True
-        return self.y
+        if self.light and self.again is None:
+            self.again = self.program.arena.volume(self.stage.output, self.margins)
+            self.program.backward += self.remade(self.again)
+        return self.y_late
+
+    def remade(self, y: Volume) -> list[Call]:
+        """The calls that make y once more, for stages that may be light."""
+        raise NotImplementedError
 
     def done(self) -> None:
         """A reader has put its gradient: the next one adds to it."""

@@ -33,7 +33,7 @@ from .stages import DRAWING, Single, Stage, Weighted, scored, stages_of, transpo
 if TYPE_CHECKING:
     from .part import Part
 
-CROWDED = 512
+CROWDED = 128
 """Rows so many numbers from each other, or a multiple, share a few sets of a cache: one drives out the other."""
 
 
@@ -114,7 +114,9 @@ class Program:
         self.pairs = pairs  # whether products are of pairs of bfloat16
         self.functions: dict[str, Function] = {}
         self._built: dict[Hashable, Function] = {}
-        self.arena = Arena(short=any(node.layer.couples_batch for node in network.nodes))
+        self.couples = any(node.layer.couples_batch for node in network.nodes)
+        """Whether threads meet within a step."""
+        self.arena = Arena(short=self.couples)
         self.regions: list[Region] = []
         self.forward: list[Call | Meeting] = []
         self.backward: list[Call | Meeting] = []
@@ -124,6 +126,7 @@ class Program:
         self.prepared: list[Call] = []
         """What prediction does once before its blocks."""
         self.parameters = self.sums = self.scratch = self.halved = self.coefficients = 0
+        self.between = 0  # numbers that keep rows of parameters apart
         self._packing = [0, 0]  # words of weights that are packed before the way forward, and behind it
         self.drawing = [node for node in network.nodes if node.layer.op in DRAWING]
         self.parts: list[Part] = []
@@ -205,7 +208,13 @@ class Program:
     @cached_property
     def grouping(self) -> Grouping:
         """How blocks are put into groups."""
-        return Grouping.of(self.group_numbers, self.network.plan().totals["macs"] * self.machine.lanes)
+        return Grouping.of(self.group_numbers - self.between, self.macs * self.machine.lanes)
+
+    @cached_property
+    def macs(self) -> int:
+        """Multiplications of an image on its way forward."""
+        macs: int = self.network.plan().totals["macs"]
+        return macs
 
     def groups(self, blocks: int) -> int:
         """How many groups so many blocks are in."""
@@ -247,6 +256,7 @@ class Program:
         full = f"{node.name}.{name}"
         made = Region(full, group, self.parameters, rows, count, padded, decays, sums, met, trainable, masked)
         self.parameters += made.size
+        self.between += rows * (padded - self.padded(count))
         self.sums += rows * count if by_lanes else 0
         self.regions.append(made)
         return made

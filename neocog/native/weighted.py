@@ -12,25 +12,34 @@ from . import passes
 from .convolution import Phase, forward_gather, forward_order, phases_of, reach, weight_gradient
 from .endings import Finish, Into, Sink, Through
 from .expressions import Access, Index
-from .gather import Gather, GatherKernel, Source, Weights
+from .gather import Gather, GatherKernel, Source
 from .halving import pair_channels, pair_images
 from .kernel import Function
-from .layout import Margins, Volume, extent
-from .packing import Order, pack_tiles
+from .layout import SMALL, Margins, Volume, extent
+from .packing import Order, pack_tiles, packed_weights
 from .part import Part
 from .program import CROWDED, Call, Program, Region
 from .stages import Stage, Weighted
+from .streamed import FAR_BYTES, StreamedGatherKernel
 from .tiled_gather import MATRIX, TiledGather, TiledGatherKernel
 from .tiled_weights import TiledWeightGradient
 from .weight_gradient import LanesHoldChannels, WeightGradient, lanes_hold_images
 
-DIRECT_BYTES = 16 << 10
-"""Weights of a forward kernel are read where they lie up to this size, else packed in the order of reading."""
+DIRECT_BYTES, PACKED_BYTES = 16 << 10, 256 << 10
+"""Weights of a forward kernel are packed in the order of reading from the first size to the second, which saves up to
+6 % of its time; fewer are near in any order, and of more a copy would take memory."""
+NEAR_BYTES = 32 << 10
+"""Of weights that a tile of gradients goes over again and again: so much stays in the first-level cache."""
+APART = 64
+"""Rows so many numbers from each other, or a multiple, are too close there for a kernel that reads several taps."""
 WORTH_PAIRING = 8
 """Fewer channels are not multiplied in bfloat16: rounding them would take as long."""
 
 LITTLE_MORE = 1.125
 """Times the memory of a volume: so much it may be larger for a gradient to take its place."""
+
+LITTLE_WORK = 0.02
+"""Of a network's multiplications forwards: a layer that has no more of them is computed again rather than kept."""
 
 Kernel = tuple[Callable[..., Function], dict[str, Access]]
 """What builds a gather's function, and where those buffers lie that it has for itself."""
@@ -41,20 +50,20 @@ class WeightedPart(Part):
 
     def __init__(self, program: Program, stage: Stage, margins: Margins, readers: int) -> None:
         assert isinstance(stage, Weighted)  # noqa: S101
-        self.weighted, self.margins = stage, _for_both(stage, margins)
-        super().__init__(program, stage, self.margins, readers)
+        self.weighted = stage
+        super().__init__(program, stage, _for_both(stage, margins), readers)
         self.source = program.parts[stage.source]
         self.channels_in = stage.inputs.channels // stage.groups
         self.channels_out = stage.sums.channels // stage.groups
         self.g: Volume | None = None
+        self.held = stage.ending.activation is not None
+        self.made: list[Call] = []  # what makes y
         self.paired: Access | None = None
         self.where = program.arena.take(-(-stage.output.elements // 4)) if stage.ending.pools else 0
         self.wants = True
         self.pairs = program.pairs and stage.groups == 1 and self.channels_in >= WORTH_PAIRING
         self.may_tile = program.pairs and stage.groups == 1 and self.machine.tiles
         self.masked = isinstance(stage.node.layer, Conv) and stage.node.layer.table is not None
-        self.apart = (stage.sees_all or stage.frame.kernel == (1, 1)) and not self.masked
-        """Whether the way back reads rows of weights side by side, where they lie."""
         self._own_parameters()
 
     def _own_parameters(self) -> None:
@@ -74,14 +83,14 @@ class WeightedPart(Part):
                 decays=True,
                 by_lanes=by_images,
                 masked=self.masked,
-                apart=self.apart,
+                apart=True,
             )
             for group in range(stage.groups)
         ]
         self.bias = program.region(stage.node, "bias", 1, stage.sums.channels, by_lanes=True) if stage.bias else None
 
     def _gradient(self, g: Source) -> WeightGradient:
-        row = self.program.padded(self.channels_out, apart=self.apart)
+        row = self.program.padded(self.channels_out, apart=True)
         x = Source.of(self.source.y)
         return weight_gradient(self.weighted.frame, x, g, self.channels_in, self.channels_out, row)
 
@@ -95,22 +104,35 @@ class WeightedPart(Part):
         finish = Finish(stage.ending, self.y, self.lanes)
         for group, region in enumerate(self.weights):
             build, made = self._forward_kernel(region, gather)
-            key = gather, finish, stage.bias, region.padded, region.size, self.may_tile, self.pairs
+            key = gather, finish, stage.bias, region.padded, region.size, self.may_tile, self.pairs, tuple(made)
             function = self.program.add("sums", partial(build, buffers=finish.buffers, epilogue=finish), key)
-            self.program.forward.append(Call(function, self._forward_places(group) | made))
+            self.made.append(Call(function, self._forward_places(group) | made))
+        self.program.forward += self.made
+        self.light = self._is_light()
+
+    def _is_light(self) -> bool:
+        """Whether y is large for how little work it is, and read by one layer; weights are then packed as they were."""
+        stage, program = self.weighted, self.program
+        macs = self.channels_in * math.prod(stage.frame.kernel) * stage.sums.elements
+        large = stage.output.elements > SMALL and not stage.ending.pools
+        alone = self.readers == 1 and not (program.couples or self.pairs)
+        return large and alone and macs <= LITTLE_WORK * program.macs
 
     def _forward_kernel(self, region: Region, gather: Gather) -> Kernel:
         order, bias = forward_order(self.weighted.frame, region.padded), self.weighted.bias
         if made := self._tiled(region, gather, order, bias):
             return made
-        if region.size * 4 <= DIRECT_BYTES and not self.pairs:
-            tile = gather.tile(self.machine)
-            lying = Weights(tile.channels, order.input, order.tap)
-            return GatherKernel(self.machine, gather, lying, tile, bias).build, {"w": region.at("weights")}
-        build, places = packed_gather(self.program, region, gather, order, bias=bias, pairs=self.pairs)
-        if self.pairs:
-            places["x"] = self.program.halve(self.source.y, pair_channels, training=False)
-        return build, places
+        if self.pairs or DIRECT_BYTES < 4 * region.size <= PACKED_BYTES:
+            build, places = packed_gather(self.program, region, gather, order, bias=bias, pairs=self.pairs)
+            if self.pairs:
+                places["x"] = self.program.halve(self.source.y, pair_channels, training=False)
+            return build, places
+        places = {"w": region.at("weights")}
+        if self.weighted.sees_all and region.size * 4 > FAR_BYTES:
+            places["scratch"] = self.program.scratch_of(gather.channels_out)
+            return StreamedGatherKernel(self.machine, gather, order.lying(gather, 1), bias).build, places
+        tile = gather.tile(self.machine)
+        return GatherKernel(self.machine, gather, order.lying(gather, tile.channels), tile, bias).build, places
 
     def _tiled(self, region: Region, gather: Gather, order: Order, bias: bool) -> Kernel | None:
         """A gather by tiles, where that is possible and worth it."""
@@ -139,14 +161,25 @@ class WeightedPart(Part):
 
     # -- backwards ---------------------------------------------------------------------------------------------
 
+    def remade(self, y: Volume) -> list[Call]:
+        """What y is made of is there for the weights, and these are as they were."""
+        x = self.source.y_back()
+        starts = [
+            {"x": self.program.at(x, k * self.channels_in), "y": self.program.at(y, k * self.channels_out)}
+            for k in range(len(self.made))
+        ]
+        calls = zip(self.made, starts, strict=True)
+        return self.program.cleared(y) + [replace(call, buffers=call.buffers | start) for call, start in calls]
+
     def direct(self, channel: int, *, alone: bool) -> tuple[Sink, dict[str, Access]] | None:
         """Through the ending, where nobody has put a gradient before."""
         return None if self.written else self._through(channel, alone=alone)
 
     def _through(self, channel: int, *, alone: bool) -> tuple[Sink, dict[str, Access]]:
         g = self._sums_gradient(alone=alone)
-        sink = Through(self.weighted.ending, self.y, g, self.weighted.bias, self.lanes, in_place=g is self.y)
-        places = {"g": self.program.at(g, channel), "y": self.program.at(self.y, channel)}
+        y = self.y_late
+        sink = Through(self.weighted.ending, y, g, self.weighted.bias, self.lanes, in_place=g is y)
+        places = {"g": self.program.at(g, channel), "y": self.program.at(y, channel)}
         if self.weighted.ending.pools:
             places["where"] = self._where(channel)
         if self.bias and self.bias.sums is not None:
@@ -157,9 +190,9 @@ class WeightedPart(Part):
         """Where it lies: in place of y, if that is there up to now, and has zeros enough around it."""
         if self.g is None:
             ending, margins = self.weighted.ending, reach(self.weighted) if self.source.wants else Margins()
-            there = self.reread or ending.activation is not None
+            there = self.reread or self.held
             if alone and there and not ending.pools and margins.within(self.margins):
-                self.g = self.y
+                self.g = self.y_late
             else:
                 self.g = self.program.arena.dense(self.weighted.sums, margins)
                 self.program.backward += self.program.cleared(self.g)
@@ -243,10 +276,11 @@ class WeightedPart(Part):
         if made := self._tiled(region, gather, order, bias=False):
             return made
         pairs = self.pairs and self.channels_out >= WORTH_PAIRING
-        if gather.taps == 1 and order.output % CROWDED and not pairs:  # rows are runs
-            tile = gather.tile(self.machine)
-            lying = Weights(tile.channels * order.output, order.input, order.tap, order.output)
-            first = region.at("weights", order.taps[0] * order.tap)
+        tile = gather.tile(self.machine)
+        run = tile.channels * gather.taps * region.padded * 4
+        near = order.output % CROWDED if gather.taps == 1 else 0 < run <= NEAR_BYTES and order.tap % APART
+        if near and not pairs:  # rows are runs
+            lying, first = order.lying(gather, tile.channels), region.at("weights", order.taps[0] * order.tap)
             return GatherKernel(self.machine, gather, lying, tile, bias=False).build, {"w": first}
         build, places = packed_gather(self.program, region, gather, order, pairs=pairs)
         if pairs:
@@ -274,6 +308,5 @@ def packed_gather(
     tile = gather.tile(program.machine)
     packed = program.pack(region, tile.channels, gather, order, pairs=pairs)
     read = replace(gather, channels_in=-(-gather.channels_in // 2)) if pairs else gather
-    row = gather.taps * tile.channels
-    weights = Weights(read.channels_in * row, row, tile.channels)
+    weights = packed_weights(read, tile.channels)
     return GatherKernel(program.machine, read, weights, tile, bias, pairs).build, {"w": packed}

@@ -67,7 +67,7 @@ def test_a_stage_says_what_was_chosen_for_it(neocog):
         assert gradient["form"] in ("lanes hold images", "lanes hold channels")
     assert weighted[0]["input_gradient"] == []  # nobody asks for that of the images
     back = [(stage["layers"][0][:2], kernel["weights"]) for stage in weighted for kernel in stage["input_gradient"]]
-    assert set(back) == {("co", "packed"), ("fc", "in place")}
+    assert set(back) == {("co", "in place"), ("fc", "in place")}
 
 
 def test_margins_and_memory_are_counted(neocog):

@@ -137,7 +137,7 @@ def test_else_it_has_memory_of_its_own(text):
 def test_weights_for_the_rest_of_the_way_back_lie_where_those_for_the_way_forward_lay():
     body = "[CONV3-32 -> BN -> RELU]*5"
     apart, together = (
-        Program(ON, Network.parse(f"INPUT[8x8x16] -> {text} -> FC3"), "cross-entropy")
+        Program(ON, Network.parse(f"INPUT[8x8x16] -> {text} -> FC3"), "cross-entropy", pairs=True)
         for text in (body.replace(" -> BN", ""), body)
     )
     assert not apart.packs_back
@@ -145,17 +145,33 @@ def test_weights_for_the_rest_of_the_way_back_lie_where_those_for_the_way_forwar
     assert together.packed < 0.75 * apart.packed
 
 
-def test_the_way_back_through_a_fully_connected_layer_reads_weights_where_they_lie():
-    program = Program(ON, Network.parse("INPUT[4x4x8] -> FC512 -> RELU -> FC3"), "cross-entropy")
-    first, second = [call.buffers["w"] for call in program.backward if kind_of(call) == "inputs"] + [None]
-    assert first.buffer == "weights"
-    assert second is None  # the images have no gradient
-    assert program.regions[0].padded == 528  # rows 2 KiB apart would be in each other's way
+def test_weights_are_read_where_they_lie_if_they_are_many_and_on_the_way_back_through_windows_of_one_position():
+    text = "INPUT[8x8x16] -> CONV1-128 -> CONV3-128 -> RELU -> CONV1-16 -> FC300 -> RELU -> FC100"
+    program = Program(ON, Network.parse(text), "cross-entropy")
+    ways = (program.forward, "sums"), (program.backward, "inputs")
+    forward, back = ([call for call in way if kind_of(call) == kind] for way, kind in ways)
+    assert [call.function.form for call in forward] == [*["gather"] * 3, "streamed gather", "gather"]
+    assert [call.buffers["w"].buffer for call in forward] == [*["weights"] * 4, "packed"]
+    assert [call.buffers["w"].buffer for call in back] == ["weights", "weights", "weights", "packed"]
+    assert program.packed == 300 * 100 + 9 * 128 * 130  # whole tiles of ten
+    assert program.regions[0].padded == 144  # rows of 128 numbers would be in each other's way
+
+
+def test_a_large_volume_that_takes_little_work_is_made_again_rather_than_kept():
+    first, second, *_ = parts("INPUT[40x40x1] -> CONV1-16 -> RELU -> CONV3-16 -> RELU -> DROPOUT -> CONV3-16 -> FC3")
+    dropout = first.program.parts[3]
+    assert (first.light, second.light, dropout.light) == (True, False, True)
+    assert first.g is first.again
+    kept = first.program.training_layout.arena
+    assert kept < 4.2 * first.y.channels * first.y.plane  # and not what all five volumes take
 
 
 @pytest.mark.parametrize(
     ("name", "batch"),
-    [*((name, batch) for name in ("resnet20", "resnet56", "preact-resnet110") for batch in (64, 128)), ("nin", 32)],
+    [
+        *((name, batch) for name in ("resnet20", "resnet56", "preact-resnet110") for batch in (64, 128)),
+        *(("nin", 32), ("all-cnn-c", 32), ("alexnet", 16), ("vgg11-bn", 16)),
+    ],
 )
 def test_training_takes_less_than_with_torch(name, batch):
     plan = zoo(name).plan(batch=batch, optimizer="momentum")

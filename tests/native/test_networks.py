@@ -88,6 +88,7 @@ def far(found, expected):
         "INPUT[4x3x2] -> CONV1-4 -> CONV4x3-6(G=2, P=0) -> FC3",
         "INPUT[40x3] -> CONV5-8 -> RELU -> POOL2 -> CONV3-16 -> RELU -> FC4",
         "INPUT[6x6x2] -> CONV3-40 -> RELU -> CONV3-33 -> RELU -> FC5",
+        "INPUT[5x9x7] -> CONV1-33 -> RELU -> FC190 -> RELU -> FC1500 -> RELU -> FC3",  # weights that are streamed
         "INPUT[8x8x1] -> ID -> CONV8-12(P=0) -> RELU -> CONV1-6 -> FC3",
         'INPUT[8x8x3] -> CONV3-4(TABLE="0 1; 1 2; 0 2; 0 1 2") -> RELU -> FC4',
         "INPUT[6x7x2] -> RELU -> CONV3-3 -> ID -> RELU -> TANH -> FC3",
@@ -191,7 +192,10 @@ MIXED = (
 )
 
 
-LARGE = "INPUT[66x62x2] -> CONV3-5 -> RELU -> CONV3-4 -> RELU -> POOL2 -> CONV3-4 -> GAP -> FC3"
+LARGE = (  # what the first convolution and DROPOUT give is made again on the way back
+    "INPUT[66x62x2] -> CONV1-5 -> RELU -> CONV3-12 -> RELU -> DROPOUT(0.3) -> CONV3-4 -> RELU -> POOL2 -> CONV3-4"
+    " -> GAP -> FC3"
+)
 WIDE = (
     "INPUT[32x32x3] -> CONV3-8 -> BN -> RELU -> ADD[CONV3-8 -> BN -> RELU -> CONV3-8 -> BN | ID] -> RELU"
     " -> ADD[BN -> RELU -> CONV3-9(S=2, P=1, fit=floor) -> BN -> RELU -> CONV3-9 | SHORTCUT(K=9, S=2)] -> BN -> RELU"
