@@ -79,10 +79,10 @@ def watched(source: str, data: str) -> tuple[float, float]:
         key = keys.exchange(keys.token) or ""
         watcher = subprocess.Popen([sys.executable, __file__, "watch", str(port), key, live.name])
         time.sleep(WARM)
-        seen, served, began = live.seen, serving(), time.perf_counter()
+        seen, served, began = live.seen, serving(thread), time.perf_counter()
         time.sleep(SECONDS)
         passed = time.perf_counter() - began
-        rate, share = (live.seen - seen) / passed, (serving() - served) / passed
+        rate, share = (live.seen - seen) / passed, (serving(thread) - served) / passed
         watcher.kill()
         watcher.wait()
         server.should_exit = True
@@ -91,11 +91,10 @@ def watched(source: str, data: str) -> tuple[float, float]:
     return rate, share
 
 
-def serving() -> float:
-    """Processor seconds of all threads of Python but the run's own and this one."""
-    others = [one for one in threading.enumerate() if one is not threading.current_thread()]
-    clocks = [time.pthread_getcpuclockid(one.ident) for one in others if one.ident and not one.name.startswith("run ")]
-    return sum(time.clock_gettime(clock) for clock in clocks)
+def serving(server: threading.Thread) -> float:
+    """Processor seconds of the server's loop and of the threads that it answers in."""
+    own = [one for one in threading.enumerate() if one is server or one.name.startswith(("AnyIO", "asyncio"))]
+    return sum(time.clock_gettime(time.pthread_getcpuclockid(one.ident)) for one in own if one.ident)
 
 
 def watch(port: str, key: str, name: str) -> None:
