@@ -158,15 +158,29 @@ class GatherKernel:
         sums = {(k, a, b): f.variable(starts[k]) for k, a, b in outputs}
         weights = (o // self.tile.channels) * self.weights.tile
         if g.taps:
-            for buffer, at in epilogue.reads(o, i, j, outputs):
-                f.prefetch(self.vector, buffer, at)
-            with f.loop(g.channels_in) as c:
-                self._taps(f, c, i, j, weights + c * self.weights.channel, tile, sums)
+            asking = min(tile.channels, g.channels_in) if epilogue.reads(o, i, j, outputs) else 0
+            if asking:
+                with f.loop(asking) as c:
+                    self._ask(f, c, (o, i, j), tile, epilogue)
+                    self._taps(f, c, i, j, weights + c * self.weights.channel, tile, sums)
+            if asking < g.channels_in:
+                with f.loop(g.channels_in, asking) as c:
+                    self._taps(f, c, i, j, weights + c * self.weights.channel, tile, sums)
         epilogue(f, o, i, j, {place: variable.value for place, variable in sums.items()})
 
     def _start(self, f: Function, output: Index) -> Value:
         """What a sum begins with."""
         return f.let(splat(load(F32, "b", output), self.vector.lanes)) if self.bias else constant(self.vector, 0.0)
+
+    def _ask(self, f: Function, c: Index, at: tuple[Index, Index, Index], tile: Tile, epilogue: Epilogue) -> None:
+        """Ask for what the epilogue reads, for a channel of the tile with each input channel, or for several.
+
+        All at once they would be in the way of what the taps read.
+        """
+        each = -(-tile.channels // self.gather.channels_in)
+        (o, i, j), places = at, product(range(each), range(tile.rows), range(tile.columns))
+        for buffer, place in epilogue.reads(o + c * each, i, j, places):
+            f.prefetch(self.vector, buffer, place)
 
     def _taps(
         self,

@@ -43,7 +43,9 @@ def slot(name: str) -> int:
 
 
 SPINS = 50_000
-"""Looks before a waiting thread sleeps, about 100 us: what lies between two steps of a small network is mostly less."""
+"""Looks before a worker sleeps, about 100 us: what lies between two courses of a small network is mostly less."""
+PATIENCE = 500_000
+"""Looks before a thread sleeps that others are to meet, about 1 ms: who sleeps comes late, and then the others wait."""
 
 RUNTIME = """
 declare i32 @usleep(i32)
@@ -72,7 +74,7 @@ wait:
  br i1 %moved, label %done, label %idle
 idle:
  %more = add i64 %tries, 1
- %long = icmp ugt i64 %more, {spins}
+ %long = icmp ugt i64 %more, {patience}
  br i1 %long, label %sleep, label %again
 sleep:
  %slept = call i32 @usleep(i32 20)
@@ -168,10 +170,10 @@ quit:
 """
 
 
-def runtime(spins: int = SPINS) -> str:
+def runtime() -> str:
     """Barriers and workers."""
     places = {name: slot(name) for name in (*SLOTS, "contexts", "settings")}
-    return RUNTIME.format(spins=spins, words=CONTEXT_WORDS, loss=LOSS, **places)
+    return RUNTIME.format(spins=SPINS, patience=PATIENCE, words=CONTEXT_WORDS, loss=LOSS, **places)
 
 
 class _Open(NamedTuple):

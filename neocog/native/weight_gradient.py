@@ -13,7 +13,7 @@ Two forms, by what stands in the lanes of a vector:
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 
 from .expressions import Index, Type, Value, constant, dot, fma, load, pair, shuffle, splat
@@ -29,6 +29,8 @@ LANE_SUM_BYTES = 512 << 10
 """The most that vectors of sums may take for the first form: they are added to in every block of images."""
 NEAR_BYTES = 44 << 10
 """Of planes that a block goes over again and again: so much stays in the first-level cache."""
+FAR_BYTES = 256 << 10
+"""Of a block's inputs: from here on they are asked for ahead, as other things may have taken their place in a cache."""
 STREAMS, STREAM_CYCLES = 6, 4
 """Planes read side by side from beyond it for free, and what each more costs, on Zen 5."""
 LEFT_OVER = 0.02
@@ -64,6 +66,20 @@ class WeightGradient:
         enough = machine.lanes if pairs else 2 * machine.lanes
         wide = self.channels_out % machine.lanes == 0 and self.channels_out >= enough
         return not wide and self.g.height * self.g.width > 1 and weights * machine.lanes * 4 <= LANE_SUM_BYTES
+
+    def far(self, numbers: int) -> bool:
+        """Whether the inputs of a block of images, so many numbers at each position, may have to come from far away."""
+        return self.channels_in * self.x.plane * numbers * 4 >= FAR_BYTES
+
+    def below(self, block: Block, rows: int) -> Iterator[int]:
+        """How far from what a block's taps read at a position that is which they read so many rows of outputs below.
+
+        Columns that the next position reads as well are left out.
+        """
+        columns = range(max(0, block.columns - self.stride[1]), block.columns)
+        for channel, row, column in product(range(block.channels), range(block.rows), columns):
+            down = (row * self.dilation[0] + rows * self.stride[0]) * self.x.row
+            yield channel * self.x.plane + down + column * self.dilation[1]
 
 
 def _times(value: Index | int, factor: int) -> Index:
@@ -147,6 +163,9 @@ def lanes_hold_images(name: str, machine: Machine, gradient: WeightGradient) -> 
                         f.let(load(vector, "g", (o + k) * gradient.g.plane + i * gradient.g.row + j))
                         for k in range(count)
                     ]
+                    if gradient.far(machine.lanes):
+                        for step in gradient.below(replace(block, channels=channels), rows=1):
+                            f.prefetch(vector, "x", at + step)
                     for tap in taps:
                         step = tap[0] * gradient.x.plane + gradient.tap(tap[1], tap[2]) - gradient.tap(0, 0)
                         x = f.let(load(vector, "x", at + step))
@@ -176,6 +195,7 @@ class LanesHoldChannels:
         row_bytes = self.columns * self.vectors * machine.lanes**2 * 4
         fitting = [d for d in divisors(gradient.g.height) if d * row_bytes <= SCRATCH_BYTES]
         self.rows = max(fitting, default=1)
+        self.far = gradient.far(self.images)
 
     @property
     def scratch(self) -> int:
@@ -239,8 +259,9 @@ class LanesHoldChannels:
                 for tap in taps
             }
             sums = {key: f.variable(load(self.vector, "dw", at)) for key, at in places.items()}
-            for x, at in self._positions(f, i, j):
-                x = x + (c * gradient.x.plane + gradient.tap(r * block.rows, s * block.columns)) * self.images
+            first = (c * gradient.x.plane + gradient.tap(r * block.rows, s * block.columns)) * self.images
+            for x, at in self._positions(f, i, j, first, channels):
+                x = x + first
                 at = (o * (self.rows * self.columns * self.images) + at) * block.outputs
                 g = [f.let(load(self.operand, "scratch", at + v)) for v in range(block.outputs)]
                 for tap in taps:
@@ -252,18 +273,25 @@ class LanesHoldChannels:
             for key, at in places.items():
                 f.store("dw", at, sums[key].value)
 
-    def _positions(self, f: Function, i: Index, j: Index) -> Iterator[tuple[Index, Index]]:
-        """Every position and image of the piece: where its input lies, in numbers, and its place in the scratch."""
+    def _positions(self, f: Function, i: Index, j: Index, first: Index, channels: int) -> Iterator[tuple[Index, Index]]:
+        """Every position and image of the piece: where its input lies, in numbers, and its place in the scratch.
+
+        From `first` on, so many channels of inputs are asked for that the same taps read in the piece below.
+        """
         lanes, (down, right) = self.images, self.gradient.stride
         with f.loop(self.rows) as a:
             x = ((i + a) * (down * self.gradient.x.row) + j * right) * lanes
             at = a * (self.columns * lanes)
-            if right == 1:  # images of neighbouring positions follow each other
+            if right == 1 and not self.far:  # images of neighbouring positions follow each other
                 with f.loop(self.columns * lanes) as p:
                     yield x + p, at + p
             else:
-                with f.loop(self.columns) as b, f.loop(lanes) as p:
-                    yield x + b * (right * lanes) + p, at + b * lanes + p
+                with f.loop(self.columns) as b:
+                    if self.far:
+                        for step in self.gradient.below(replace(self.block, channels=channels), self.rows):
+                            f.prefetch(Type(self.operand.kind), "x", x + first + b * (right * lanes) + step * lanes)
+                    with f.loop(lanes) as p:
+                        yield x + b * (right * lanes) + p, at + b * lanes + p
 
 
 def transposed(f: Function, rows: list[Value]) -> list[Value]:
