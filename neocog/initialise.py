@@ -5,6 +5,8 @@ distribution of mean 0 and standard deviation
 
 | method   | standard deviation     | source                                                            |
 |----------|------------------------|-------------------------------------------------------------------|
+| auto     | g / sqrt(n_in)         | g = sqrt(2), as `he`, where a rectifier is the next activation    |
+|          |                        | function, and 1, as `lecun`, before others and for scores         |
 | zeros    | 0                      | fails: filters that start equal stay equal                        |
 | gaussian | 0.01                   | Krizhevsky et al., 2012; fails in deep networks, signals fade out |
 | he       | sqrt(2 / n_in)         | He et al., arXiv 1502.01852: keeps the forward signal's size      |
@@ -32,49 +34,66 @@ from .errors import NeocogError
 from .layer import Parameter
 from .network import Network
 
-METHODS: dict[str, Callable[[int, int], float]] = {
-    "zeros": lambda n_in, n_out: 0.0,
-    "gaussian": lambda n_in, n_out: 0.01,
-    "he": lambda n_in, n_out: (2.0 / n_in) ** 0.5,
-    "he-out": lambda n_in, n_out: (2.0 / n_out) ** 0.5,
-    "xavier": lambda n_in, n_out: (2.0 / (n_in + n_out)) ** 0.5,
-    "lecun": lambda n_in, n_out: (1.0 / n_in) ** 0.5,
-    "dirac": lambda n_in, n_out: (1.0 / n_in) ** 0.5,
+METHODS: dict[str, Callable[[int, int, float], float]] = {
+    "auto": lambda n_in, n_out, gain: gain / n_in**0.5,
+    "zeros": lambda n_in, n_out, gain: 0.0,
+    "gaussian": lambda n_in, n_out, gain: 0.01,
+    "he": lambda n_in, n_out, gain: (2.0 / n_in) ** 0.5,
+    "he-out": lambda n_in, n_out, gain: (2.0 / n_out) ** 0.5,
+    "xavier": lambda n_in, n_out, gain: (2.0 / (n_in + n_out)) ** 0.5,
+    "lecun": lambda n_in, n_out, gain: (1.0 / n_in) ** 0.5,
+    "dirac": lambda n_in, n_out, gain: (1.0 / n_in) ** 0.5,
 }
-"""Standard deviation of a weight by (n_in, n_out)."""
+"""Standard deviation of a weight by (n_in, n_out) and the gain of the activation function behind it."""
 LAST = 0.25
 """Of the spread, for the last layer of `dirac`."""
 WHITENING = 5e-4
 """Added to the variance of each direction, so that those with hardly any are not blown up."""
 
 
-def initialise(network: Network, seed: int = 0, method: str = "he") -> dict[str, NDArray[np.float32]]:
+def initialise(network: Network, seed: int = 0, method: str = "auto") -> dict[str, NDArray[np.float32]]:
     """All arrays of a network at the start of training, by `<node>.<parameter>`, in float32.
 
-    An array depends on the seed and on its place among the network's arrays, and on nothing else: adding a
-    layer at the end leaves the weights before it as they were. Raises NeocogError for an unknown method and
+    What is drawn for an array depends on the seed and on its place among the network's arrays alone: a layer added at
+    the end leaves the weights before it as they were, but for the gain of an activation function. Raises NeocogError for an unknown method and
     ShapeError when the network does not fit its input.
     """
     if method not in METHODS:
         raise NeocogError("there is no such initialiser", received=method, hint=", ".join(METHODS))
     if seed < 0:
         raise NeocogError("a seed is a whole number from 0", received=str(seed))
+    gains = _gains(network)
     parameters = {
-        f"{node.name}.{name}": parameter
-        for node in network.nodes
+        f"{node.name}.{name}": (parameter, gain)
+        for node, gain in zip(network.nodes, gains, strict=True)
         for name, parameter in node.layer.parameters(*network.input_shapes(node)).items()
     }
     weights = {
-        name: _start(parameter, method, np.random.Generator(np.random.PCG64([seed, index])))
-        for index, (name, parameter) in enumerate(parameters.items())
+        name: _start(parameter, method, gain, np.random.Generator(np.random.PCG64([seed, index])))
+        for index, (name, (parameter, gain)) in enumerate(parameters.items())
     }
     if method == "dirac":
         for node in network.nodes:
             if node.layer.op == "CONV":
                 _hand_on(weights[f"{node.name}.weight"])
-        for name in [name for name, parameter in parameters.items() if parameter.fan][-1:]:
+        for name in [name for name, (parameter, _) in parameters.items() if parameter.fan][-1:]:
             weights[name] *= np.float32(LAST)
     return weights
+
+
+def _gains(network: Network) -> list[float]:
+    """For each node, the gain of the activation function that its output meets next; 1 where weights or the end do.
+
+    Where branches meet several, it is the largest.
+    """
+    ahead = [1.0] * len(network.nodes)
+    for k in range(len(network.nodes) - 1, 0, -1):
+        node = network.nodes[k]
+        weighted = any(p.fan for p in node.layer.parameters(*network.input_shapes(node)).values())
+        met = (1.0 if weighted else ahead[k]) if node.layer.gain is None else node.layer.gain
+        for read in node.inputs:
+            ahead[read] = max(ahead[read], met)
+    return ahead
 
 
 def _hand_on(weight: NDArray[np.float32]) -> None:
@@ -116,10 +135,10 @@ def whitened(network: Network, x: NDArray[np.float32]) -> dict[str, NDArray[np.f
     return {f"{first.name}.weight": np.concatenate([filters, -filters]).astype(np.float32)}
 
 
-def _start(parameter: Parameter, method: str, rng: np.random.Generator) -> NDArray[np.float32]:
+def _start(parameter: Parameter, method: str, gain: float, rng: np.random.Generator) -> NDArray[np.float32]:
     if parameter.fan is None:
         return np.array(np.broadcast_to(np.asarray(parameter.value, np.float32), parameter.shape))
-    std = METHODS[method](*parameter.fan)
+    std = METHODS[method](*parameter.fan, gain)
     if std == 0.0:
         return np.zeros(parameter.shape, np.float32)
     weights = rng.standard_normal(parameter.shape, np.float32)

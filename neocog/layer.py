@@ -83,6 +83,8 @@ class Cost:
     kept: int = 0
 
 
+RECTIFIER = math.sqrt(2.0)
+"""The `gain` of an activation function that drops about half of a signal (He et al., arXiv 1502.01852, equation 10)."""
 MASTER = 4
 """Bytes of a parameter: float32, whatever the type of the volumes, unless that is larger."""
 
@@ -216,6 +218,9 @@ class Layer(ABC):
     """True if one image's output depends on the other images of the batch while training."""
     in_place: ClassVar[bool] = False
     """True for activation functions, whose output may replace the input: the notes count no volume for them."""
+    gain: ClassVar[float | None] = None
+    """What weights before this activation function are drawn larger by, so that a signal keeps its size: sqrt(2) where
+    half of it is dropped. None for layers that only hand values on."""
     examples: ClassVar[tuple[Example, ...]]
     bad_examples: ClassVar[tuple[BadExample, ...]] = ()
 

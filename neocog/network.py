@@ -118,7 +118,7 @@ class Network:
 
         return plan(self, batch=batch, dtype=dtype, optimizer=optimizer)
 
-    def build(self, seed: int = 0, init: str = "he") -> nn.Module:
+    def build(self, seed: int = 0, init: str = "auto") -> nn.Module:
         """A plain torch module with freshly initialised weights; `state_dict` names are node names.
 
         It maps (N, C, H, W) to (N, K) where the planned output is a vector, else to a volume. Raises ShapeError.

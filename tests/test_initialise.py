@@ -17,6 +17,7 @@ CONV_IN, CONV_OUT = 3 * 3 * 16, 3 * 3 * 32
 @pytest.mark.parametrize(
     ("method", "std"),
     [
+        ("auto", (2 / CONV_IN) ** 0.5),  # PRELU is behind
         ("gaussian", 0.01),
         ("he", (2 / CONV_IN) ** 0.5),
         ("he-out", (2 / CONV_OUT) ** 0.5),
@@ -31,11 +32,29 @@ def test_weights_have_the_spread_of_the_formula(method: str, std: float) -> None
 
 
 def test_every_method_is_tested_above_or_is_zeros() -> None:
-    assert set(METHODS) == {"zeros", "gaussian", "he", "he-out", "xavier", "lecun", "dirac"}  # dirac: below
+    assert set(METHODS) == {"auto", "zeros", "gaussian", "he", "he-out", "xavier", "lecun", "dirac"}  # dirac: below
 
 
 def test_fully_connected_weights_count_the_whole_volume_as_inputs() -> None:
-    assert_allclose(initialise(NET)["fc1.weight"].std(), (2 / (4 * 4 * 32)) ** 0.5, rtol=0.03)
+    assert_allclose(initialise(NET, 0, "he")["fc1.weight"].std(), (2 / (4 * 4 * 32)) ** 0.5, rtol=0.03)
+
+
+@pytest.mark.parametrize(
+    ("layers", "gains"),
+    [
+        ("CONV3-8 -> RELU -> FC10", [2, 1]),  # the scores are no rectifier's
+        ("CONV3-8 -> BN -> POOL2 -> GELU -> DROPOUT -> FC10", [2, 1]),
+        ("CONV3-8 -> TANH -> CONV3-8 -> SIGMOID -> FC10 -> SOFTMAX", [1, 1, 1]),
+        ("CONV3-8 -> CONV3-8 -> RELU -> FC10", [1, 2, 1]),
+        ("CONV3-8 -> ADD[ CONV3-8 -> BN | ID ] -> RELU -> FC10", [2, 2, 1]),  # the shortcut leads to the rectifier
+    ],
+)
+def test_by_itself_a_weight_is_drawn_for_the_activation_function_that_is_next(layers, gains):
+    network = Network.parse(f"INPUT[8x8x16] -> {layers}")
+    found = [initialise(network, 0, method) for method in ("auto", "lecun")]
+    weights = [name for name, array in found[0].items() if array.ndim > 1]
+    squares = [(found[0][name] / found[1][name]).mean() ** 2 for name in weights]
+    assert_allclose(squares, gains, rtol=1e-5)
 
 
 def test_what_is_no_weight_starts_at_its_declared_value() -> None:

@@ -105,7 +105,9 @@ def _add_start(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--from", dest="start", metavar="FILE", help="start from a model's weights, or another library's for the zoo"
     )
-    group.add_argument("--init", metavar="NAME", help="zeros, gaussian, he (default), he-out, xavier, lecun or dirac")
+    group.add_argument(
+        "--init", metavar="NAME", help="auto (default), zeros, gaussian, he, he-out, xavier, lecun or dirac"
+    )
     group.add_argument("--whiten", action="store_true", help="start the first convolution by whitening image patches")
     group.add_argument("--seed", type=whole_from(0), metavar="N", help="of weights, order and changes (default 0)")
 

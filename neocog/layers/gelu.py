@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..layer import Activation, Array, Arrays, Example, Footprint, Pass, Shape
+from ..layer import RECTIFIER, Activation, Array, Arrays, Example, Footprint, Pass, Shape
 
 _erf = np.vectorize(math.erf, otypes=[np.float64])  # NumPy has none; an oracle need not be fast
 
@@ -27,6 +27,7 @@ class GELU(Activation):
     """x times the probability of less than x under a normal distribution: `GELU`."""
 
     op: ClassVar[str] = "GELU"
+    gain = RECTIFIER
 
     examples = (Example("GELU", "4x3x2"), Example("GELU", "5x3"))
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..layer import Activation, Array, Arrays, Example, Footprint, Pass, Shape
+from ..layer import RECTIFIER, Activation, Array, Arrays, Example, Footprint, Pass, Shape
 from ..spelling import NUMBER, setting
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ class LeakyReLU(Activation):
     """A small slope for negative values: `LRELU(0.1)`."""
 
     op: ClassVar[str] = "LRELU"
+    gain = RECTIFIER
     slope: float = setting("a", NUMBER, position="arg", default=0.01)
 
     examples = (Example("LRELU", "4x3x2"), Example("LRELU(0.2)", "5x3"))

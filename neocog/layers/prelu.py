@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..layer import Activation, Array, Arrays, Cost, Example, Footprint, Parameter, Pass, Shape
+from ..layer import RECTIFIER, Activation, Array, Arrays, Cost, Example, Footprint, Parameter, Pass, Shape
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,6 +24,7 @@ class PReLU(Activation):
     """A learned slope for negative values: `PRELU`."""
 
     op: ClassVar[str] = "PRELU"
+    gain = RECTIFIER
 
     examples = (Example("PRELU", "4x3x2"), Example("PRELU", "5x3"))
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..layer import Activation, Array, Arrays, Example, Footprint, Pass, Shape
+from ..layer import RECTIFIER, Activation, Array, Arrays, Example, Footprint, Pass, Shape
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,6 +24,7 @@ class ReLU(Activation):
     """Zero for negative values: `RELU`."""
 
     op: ClassVar[str] = "RELU"
+    gain = RECTIFIER
 
     examples = (Example("RELU", "4x3x2"), Example("RELU", "5x3"))
 

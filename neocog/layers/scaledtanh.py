@@ -29,6 +29,7 @@ class ScaledTanh(Activation):
     """1.7159 tanh(2x/3): `SCALEDTANH`."""
 
     op: ClassVar[str] = "SCALEDTANH"
+    gain = 1.0
 
     examples = (Example("SCALEDTANH", "4x3x2"), Example("SCALEDTANH", "5x3"))
 

@@ -24,6 +24,7 @@ class Sigmoid(Activation):
     """Squashes into (0, 1): `SIGMOID`."""
 
     op: ClassVar[str] = "SIGMOID"
+    gain = 1.0
 
     examples = (Example("SIGMOID", "4x3x2"), Example("SIGMOID", "5x3"))
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..layer import Activation, Array, Arrays, Example, Footprint, Pass, Shape
+from ..layer import RECTIFIER, Activation, Array, Arrays, Example, Footprint, Pass, Shape
 
 if TYPE_CHECKING:
     from torch import nn
@@ -23,6 +23,7 @@ class SiLU(Activation):
     """x times its sigmoid: `SILU`."""
 
     op: ClassVar[str] = "SILU"
+    gain = RECTIFIER
 
     examples = (Example("SILU", "4x3x2"), Example("SILU", "5x3"))
 

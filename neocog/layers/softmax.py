@@ -24,6 +24,7 @@ class Softmax(Activation):
     """Turns scores into probabilities: `SOFTMAX`."""
 
     op: ClassVar[str] = "SOFTMAX"
+    gain = 1.0
 
     examples = (Example("SOFTMAX", "4x3x2"), Example("SOFTMAX", "5x3"))
 

@@ -23,6 +23,7 @@ class Tanh(Activation):
     """Squashes into (-1, 1): `TANH`."""
 
     op: ClassVar[str] = "TANH"
+    gain = 1.0
 
     examples = (Example("TANH", "4x3x2"), Example("TANH", "5x3"))
 

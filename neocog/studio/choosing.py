@@ -73,7 +73,7 @@ def _settings(network: Network, asked: Mapping[str, Any], held: int) -> Settings
         augment=str(asked.get("augment", "none")),
         sampling="shuffled",
         ema=0.0,
-        init=str(asked.get("init", "he")),
+        init=str(asked.get("init", "auto")),
         start=None,
         whiten=False,
         loss=str(loss),

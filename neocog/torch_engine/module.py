@@ -109,7 +109,7 @@ def as_scores(y: Tensor) -> Tensor:
 
 
 def build(
-    network: Network, seed: int = 0, init: str = "he", weights: Mapping[str, NDArray[Any]] | None = None
+    network: Network, seed: int = 0, init: str = "auto", weights: Mapping[str, NDArray[Any]] | None = None
 ) -> NetworkModule:
     """A module with freshly initialised weights (`init` as in `initialise`), or with the given ones.
 

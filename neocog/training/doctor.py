@@ -168,7 +168,7 @@ class Doctor:
             f"{said}, and cannot even learn one mini-batch by heart: {course}",
             f"a smaller learning rate, lr={settings.lr / 10:.2g}"
             if rose
-            else f"init=he, a larger learning rate, lr={settings.lr * 10:.2g}, or BN behind each convolution",
+            else f"init=auto, a larger learning rate, lr={settings.lr * 10:.2g}, or BN behind each convolution",
         )
 
 

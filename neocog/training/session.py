@@ -61,7 +61,7 @@ def train(
     sampling: str = "shuffled",
     ema: float = 0.0,
     seed: int = 0,
-    init: str = "he",
+    init: str = "auto",
     start: str | Path | None = None,
     whiten: bool = False,
     loss: str | None = None,

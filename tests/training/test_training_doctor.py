@@ -56,7 +56,7 @@ def test_a_run_that_learns_nothing_is_told_from_one_that_cannot(engine, small, d
     assert "labels" in can.action
     cannot = findings(small, digits, tmp_path / "zeros", epochs=1, engine=engine, init="zeros")["not learning"]
     assert "cannot even learn one mini-batch by heart" in cannot.says
-    assert "init=he" in cannot.action
+    assert "init=auto" in cannot.action
 
 
 def test_steps_that_are_too_small_are_named_with_their_layers(small, digits, tmp_path):
