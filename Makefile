@@ -2,7 +2,7 @@
 # Another Python: make test PYTHON=python3.12
 
 PYTHON ?= python3
-DEMO = $(BIN)/neocog train lenet5 mnist --epochs 12 --lr 0.0025 --augment shift=1 --init lecun --weight-decay 0
+DEMO = $(BIN)/neocog train lenet5 mnist --epochs 12 --lr 0.0025 --augment shift=1 --weight-decay 0
 # Two processes share the tests, each with a thread: what waits for a second one would keep the other process waiting.
 TESTS = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 

@@ -55,8 +55,8 @@ def initialise(network: Network, seed: int = 0, method: str = "auto") -> dict[st
     """All arrays of a network at the start of training, by `<node>.<parameter>`, in float32.
 
     What is drawn for an array depends on the seed and on its place among the network's arrays alone: a layer added at
-    the end leaves the weights before it as they were, but for the gain of an activation function. Raises NeocogError for an unknown method and
-    ShapeError when the network does not fit its input.
+    the end leaves the weights before it as they were, but for the gain of an activation function. Raises NeocogError
+    for an unknown method and ShapeError when the network does not fit its input.
     """
     if method not in METHODS:
         raise NeocogError("there is no such initialiser", received=method, hint=", ".join(METHODS))

@@ -14,7 +14,7 @@ from ..plan.recomputing import recomputing
 from ..plan.tables import size
 from ..resources import available_memory
 from ..training.fits import check_batches
-from ..training.settings import LEARNING_RATES, Settings
+from ..training.settings import Settings, usual_rate
 
 FOR_EVER = 10**9
 """Epochs: a run goes on until somebody ends it."""
@@ -61,7 +61,7 @@ def _settings(network: Network, asked: Mapping[str, Any], held: int) -> Settings
     return Settings(
         epochs=FOR_EVER,
         batch_size=int(asked.get("batch_size", 64)),
-        lr=LEARNING_RATES.get(optimizer, 0.02) if lr is None else float(lr),
+        lr=usual_rate(optimizer, str(loss)) if lr is None else float(lr),
         optimizer=optimizer,
         momentum=float(asked.get("momentum", 0.9)),
         weight_decay=float(asked.get("weight_decay", 5e-4)),

@@ -20,10 +20,17 @@ from .rates import parse_rates
 from .schedule import SCHEDULES
 
 LEARNING_RATES = {"sgd": 0.1, "momentum": 0.02, "nesterov": 0.02, "adamw": 0.004, "muon": 0.1}
-"""Good starting points for small networks with He initialisation and mini-batches of 64."""
+"""Good starting points for small networks as `init` makes them by itself, and mini-batches of 64."""
+STEEP = {"map": 0.1}
+"""By loss, what a rate is multiplied with: squared distances to RBF's codes begin near 100, scores near 1."""
 
 EPOCHS, STEPS = 6, 200
 """Enough for a few tens of thousands of images; fewer images need more passes to come to a solution at all."""
+
+
+def usual_rate(optimizer: str, loss: str) -> float:
+    """The learning rate of a run that names none; 0 for an optimizer that there is not."""
+    return LEARNING_RATES.get(optimizer, 0.0) * STEEP.get(loss, 1.0)
 
 
 def enough_epochs(images: int, batch_size: int) -> int:
@@ -113,10 +120,11 @@ class Settings:
 
 def decided(network: Network, images: int, **given: Any) -> Settings:
     """The settings of a run on so many images, under the names of `train`, where some may be None: those are chosen."""
+    loss = given["loss"] or default_loss(network).name
     chosen: dict[str, Any] = {
         "epochs": enough_epochs(images, given["batch_size"]),
-        "lr": LEARNING_RATES.get(given["optimizer"], 0.0),
-        "loss": default_loss(network).name,
+        "lr": usual_rate(given["optimizer"], loss),
+        "loss": loss,
     }
     found: dict[str, Any] = {name: chosen.get(name) if value is None else value for name, value in given.items()}
     start = found["start"]

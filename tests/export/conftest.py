@@ -22,5 +22,5 @@ def residual() -> Model:
 def trained(tmp_path_factory) -> Model:
     """LeNet-5 as published, after two epochs of MNIST."""
     out = tmp_path_factory.mktemp("run") / "lenet5"
-    how = {"epochs": 2, "lr": 0.0025, "init": "lecun", "weight_decay": 0.0, "engine": "native"}
+    how = {"epochs": 2, "lr": 0.0025, "weight_decay": 0.0, "engine": "native"}
     return train(zoo("lenet5"), "mnist", progress="none", out=out, **how)
