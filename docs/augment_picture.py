@@ -19,7 +19,7 @@ from neocog.training.batches import Batches
 
 ROWS = (
     *("none", "shift=4", "shift=4, edge=reflect", "shift=4, edge=mean", "flip", "flip=alternating", "rotate=30"),
-    *("scale=0.3", "contrast=0.7", "brightness=0.4", "erase=10", "mixup=1", "cutmix=1"),
+    *("scale=0.3", "contrast=0.7", "brightness=0.4", "erase=10", "vary=2", "mixup=1", "cutmix=1"),
     "shift=2, rotate=15, scale=0.2, erase=8",
 )
 DIGITS, EPOCHS, SCALE, GAP, TEXT = 3, 4, 2, 6, 300

@@ -87,7 +87,7 @@ def test_one_seed_gives_the_same_bits_and_another_gives_others() -> None:
 
 def test_layers_added_at_the_end_leave_the_weights_before_them_as_they_were() -> None:
     short = initialise(Network.parse("INPUT[8x8x1] -> CONV3-4 -> FC5"), 3)
-    long = initialise(Network.parse("INPUT[8x8x1] -> CONV3-4 -> FC5 -> RELU -> FC2"), 3)
+    long = initialise(Network.parse("INPUT[8x8x1] -> CONV3-4 -> FC5 -> BN -> FC2"), 3)
     for name, array in short.items():
         assert_array_equal(array, long[name])
 

@@ -117,7 +117,7 @@ def _add_images(group: argparse._ArgumentGroup) -> None:
         "--augment",
         metavar="CHANGES",
         help="change images at random: 'shift=2, flip, rotate=10, scale=0.1, slide=0.5, edge=reflect, contrast=0.2, "
-        "brightness=0.1, erase=8, mixup=0.2, cutmix=1' or some of these",
+        "brightness=0.1, erase=8, vary=2, mixup=0.2, cutmix=1' or some of these",
     )
     group.add_argument("--sampling", metavar="HOW", help="shuffled (default), or balanced: every class equally often")
     group.add_argument(

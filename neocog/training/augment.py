@@ -13,6 +13,7 @@ r"""Changing training images a little, each time they are seen, so that the netw
 | `contrast=0.2`     | distances from the mean colour are multiplied by a factor from 0.8 to 1.2                |
 | `brightness=0.1`   | made lighter or darker by up to a tenth of the whole range                               |
 | `erase=8`          | a square of 8 by 8 pixels, its centre anywhere, becomes the mean colour                  |
+| `vary=2`           | two of `VARIED`, drawn for each image, with its largest amount in place of a smaller one |
 | `mixup=0.2`        | blended with another training image, by a share of the distribution Beta(0.2, 0.2)       |
 | `cutmix=1`         | a box of another one is put in, and its own share of the area is of Beta(1, 1)           |
 
@@ -20,8 +21,9 @@ Everything is drawn evenly, by `chance.uniform` with the words of (seed, epoch, 
 training set is the image, the draw's number in `DRAWS` the position. So it is the same for any batch size, any engine
 and any number of processes. Put together, moves are one move of the image, and `feed.py` says what that is;
 `changes.py` has the rest. The other image of mixup and CutMix is drawn from all of the epoch, and is changed as it is
-by itself; where both are asked for, each image gets one of them. Alternating flips are drawn by (seed, 0, STREAM):
-Jordan, arXiv 2404.00498, section 3.6.
+by itself; where both are asked for, each image gets one of them. `vary` is after Cubuk et al., "RandAugment", arXiv
+1909.13719, with amounts that are drawn, as in Müller and Hutter, "TrivialAugment", arXiv 2103.10158. Alternating flips
+are drawn by (seed, 0, STREAM): Jordan, arXiv 2404.00498, section 3.6.
 """
 
 from __future__ import annotations
@@ -44,7 +46,12 @@ DRAWS = (
     *("down", "right", "flip", "rotate", "scale", "slide down", "slide right"),
     *("contrast", "brightness", "erase down", "erase right"),
     *("other", "share", "mix down", "mix right", "which"),
+    *("vary rotate", "vary scale", "vary slide", "vary contrast", "vary brightness", "vary erase"),
 )
+MOVING, TOUCHING, MIXING, VARYING = DRAWS[:7], DRAWS[7:11], DRAWS[11:16], DRAWS[16:]
+VARIED = {"rotate": 30.0, "scale": 0.4, "slide": 0.25, "contrast": 0.8, "brightness": 0.4, "erase": 0.4}
+"""What `vary` draws from, and the most of each; `slide` and `erase` are shares of an image's shorter side."""
+TORCH_ONLY = ("contrast", "brightness", "erase", "vary", "mixup", "cutmix")
 FARTHEST = 64
 NEVER, RANDOM, ALTERNATING = "never", "random", "alternating"
 
@@ -64,6 +71,7 @@ class Augment:
     contrast: float = 0.0
     brightness: float = 0.0
     erase: int = 0
+    vary: int = 0
     mixup: float = 0.0
     cutmix: float = 0.0
 
@@ -78,6 +86,7 @@ class Augment:
             "contrast": (0 <= self.contrast <= 1, "a share from 0 to 1"),
             "brightness": (0 <= self.brightness <= 1, "a share of the range from 0 to 1"),
             "erase": (self.erase >= 0, "the side of a square in whole pixels"),
+            "vary": (0 <= self.vary <= len(VARIED), f"how many changes of {', '.join(VARIED)}"),
             "mixup": (self.mixup == 0 or 0.01 <= self.mixup <= 100, "0, or from 0.01 to 100"),
             "cutmix": (self.cutmix == 0 or 0.01 <= self.cutmix <= 100, "0, or from 0.01 to 100"),
         }
@@ -100,29 +109,29 @@ class Augment:
     def torch_only(self) -> str:
         """What of it is more than a move over extended edges, and so no engine but torch has; empty if nothing is."""
         parts = {"edge": self.edge != EXTENDED}
-        parts |= {name: getattr(self, name) > 0 for name in ("contrast", "brightness", "erase", "mixup", "cutmix")}
+        parts |= {name: getattr(self, name) > 0 for name in TORCH_ONLY}
         return ", ".join(name for name, there in parts.items() if there)
 
     def moves(self, ids: NDArray[np.int64], seed: int, epoch: int, size: tuple[int, int]) -> Moves | None:
         """The move (N, 6) of each image by its number (N,), for images of a size (H, W); None where none is moved."""
-        if (self.shift, self.flip, self.rotate, self.scale, self.slide) == (0, NEVER, 0, 0, 0):
+        if (self.shift, self.flip, self.rotate, self.scale, self.slide, self.vary) == (0, NEVER, 0, 0, 0, 0):
             return None
-        drawn = _drawn(DRAWS[:7], ids, seed, epoch)
+        drawn = _drawn(MOVING, ids, seed, epoch)
         mirrored = drawn["flip"] >= 0.5
         if self.flip == ALTERNATING:
             mirrored = (_drawn(("flip",), ids, seed, 0)["flip"] >= 0.5) ^ (epoch % 2 == 1)
-        return self._moves(drawn, mirrored & (self.flip != NEVER), size)
+        return self._moves(drawn, self._most(ids, seed, epoch, size), mirrored & (self.flip != NEVER), size)
 
     def touches(self, ids: NDArray[np.int64], seed: int, epoch: int, size: tuple[int, int]) -> Touches | None:
         """What else happens to each image by its number (N,), for images of a size (H, W); None where nothing does."""
-        drawn = _drawn(DRAWS[7:11], ids, seed, epoch)
+        drawn, most = _drawn(TOUCHING, ids, seed, epoch), self._most(ids, seed, epoch, size)
         colours = boxes = None
-        if self.contrast or self.brightness:
-            gain = 256 * (1 + self.contrast * _evenly(drawn["contrast"]))
-            light = 255 * self.brightness * _evenly(drawn["brightness"])
+        if self.contrast or self.brightness or self.vary:
+            gain = 256 * (1 + most["contrast"] * _evenly(drawn["contrast"]))
+            light = 255 * most["brightness"] * _evenly(drawn["brightness"])
             colours = np.rint(np.stack([gain, light], axis=1)).astype(np.int32)
-        if self.erase:
-            sides = np.full((2, len(ids)), self.erase)
+        if self.erase or self.vary:
+            sides = np.tile(np.rint(most["erase"]).astype(np.int64), (2, 1))
             boxes = _boxes(sides, np.stack([drawn["erase down"], drawn["erase right"]]), size)
         return None if colours is None and boxes is None else Touches(colours, boxes)
 
@@ -135,7 +144,7 @@ class Augment:
         """
         if not self.mixup and not self.cutmix:
             return None
-        drawn = _drawn(DRAWS[11:], order, seed, epoch)
+        drawn = _drawn(MIXING, order, seed, epoch)
         others = order[np.floor(len(order) * drawn["other"]).astype(np.int64)]
         rows = others % len(labels)
         blended = (drawn["which"] < 0.5 if self.cutmix else np.bool_(True)) if self.mixup else np.bool_(False)
@@ -152,15 +161,34 @@ class Augment:
             self.touches(others, seed, epoch, size),
         )
 
-    def _moves(self, drawn: Mapping[str, Numbers], mirrored: NDArray[np.bool_], size: tuple[int, int]) -> Moves:
+    def _most(self, ids: NDArray[np.int64], seed: int, epoch: int, size: tuple[int, int]) -> dict[str, Numbers]:
+        """The most that each image is changed by each kind of `VARIED` (N,)."""
+        asked = {name: np.full(len(ids), float(getattr(self, name))) for name in VARIED}
+        if not self.vary:
+            return asked
+        drawn = np.stack(list(_drawn(VARYING, ids, seed, epoch).values()))
+        chosen = drawn.argsort(axis=0).argsort(axis=0) < self.vary
+        varied = {name: most * (min(size) if name in ("slide", "erase") else 1) for name, most in VARIED.items()}
+        return {
+            name: np.where(now, np.maximum(asked[name], varied[name]), asked[name])
+            for name, now in zip(VARIED, chosen, strict=True)
+        }
+
+    def _moves(
+        self,
+        drawn: Mapping[str, Numbers],
+        most: Mapping[str, Numbers],
+        mirrored: NDArray[np.bool_],
+        size: tuple[int, int],
+    ) -> Moves:
         """What stands at q is what stood at c + A (q - c - d), with c the centre and d the way it was moved."""
-        angle = np.radians(self.rotate * _evenly(drawn["rotate"]))
-        enlarged = 1 + self.scale * _evenly(drawn["scale"])
+        angle = np.radians(most["rotate"] * _evenly(drawn["rotate"]))
+        enlarged = 1 + most["scale"] * _evenly(drawn["scale"])
         sine, cosine = np.sin(angle) / enlarged, np.cos(angle) / enlarged
         mirror = np.where(mirrored, -1.0, 1.0)
         rows = ((cosine, -sine), (mirror * sine, mirror * cosine))  # of A, and the columns are those of (y, x)
         away = [
-            np.floor((2 * self.shift + 1) * drawn[whole]) - self.shift + self.slide * _evenly(drawn[part])
+            np.floor((2 * self.shift + 1) * drawn[whole]) - self.shift + most["slide"] * _evenly(drawn[part])
             for whole, part in (("down", "slide down"), ("right", "slide right"))
         ]
         centre = [(n - 1) / 2 for n in size]

@@ -37,6 +37,9 @@ SHARE_OF_MEMORY = 0.5
 ADVANTAGE = 1.3
 """How often the native engine was at least as fast as torch, with all lanes and threads busy (docs/performance.md)."""
 
+UNTIMED = "; float32 until `neocog plan lenet5 --time` has timed this machine, without and with --dtype bfloat16"
+"""Said where `dtype` auto cannot know which is the faster."""
+
 
 class Engine(Protocol):
     """Holds a network's weights and optimizer state, and changes them by one mini-batch after the other."""
@@ -116,9 +119,10 @@ def choose_engine(
     if name != "auto":
         where = f" on {place}" if name == "torch" else ""
         return Choice(MAKERS[name], _plain(dtype), f"{name}{where}, as asked")
+    untimed = UNTIMED if dtype == AUTO else ""
     if missing := missing or _too_many(network) or _idle(network, batch_size, cores()):
-        return Choice(TorchTrainer, _plain(dtype), f"torch on {place}: native has {missing}")
-    return Choice(NativeTrainer, _plain(dtype), "native: machine code for this network")
+        return Choice(TorchTrainer, _plain(dtype), f"torch on {place}: native has {missing}{untimed}")
+    return Choice(NativeTrainer, _plain(dtype), f"native: machine code for this network{untimed}")
 
 
 def native_lacks(settings: Settings, network: Network, factors: Mapping[str, float]) -> str:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from neocog import NeocogError
-from neocog.feed import moved
-from neocog.training.augment import Augment
+from neocog.feed import ONE, moved
+from neocog.training.augment import VARIED, Augment
 
 RNG = np.random.default_rng(4)
 
@@ -130,6 +130,37 @@ def test_colours_are_drawn_from_the_range_that_is_asked_for():
     assert Augment(contrast=0.2).touches(np.arange(5), 0, 1, (4, 4)).boxes is None
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_varied_images_are_changed_in_as_many_ways_as_asked_for(count):
+    how, ids, size = Augment(vary=count), np.arange(6000), (20, 24)
+    m = how.moves(ids, 0, 1, size).astype(float) / ONE
+    gain, light = how.touches(ids, 0, 1, size).colours.T
+    top, left, bottom, right = how.touches(ids, 0, 1, size).boxes.T
+    centre = np.array([9.5, 11.5])
+    shown = np.stack([m[:, k] + m[:, k + 1] * centre[0] + m[:, k + 2] * centre[1] for k in (0, 3)])
+    ways = {
+        "rotate": np.abs(m[:, 2]) > 1e-3,
+        "scale": np.abs(np.hypot(m[:, 1], m[:, 2]) - 1) > 1e-3,
+        "slide": np.abs(shown - centre[:, None]).max(axis=0) > 1e-3,
+        "contrast": gain != 256,
+        "brightness": light != 0,
+        "erase": (bottom > top) & (right > left),
+    }
+    together = np.stack(list(ways.values()))
+    assert together.sum(axis=0).max() == count  # fewer where the amount that was drawn is next to nothing
+    np.testing.assert_allclose(together.mean(axis=1), count / len(VARIED), atol=0.03)
+    assert abs(gain - 256).max() in range(203, 206)
+    assert (bottom - top).max() == 8
+
+
+def test_varying_does_not_make_less_what_is_asked_for_besides():
+    ids = np.arange(2000)
+    moves = Augment(vary=1, rotate=60).moves(ids, 0, 1, (20, 20))
+    turned = np.degrees(np.arctan2(-moves[:, 2], moves[:, 1]))
+    assert turned.max() > 58
+    assert turned.min() < -58
+
+
 def mixed(epoch=1, seed=0, order=None, **how):
     labels = np.arange(600) % 7
     order = np.random.default_rng(0).permutation(600) if order is None else order
@@ -181,7 +212,7 @@ def test_an_image_that_comes_again_in_an_epoch_is_changed_anew():
     assert mix.rows.tolist() == [4, 4]
 
 
-@pytest.mark.parametrize("how", [{"erase": 3}, {"contrast": 0.5}, {"mixup": 1.0}, {"cutmix": 1.0}])
+@pytest.mark.parametrize("how", [{"erase": 3}, {"contrast": 0.5}, {"vary": 2}, {"mixup": 1.0}, {"cutmix": 1.0}])
 def test_other_changes_depend_on_seed_epoch_and_number_alone_too(how):
     def boxes_and_colours(ids, seed=0, epoch=1):
         if set(how) & {"mixup", "cutmix"}:
@@ -222,6 +253,7 @@ def test_a_text_says_what_is_asked_for():
         ("brightness=-1", "brightness is a share of the range from 0 to 1"),
         ("erase=-1", "erase is the side of a square in whole pixels"),
         ("erase=1.5", "erase is a whole number"),
+        ("vary=7", "vary is how many changes of rotate, scale, slide, contrast, brightness, erase"),
         ("mixup=0.001", "mixup is 0, or from 0.01 to 100"),
         ("cutmix=inf", "cutmix is 0, or from 0.01 to 100"),
         ("shift", "shift is a whole number\n  received: shift\n  try: shift=1"),

@@ -374,7 +374,9 @@ def test_memory_does_not_overrule_what_was_asked_for(monkeypatch):
 
 def test_without_a_calibration_auto_is_float32():
     network = Network.parse("INPUT[8x8x16] -> CONV3-32 -> RELU -> FC3")
-    assert choose_engine("auto", network, "cpu", dtype="auto").dtype == "float32"
+    untimed = choose_engine("auto", network, "cpu", dtype="auto")
+    assert untimed.dtype == "float32"
+    assert "--time" in untimed.reason
     with pytest.raises(NeocogError, match="dtype is one of"):
         choose_engine("auto", network, "cpu", dtype="float16")
 

@@ -16,7 +16,7 @@ const DEMOS = [
   { key: "demoConvnetCifar", zoo: "convnetjs-cifar10", data: "cifar10", batch_size: 4, lr: 0.002, weight_decay: 0.0001, augment: "shift=2, flip" },
 ];
 const USUAL = { optimizer: "nesterov", momentum: 0.9, batch_size: 64, weight_decay: 0.0005, augment: "none", seed: 0 };
-const AUGMENTS = ["none", "shift=2", "flip", "shift=2, flip", "shift=4, flip, erase=8", "rotate=10, scale=0.1"];
+const AUGMENTS = ["none", "shift=2", "flip", "shift=2, flip", "shift=4, flip, erase=8", "flip, vary=2", "rotate=10, scale=0.1"];
 const COMPARED_STEPS = 300;
 
 /** The card of a new run; `begun(run, others)` gets what was begun. */
