@@ -36,7 +36,6 @@ SHARE_OF_MEMORY = 0.5
 """Of what is available, how much the native engine may take for `auto` to choose it."""
 ADVANTAGE = 1.3
 """How often the native engine was at least as fast as torch, with all lanes and threads busy (docs/performance.md)."""
-
 UNTIMED = "; float32 until `neocog plan lenet5 --time` has timed this machine, without and with --dtype bfloat16"
 """Said where `dtype` auto cannot know which is the faster."""
 

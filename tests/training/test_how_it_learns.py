@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from neocog import NeocogError, Network, train
+from neocog import NeocogError, Network, load_data, train, zoo
 from neocog.data import Splits
 from neocog.initialise import initialise
 from neocog.predict import evaluate
@@ -184,3 +184,14 @@ def test_a_run_ends_after_so_many_epochs_without_a_better_one(small, run):
     assert model.record["epochs"] == 3
     with pytest.raises(NeocogError, match=r"test images have no part in training\n.*patience=2\n.*validation=64"):
         run(small, patience=2)
+
+
+@pytest.mark.parametrize("name", ["lenet5", "lenet5-relu"])
+def test_networks_of_the_zoo_learn_digits_with_the_settings_that_runs_have_by_themselves(name, run):
+    whole = load_data("mnist")
+    parts = [
+        replace(part, images=part.images[:n], labels=part.labels[:n])
+        for part, n in zip((whole.train, whole.test), (6000, 1000), strict=True)
+    ]
+    model = run(zoo(name), Splits(*parts), epochs=2, batch_size=64)
+    assert model.record["test_accuracy"] > 0.9
