@@ -86,7 +86,7 @@ class Run(NamedTuple):
 def measured(seed: int, images: int) -> dict[int, Run]:
     """The same network trained on the same number of images with each size."""
     network, data, tests = Network.parse(f"{SHAPE} -> {NET}"), digits(images), digits(TESTS, "test")
-    start = initialise(network, seed)
+    start = initialise(network, seed, "he")
     found = {}
     for size in SIZES:
         learned = descend(network, start, data, batch=size, steps=images // size, lr=LR, seed=seed)

@@ -94,7 +94,7 @@ def measured(seed: int, steps: int) -> dict[str, Kind]:
         cost = network.nodes[1].layer.cost(network.shapes[0])
         trained, shifted = [], []
         for run in range(seed, seed + RUNS):
-            start = initialise(network, run)
+            start = initialise(network, run, "he")
             learned = descend(network, start, data, batch=BATCH, steps=steps, lr=LR, seed=run).weights
             trained.append(accuracy(network, learned, data))
             shifted.append([np.mean([accuracy(network, learned, some) for some in ways]) for ways in moved])

@@ -164,8 +164,8 @@ def lanes_hold_images(name: str, machine: Machine, gradient: WeightGradient) -> 
                         for k in range(count)
                     ]
                     if gradient.far(machine.lanes):
-                        for step in gradient.below(replace(block, channels=channels), rows=1):
-                            f.prefetch(vector, "x", at + step)
+                        for ahead in gradient.below(replace(block, channels=channels), rows=1):
+                            f.prefetch(vector, "x", at + ahead)
                     for tap in taps:
                         step = tap[0] * gradient.x.plane + gradient.tap(tap[1], tap[2]) - gradient.tap(0, 0)
                         x = f.let(load(vector, "x", at + step))

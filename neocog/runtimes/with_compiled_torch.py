@@ -25,7 +25,7 @@ from ..files import cache_folder
 from ..model import Model
 from ..network import Network
 from ..torch_engine import InferenceModule, build
-from ..torch_engine.trainer import precision
+from ..torch_engine.device import precision
 from .base import BFLOAT16, FLOAT32, Runtime, quiet
 
 FOLDER = "TORCHINDUCTOR_CACHE_DIR"
