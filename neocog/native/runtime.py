@@ -44,8 +44,8 @@ def slot(name: str) -> int:
 
 SPINS = 50_000
 """Looks before a worker sleeps, about 100 us: what lies between two courses of a small network is mostly less."""
-PATIENCE = 500_000
-"""Looks before a thread sleeps that others are to meet, about 1 ms: who sleeps comes late, and then the others wait."""
+PATIENCE = 200_000
+"""Looks before a thread sleeps that others are to meet, about 0.4 ms: who sleeps comes late, and then others wait."""
 
 RUNTIME = """
 declare i32 @usleep(i32)
