@@ -18,7 +18,7 @@ from ..data.decode import PIXELS
 from ..errors import DataError, NeocogError, RunError
 from ..losses import LOSSES
 from ..model import Model
-from ..torch_engine.allocator import available_memory
+from ..resources import available_memory
 from .form import Form, of_one_cell
 from .plane import Picture, Plane, Scale, plane
 from .reach import Reach

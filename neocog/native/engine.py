@@ -14,7 +14,7 @@ from ..chance import words
 from ..errors import ModelFileError, RunError
 from ..feed import Course, Taken
 from ..network import Network
-from ..torch_engine.allocator import available_memory
+from ..resources import available_memory
 from .blocks import Blocks
 from .feeding import MOVE
 from .footprint import Footprint

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import platform
 from collections.abc import Mapping
 from typing import Any
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from .. import reference
 from ..feed import Course, Moves, Pixels, Taken, moved
 from ..network import Network
+from ..resources import cores
 from .engine import NativeNetwork
 from .feeding import takes_bytes
 from .groups import Grouping
@@ -48,13 +48,6 @@ def busy_lanes(network: Network, batch_size: int, threads: int, lanes: int) -> f
     groups = Grouping.of(totals["parameters"], totals["macs"] * lanes).groups(blocks)
     turns = -(-blocks // min(threads, groups))
     return batch_size / (lanes * turns)
-
-
-def cores() -> int:
-    """The processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # Linux
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def pick_threads(network: Network, batch_size: int) -> int:

@@ -19,7 +19,7 @@ from ..losses import LOSSES
 from ..model import Weights
 from ..network import Network, Node
 from ..plan.tables import size
-from ..torch_engine.allocator import available_memory
+from ..resources import available_memory
 from .cells import Gradients, cell, geometry
 from .pictures import flat, maps, short
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import ctypes
 import sys
 
-from ..resources import available_memory as available_memory  # for native/, which asks for it here
+from ..resources import available_memory
 
 MMAP_THRESHOLD = -3  # M_MMAP_THRESHOLD in malloc.h
 RETURNED = 128 * 1024

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -199,10 +199,13 @@ class Session:
         )
         self.settings = replace(settings, dtype=choice.dtype)
         self._choice, self._device, self._threads = choice, device, threads
-        return self._made(self.settings, self._start())
+        return self._made(self.settings, self._start)
 
-    def _made(self, settings: Settings, weights: Weights) -> Engine:
-        """An engine of the kind that was chosen; `reason` says it where its memory is short."""
+    def _made(self, settings: Settings, weights: Callable[[], Weights]) -> Engine:
+        """An engine of the kind that was chosen; `reason` says it where its memory is short.
+
+        Weights are made once it is known that there is room for a step.
+        """
         torchs: dict[str, Any] = {}
         said = ""
         if self._choice.make is TorchTrainer:
@@ -212,7 +215,7 @@ class Session:
         self.reason = self._choice.reason + said
         return self._choice.make(
             self.network,
-            weights,
+            weights(),
             loss=settings.loss,
             optimizer=settings.optimizer,
             momentum=settings.momentum,
@@ -234,7 +237,7 @@ class Session:
         The engine is made anew, for its memory and its threads depend on them, and gets the state of the one before.
         Raises RunError, and leaves everything as it is, where a step would not fit into memory.
         """
-        made = self._made(settings, self.engine.weights())
+        made = self._made(settings, self.engine.weights)
         made.restore(self.engine.state())
         self.settings, self.engine = settings, made
         self.batches = replace(self.batches, batch_size=settings.batch_size)

@@ -37,7 +37,7 @@ def fewer_steps():
 
 @pytest.fixture(scope="module")
 def question(model, digits):
-    return ask(model, np.asarray(digits.test.images[:12]))
+    return ask(model, np.asarray(digits.test.images[:24]))
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def maps(question):
 def test_random_weights_change_the_map_of_what_is_no_edge_detector(method, question, maps):
     other = randomised_maps(question, method, Asked(question.class_target()), question.x)
     alike = np.mean([likeness(one, two) for one, two in zip(maps[method.name], other, strict=True)])
-    assert alike < (1 if method.edges else 0.6), alike
+    assert alike < (1 if method.edges else 0.7), alike
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_random_weights_change_the_map_of_what_is_no_edge_detector(method, quest
 )
 def test_maps_lead_random_maps(name, question, maps):
     target, leads = question.class_target(), []
-    for k in range(12):
+    for k in range(24):
         one = slice(k, k + 1)
         leads.append(faithfulness(question.subject, question.x[one], target.of(one), maps[name][k], seed=k).lead)
     assert np.mean(leads) - 1.96 * np.std(leads, ddof=1) / len(leads) ** 0.5 > 0, leads

@@ -99,7 +99,7 @@ def test_batch_normalization_keeps_deep_residual_networks_finite():
     text = "INPUT[12x3] -> CONV3-4 -> [ADD[BN -> [CONV3-4]*4 | ID]]*120"
     assert fields(text, images=2, layers=["add120"])["add120"].influence.max() == 1
     with pytest.raises(RunError, match="add120: the gradients overflow"):
-        fields(text, initialise(Network.parse(text)), images=2, layers=["add120"])
+        fields(text, initialise(Network.parse(text), 0, "he"), images=2, layers=["add120"])
 
 
 def test_gradients_that_overflow_are_said():
