@@ -16,7 +16,8 @@ import argparse
 from collections.abc import Iterable, Iterator, Sequence
 from statistics import median
 
-from contenders import CONTENDERS, HERE, OURS, Contender
+from contenders import CONTENDERS, HERE, Contender
+from contenders import PEERS as INSTALLED
 from networks import NETWORKS, Entry
 from page import row, write
 from speed import Arena, Job, Result, about, chosen, notes, number, speed
@@ -29,9 +30,10 @@ NETS = {
     "lenet5-relu": Entry("lenet5-relu", (), (1, 1024)),
 }
 PEERS = ("torch", "torch channels last", "torch compiled", "ONNX Runtime", "OpenVINO float32", "OpenVINO")
+RUNTIME = HERE / "peers" / "with_runtime.py"
 ALL = (
     *(
-        Contender(name, HERE / "peers" / "with_runtime.py", OURS, {"runtime": "auto", "dtype": dtype}, trains=False)
+        Contender(name, RUNTIME, INSTALLED, {"runtime": "auto", "dtype": dtype}, trains=False)
         for name, dtype in (("neocog", "float32"), ("neocog bfloat16", "bfloat16"))
     ),
     *(contender for contender in CONTENDERS if contender.name in PEERS),

@@ -15,7 +15,7 @@ from ..network import Span
 
 TEXT_BYTES = 1_000_000
 LAYERS = 20_000
-STEPS = 5_000
+STEPS = 3_000
 MEMBERS = 10_000
 DEPTH = 64
 DIGITS = 9
