@@ -78,6 +78,8 @@ def _matrix(stream: _Stream, kind: int) -> tuple[str, NDArray[np.generic]]:
     if kind != MATRIX:
         raise DataError("only arrays of numbers are read from MAT files", received=f"an element of type {kind}")
     flags = _element(stream, 8)[1]
+    if len(flags) < 2:
+        raise ValueError("an array does not say what it holds")
     sizes = np.frombuffer(_element(stream, 256)[1], "<i4").tolist()
     name = _element(stream, 256)[1].decode("ascii")
     if flags[0] not in CLASSES or flags[1] & 0x08 or min(sizes) < 0:
