@@ -30,6 +30,16 @@ def uncompiled(monkeypatch, tmp_path):
     return seen
 
 
+def refused_for_want_of_a_compiler(model, dtype):
+    """Whether there is none on this machine: then the runtime must be refused for it, and no more can be seen."""
+    lack = Compiled.lacks(model, dtype)
+    if lack:
+        with pytest.raises(NeocogError) as caught:
+            choose(model, 100, "torch-compiled", dtype)
+        assert lack in str(caught.value)
+    return bool(lack)
+
+
 def test_without_a_compiler_it_is_never_tried(residual, monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
     assert "no C++ compiler: no-such-compiler" in Compiled.lacks(residual, "float32")
@@ -94,8 +104,8 @@ def test_what_torch_cannot_compile_is_said(residual, uncompiled, monkeypatch):
 @pytest.mark.slow
 def test_two_models_of_one_network_keep_their_own_weights(residual, tmp_path, monkeypatch):
     monkeypatch.setenv("NEOCOG_CACHE", str(tmp_path))
-    if lack := Compiled.lacks(residual, "float32"):
-        pytest.skip(lack)
+    if refused_for_want_of_a_compiler(residual, "float32"):
+        return
     other = replace(residual, weights={name: 0.5 * array for name, array in residual.weights.items()})
     x = residual.preprocessing(digits(4).images)
     both = [(model, Compiled(model, "float32", 4)) for model in (residual, other)]
@@ -107,8 +117,8 @@ def test_two_models_of_one_network_keep_their_own_weights(residual, tmp_path, mo
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_compiled_code_gives_the_models_scores(residual, tmp_path, monkeypatch, dtype):
     monkeypatch.setenv("NEOCOG_CACHE", str(tmp_path))
-    if lack := Compiled.lacks(residual, dtype):
-        pytest.skip(lack)
+    if refused_for_want_of_a_compiler(residual, dtype):
+        return
     images = digits(10).images
     chosen = choose(residual, 10, "torch-compiled", dtype, batch=4)
     wanted = residual.answers(images)
