@@ -75,7 +75,7 @@ class NativeRow(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A network with a batch; training is measured with malloc as it comes too."""
+    """A network with a batch; training is measured with memory held too."""
 
     name: str
     training: bool
@@ -93,7 +93,7 @@ class Row(NamedTuple):
         return (self.name, work, str(self.batch), predicted, peak, f"{found.error:+.1%}", allocated, held)
 
 
-HEADER = ("network", "", "batch", "predicted", "measured", "error", "arrays", "malloc left alone")
+HEADER = ("network", "", "batch", "predicted", "measured", "error", "arrays", "memory held")
 NATIVE_HEADER = ("network", "", "batch", "predicted", "measured", "error", "torch, predicted", "while code is made")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from pathlib import Path
 
@@ -21,11 +22,22 @@ def cores() -> int:
 
 
 def available_memory() -> int | None:
-    """The bytes that this process may still take: of the machine, and of its control group. None if nobody says."""
+    """The bytes that this process may still take: of the machine, and of its control group. None if nobody says.
+
+    What it has freed is given back first, as far as it was held (`torch_engine/allocator.py`).
+    """
+    give_back_freed()
     found = [free for free in (_free(*group) for group in GROUPS) if free is not None]
     if (available := _named("/proc/meminfo", "MemAvailable:")) is not None:
         found.append(1024 * available)
     return max(0, min(found)) if found else None
+
+
+def give_back_freed() -> None:
+    """Have the C library give all freed memory back to the system, if it is glibc."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
+    if trim is not None:
+        trim(0)
 
 
 def _free(folder: str, limit: str, used: str, cached: str) -> int | None:

@@ -17,15 +17,16 @@ from ..initialise import initialise
 from ..network import Network
 from ..plan.calibration import Calibration, Sample
 from ..plan.time import step_time
+from ..torch_engine.allocator import hold_freed_memory
 from ..torch_engine.device import SMALL_STEP_MACS, check_dtype, pick_device, pick_threads, threads
 from ..torch_engine.optimizers import OPTIMIZERS, make_optimizer
 from ..torch_engine.trainer import TorchTrainer
-from .clock import repeated, settle_memory, timed, typical
+from .clock import repeated, timed, typical
 from .kept import Question, Report, digest, machine_name
 from .probes import Probe, probes, time_probe
 from .rehearsal import Rehearsal, rehearsals, rehearse
 
-FORMAT = 4
+FORMAT = 5
 ROUNDS = 2
 """Each layer is timed so often, with all the others between, and the mean counts."""
 LIMIT = 60.0
@@ -92,7 +93,7 @@ def calibrate(
     report: Report,
 ) -> Calibration:
     """Measure those layers and steps, and what is not a layer's, with so many threads."""
-    settle_memory()
+    hold_freed_memory()
     with threads(count):
         named = f"{machine_name(device)}, {count} thread{'s' * (count > 1)}, {dtype}"
         report(f"measuring this machine once, for some 40 s: {named}")

@@ -11,17 +11,6 @@ from time import perf_counter
 
 import torch
 
-from ..plan.work import NEW_PAGES
-
-
-def settle_memory() -> None:
-    """Let the system's allocator reuse what is freed, whatever this process did before.
-
-    glibc keeps freed arrays up to the size of the largest one freed so far, within bounds (mallopt(3),
-    M_MMAP_THRESHOLD): a process that has only seen small ones pays for new pages again in every step.
-    """
-    torch.empty(NEW_PAGES - 2**20, dtype=torch.uint8)
-
 
 def synchronise(device: torch.device) -> None:
     """Wait until a device has done all it was told. A CPU has when the call returns."""

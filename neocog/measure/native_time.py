@@ -6,8 +6,9 @@ from time import perf_counter
 
 from ..native.pace import BACKWARD, FORWARD, UPDATE, Pace, course_of, step_time
 from ..plan.plan import Plan
+from ..torch_engine.allocator import hold_freed_memory
 from .calls import Stepper
-from .clock import repeated, settle_memory, typical, watched
+from .clock import repeated, typical, watched
 from .pace import CPU, trainer_for
 from .rehearsal import check_training, step_of
 from .time import Comparison, Measured
@@ -27,7 +28,7 @@ def measure(plan: Plan, mode: str, threads: int, *, seconds: float = 2.0) -> Mea
     A layer's seconds are those of its calls for as many blocks as the busiest thread has.
     """
     check_training(plan, mode)
-    settle_memory()
+    hold_freed_memory()
     trainer = trainer_for(plan, threads)
     course = course_of(plan, mode, threads)
     stepper = Stepper(course)

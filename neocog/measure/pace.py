@@ -29,8 +29,9 @@ from ..native.trainer import NativeTrainer, not_covered
 from ..plan.calibration import Together, Vector
 from ..plan.plan import Plan
 from ..resources import cores
+from ..torch_engine.allocator import hold_freed_memory
 from .calls import Stepper
-from .clock import repeated, settle_memory, typical
+from .clock import repeated, typical
 from .kept import Question, Report, digest, machine_name
 from .rehearsal import Rehearsal, fit, rehearsals, settings_of, step_of
 
@@ -112,7 +113,7 @@ def _generator() -> str:
 
 def measure_pace(dtype: str, threads: int, networks: Sequence[Rehearsal], tell: Report) -> Pace:
     """Time the calls of those networks' steps on one thread, and whole steps on all."""
-    settle_memory()
+    hold_freed_memory()
     tell(f"measuring the native engine once, for some 20 s: {threads} thread{'s' * (threads > 1)}, {dtype}")
     plans = [step.network.plan(batch=step.batch, dtype=dtype, optimizer="nesterov") for step in networks]
     alone = {step.network: step.network.plan(dtype=dtype, optimizer="nesterov") for step in networks}

@@ -13,7 +13,6 @@ maximum stands in, which cannot be reset.
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import json
 import resource
@@ -31,6 +30,7 @@ from ..losses import default_loss
 from ..native.footprint import known
 from ..native.trainer import NativeTrainer
 from ..network import Network
+from ..resources import give_back_freed
 from ..torch_engine.allocator import return_freed_memory
 from ..torch_engine.trainer import TorchTrainer
 
@@ -115,9 +115,7 @@ def _most_allocated(step: Callable[[], Any]) -> int:
 
 def _settle() -> None:
     gc.collect()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
+    give_back_freed()
 
 
 def _resident(record: str) -> int:

@@ -15,10 +15,11 @@ from ..plan.calibration import Calibration
 from ..plan.plan import Plan
 from ..plan.tables import duration
 from ..plan.time import StepTime, step_time
+from ..torch_engine.allocator import hold_freed_memory
 from ..torch_engine.device import pick_device, pick_threads
 from ..torch_engine.trainer import TorchTrainer
 from .calibration import calibration
-from .clock import BUSY, repeated, settle_memory, synchronise, typical, watched
+from .clock import BUSY, repeated, synchronise, typical, watched
 from .kept import Report
 from .rehearsal import step_of, trainer_for
 
@@ -126,7 +127,7 @@ def compare(
 
 def measure(plan: Plan, mode: str = "training", device: str = "auto", *, seconds: float = 2.0) -> Measured:
     """Run the engine's own step on random images, whole and then with a look at the clock between layers."""
-    settle_memory()
+    hold_freed_memory()
     trainer = trainer_for(plan, mode, device)
     place = torch.device(trainer.device)
     run = step_of(trainer, plan, mode)

@@ -14,9 +14,10 @@ PASSES = ("inference", "forward", "backward", "parameters")
 the gradients of those alone."""
 
 NEW_PAGES = 32 * 2**20
-"""An array of so many bytes is given new pages by the system, which fills them with zeros; smaller ones reuse memory.
+"""An array of so many bytes may be given new pages by the system, filled with zeros; smaller ones reuse memory.
 
-The largest value that glibc raises its M_MMAP_THRESHOLD to (mallopt(3)).
+The largest value that glibc raises its M_MMAP_THRESHOLD to (mallopt(3)), unless it is told to hold all
+(`torch_engine/allocator.py`): new pages then cost nothing, as a calibration finds out.
 """
 
 FREE = {

@@ -18,7 +18,7 @@ from ..errors import ModelFileError
 from ..feed import Course, Moves, Pixels, Shares, Taken
 from ..losses import Loss, training_loss
 from ..network import Network
-from .allocator import keep_memory_free
+from .allocator import keep_memory
 from .device import check_dtype, pick_device, pick_threads, precision, seeded, threads
 from .feed import Feed
 from .graph import Recorded
@@ -78,7 +78,7 @@ class TorchTrainer:
         if self.device == "cpu":
             at_once = -(-batch_size // accumulate)
             needed = network.plan(batch=at_once, dtype=dtype, optimizer=optimizer).memory["training_bytes"]
-            keep_memory_free(needed)
+            keep_memory(needed)
         self.module = build(network, weights=weights).to(self.device)
         self._format = torch.channels_last if network.input_shape.rank == 2 else torch.contiguous_format
         self.module.to(memory_format=self._format)  # type: ignore[call-overload]  # torch's stubs lack this form

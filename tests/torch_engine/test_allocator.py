@@ -5,8 +5,30 @@ import pytest
 from neocog.torch_engine import allocator
 
 
-@pytest.mark.parametrize(("free", "kept"), [(None, False), (2000, False), (1999, True)])
-def test_memory_is_kept_free_where_twice_the_need_is_not_there(monkeypatch, free, kept):
+@pytest.fixture
+def told(monkeypatch):
+    """What glibc is told, instead of telling it; and nothing was decided before."""
+    found = []
+    monkeypatch.setattr(allocator, "_told", lambda setting, value: not found.append((setting, value)))
+    monkeypatch.setattr(allocator._Freed, "returned", False)
+    return found
+
+
+HOLDING = [(allocator.MMAP_MAX, 0), (allocator.TRIM_THRESHOLD, -1)]
+
+
+@pytest.mark.parametrize(("free", "held"), [(None, None), (2000, True), (1999, False)])
+def test_memory_is_held_where_twice_the_need_is_there(monkeypatch, told, free, held):
     monkeypatch.setattr(allocator, "available_memory", lambda: free)
-    monkeypatch.setattr(allocator, "return_freed_memory", lambda: True)
-    assert allocator.keep_memory_free(1000) == kept
+    allocator.keep_memory(1000)
+    assert (told == []) == (held is None)
+    assert (told == HOLDING) == (held is True)
+    assert ((allocator.MMAP_THRESHOLD, allocator.RETURNED) in told) == (held is False)
+
+
+def test_memory_that_was_short_once_is_not_held_later(monkeypatch, told):
+    allocator.return_freed_memory()
+    before = list(told)
+    monkeypatch.setattr(allocator, "available_memory", lambda: 2000)
+    allocator.keep_memory(1000)
+    assert told == before
