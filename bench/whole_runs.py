@@ -29,6 +29,7 @@ from neocog import load_data, zoo
 from neocog.measure.clock import watched
 from neocog.measure.kept import machine_name
 from neocog.resources import cores
+from neocog.wording import count_of
 
 TRAINERS = {
     "neocog": (HERE / "peers" / "fit_neocog.py", OURS),
@@ -101,7 +102,7 @@ def lines(job: Job, found: dict[str, list[Run]]) -> list[str]:
     made = []
     for name, runs in found.items():
         ratio = median(run.seconds / own for run, own in zip(runs, ours, strict=True))
-        cells = [f"{job.network}, {job.epochs} epochs of {job.data}, batch {job.batch}", name]
+        cells = [f"{job.network}, {count_of(job.epochs, 'epoch')} of {job.data}, batch {job.batch}", name]
         cells += [f"{median(run.seconds for run in runs):.1f}", f"{median(run.accuracy for run in runs):.2%}"]
         made.append(row([*cells, f"{ratio:.1f}", f"{median(run.others for run in runs):.1f}"]))
     return made

@@ -32,6 +32,7 @@ from .files import (
 )
 from .losses import LOSSES
 from .network import Network
+from .wording import count_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -237,7 +238,8 @@ def _check_parts(network: Network, preprocessing: Preprocessing, classes: Sequen
         )
     outputs = network.shapes[-1].channels
     if len(classes) != outputs and (outputs, len(classes)) != (1, 2):
-        raise ModelFileError(f"there are {len(classes)} class names for {outputs} outputs")
+        received = f"{count_of(len(classes), 'class name')} for {count_of(outputs, 'output')}"
+        raise ModelFileError("there is a class name for each output", received=received)
     if loss not in LOSSES:
         raise ModelFileError("the loss is not known", received=loss[:40], hint=f"one of {', '.join(LOSSES)}")
 

@@ -37,6 +37,17 @@ Words = Text | str
 """A plain string is the same in every language: a name, a number, a formula."""
 
 
+def count_of(number: int, noun: str) -> str:
+    """`1 network`, `2 networks`, `1,024 classes`."""
+    ending = "" if number == 1 else "es" if noun.endswith(("s", "x", "sh", "nch", "tch")) else "s"
+    return f"{number:,} {noun}{ending}"
+
+
+def counted(number: int, noun: str, zh: str) -> Text:
+    """`count_of` in both languages; the Chinese has `{0}` where the number stands."""
+    return Text(count_of(number, noun), zh.format(number))
+
+
 def said(words: Words, language: str) -> str:
     """The words in one of `LANGUAGES`."""
     return words.said(language) if isinstance(words, Text) else words

@@ -15,8 +15,9 @@ PACKAGE = Path(__file__).parents[1] / "neocog"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 ROOMS = (
-    *("errors", "finding", "signal", "spelling", "layer", "chance", "layers", "network", "notation", "zoo"),
-    *("wording", "lettering", "plan"),
+    *("errors", "wording", "finding", "signal", "spelling"),
+    *("layer", "chance", "layers", "network", "notation", "zoo"),
+    *("lettering", "plan"),
     *("initialise", "losses", "statistics", "average", "changes", "feed", "views", "reference", "files", "resources"),
     *("torch_engine", "native", "measure", "check"),
     *("data", "model", "interop", "rewrite", "export", "runtimes"),

@@ -195,7 +195,7 @@ def test_content_is_on_the_disk_before_it_gets_its_name(tmp_path: Path, monkeypa
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"classes": ("one", "two")}, "there are 2 class names for 3 outputs"),
+        ({"classes": ("one", "two")}, "2 class names for 3 outputs"),
         ({"loss": "guess"}, "the loss is not known"),
         ({"weights": {}}, "arrays that the network needs are missing"),
         ({"network": Network.parse(TEXT.replace("8x8", "6x6"))}, "the preprocessing does not lead to the network's"),
@@ -330,7 +330,7 @@ DAMAGED: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     ),
     "too few classes": (
         lambda c: with_document(c, lambda d: d.update(classes=["x"])),
-        "there are 1 class names for 3 outputs",
+        "1 class name for 3 outputs",
     ),
     "classes no list": (lambda c: with_document(c, lambda d: d.update(classes="xyz")), "the class names are damaged"),
     "unknown loss": (lambda c: with_document(c, lambda d: d.update(loss="guess")), "the loss is not known"),

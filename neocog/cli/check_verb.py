@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ..errors import RunError
 from ..plan import Plan
 from ..plan.tables import size
+from ..wording import count_of
 from .arguments import whole_from
 from .output import console, print_json, print_table, print_wrapped
 from .source import add_network, read_network
@@ -99,7 +100,9 @@ def _print(rows: list[Row], failed: list[Row]) -> None:
         print_wrapped(out, f"{row.node}: {row.check} differs by {row.error:.1e}, allowed {row.tolerance:.0e}")
         print_wrapped(out, f"  {row.detail}")
     verdict = f"{len(failed)} disagree (!)" if failed else "all agree"
-    print_wrapped(out, f"{len(rows)} comparisons, {verdict} (largest relative differences; 0 = exactly equal)")
+    print_wrapped(
+        out, f"{count_of(len(rows), 'comparison')}, {verdict} (largest relative differences; 0 = exactly equal)"
+    )
 
 
 def _optional(titles: list[str]) -> list[str]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..finding import Finding
+from ..wording import count_of
 from .arguments import whole_from
 from .output import console, print_json, print_table, print_wrapped, printable
 from .source import read_network
@@ -70,7 +71,8 @@ def _speed(args: argparse.Namespace, network: Any, figures: Mapping[str, Any]) -
         yield Finding("speed", says, "neocog plan NET --time, which measures this machine once")
         return
     taken = args.batch / seconds
-    says = f"{decoded:,.0f} images/s are decoded by {figures['decoders']} threads, the network takes {taken:,.0f}"
+    decoders = count_of(figures["decoders"], "thread")
+    says = f"{decoded:,.0f} images/s are decoded by {decoders}, the network takes {taken:,.0f}"
     if taken > decoded:
         needed = -(-taken * figures["decoders"] // decoded)
         yield Finding("speed", f"{says}: {needed:,.0f} threads would keep up", "smaller copies, or packed once")
@@ -101,4 +103,4 @@ def _print(diagnosis: Diagnosis, findings: list[Finding]) -> None:
     if not findings:
         out.print("nothing is the matter")
     else:
-        print_wrapped(out, f"{len(findings)} {'finding' if len(findings) == 1 else 'findings'}, {grave} of them grave")
+        print_wrapped(out, f"{count_of(len(findings), 'finding')}, {grave} of them grave")

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..wording import count_of
 from .output import console, print_json
 from .reading import add_threads, counted, print_reading, reading_how
 
@@ -52,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json({"file": args.out, "bytes": size, "images": counts, "shape": list(data.train.images.shape[1:])})
     else:
-        words = ", ".join(f"{count:,} {split}" for split, count in counts.items())
+        words = ", ".join(count_of(count, f"{split} image") for split, count in counts.items())
         shape = "x".join(map(str, data.train.images.shape[1:]))
-        console().print(f"{args.out}: {words} images of {shape}, {size / 1e6:,.1f} MB", soft_wrap=True)
+        console().print(f"{args.out}: {words} of {shape}, {size / 1e6:,.1f} MB", soft_wrap=True)
     return 0

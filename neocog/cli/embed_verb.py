@@ -12,6 +12,7 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from ..errors import RunError
+from ..wording import count_of
 from .output import command, console, print_json, print_wrapped, printable
 from .reading import add_threads, counted, reading_how
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from ..retrieval import Index
 
 EXAMPLES = """examples:
-  neocog embed runs/mnist-1/model.safetensors mnist -o digits.safetensors
+  neocog embed runs/mnist-1/model.safetensors mnist -o index.safetensors
   neocog embed runs/photos-1/model.safetensors photos/*.jpg --layer relu4 -o photos.npy"""
 
 SUFFIXES = (".safetensors", ".npy")
@@ -98,7 +99,12 @@ def run(args: argparse.Namespace) -> int:
         return 0
     out = console()
     kind = "an index" if args.out.suffix == ".safetensors" else "an array, with names and labels beside it"
-    print_wrapped(out, printable(f"{len(index):,} images, {width:,} numbers each from {layer}: {args.out}, {kind}"))
+    print_wrapped(
+        out,
+        printable(
+            f"{count_of(len(index), 'image')}, {count_of(width, 'number')} each from {layer}: {args.out}, {kind}"
+        ),
+    )
     if args.out.suffix == ".safetensors":
         out.print(f"\nnext:\n  {command()} search {quote(str(args.out))} IMAGE...", soft_wrap=True)
     return 0

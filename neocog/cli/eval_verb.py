@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import NeocogError
+from ..wording import count_of
 from .arguments import whole_from
 from .computing import add_runtime, computing
-from .output import console, count_of, print_json, print_table, print_wrapped
+from .output import console, print_json, print_table, print_wrapped
 from .predict_dense import scales
 from .reading import add_threads, counted, print_reading, reading_how
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import NeocogError
+from ..wording import count_of
 from .output import console, print_json, print_table, print_wrapped
 from .source import MODEL_SUFFIX
 
@@ -59,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
         print_json({"file": str(args.out), "format": args.to, **done._asdict()})
         return 0
     out = console()
-    print_wrapped(out, f"{done.arrays:,} arrays in the layout of {args.to}: {args.out}")
+    print_wrapped(out, f"{count_of(done.arrays, 'array')} in the layout of {args.to}: {args.out}")
     for note in done.notes:
         print_wrapped(out, f"note: {note}")
     return 0
@@ -91,7 +92,7 @@ def _export(args: argparse.Namespace, model: Model) -> int:
     for line in _compared(report.checked):
         print_wrapped(out, line)
     out.print()
-    one, batch = "one image", f"{report.checked.batch} images"
+    one, batch = "one image", count_of(report.checked.batch, "image")
     rows = [
         (name, f"{1e3 * times.one:.3g} ms", f"{1e3 * times.batch:.3g} ms")
         for name, times in (("model", report.checked.source), ("export", report.checked.export))

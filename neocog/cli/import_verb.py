@@ -11,6 +11,7 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from ..errors import ModelFileError, NeocogError
+from ..wording import count_of
 from .output import command, console, print_error, print_json, print_wrapped, printable
 from .reading import counted
 from .source import add_network, read_file, read_network, safetensors_file
@@ -94,7 +95,8 @@ def run(args: argparse.Namespace) -> int:
     _print(report, stderr=False)
     if report.unmatched:
         print_wrapped(
-            console(), f"fresh       {len(report.unmatched):,} arrays have the values that training starts from"
+            console(),
+            f"fresh       {count_of(len(report.unmatched), 'array')} with the values that training starts from",
         )
     _print_next(args.out)
     return 0
@@ -117,7 +119,7 @@ def _from_onnx(args: argparse.Namespace) -> int:
         return 0
     out = console()
     print_wrapped(out, f"network     {model.network}")
-    print_wrapped(out, f"matched     {len(model.weights) - len(fresh):,} of {len(model.weights):,} arrays")
+    print_wrapped(out, f"matched     {len(model.weights) - len(fresh):,} of {count_of(len(model.weights), 'array')}")
     if fresh:
         print_wrapped(out, f"fresh       {_some(fresh)}, of a branch that prediction leaves out")
     if note:
@@ -182,8 +184,8 @@ def _classes(file: str, count: int) -> list[str]:
     while found and not found[-1]:
         found.pop()
     if len(found) != count or not all(found):
-        received = f"{len(found)} lines" + (", some empty" if not all(found) else "")
-        raise NeocogError(f"one name a line is needed, for {count:,} classes", where=where, received=received)
+        received = count_of(len(found), "line") + (", some empty" if not all(found) else "")
+        raise NeocogError(f"one name a line is needed, for {count_of(count, 'class')}", where=where, received=received)
     return found
 
 
@@ -197,7 +199,7 @@ def _lines(report: Report) -> Iterator[tuple[str, str]]:
     """What became of the arrays, as titles and words."""
     total = len(report.matched) + len(report.unmatched)
     yield "network", f"{report.network}, under the names of {report.layout}"
-    yield "matched", f"{len(report.matched):,} of {total:,} arrays"
+    yield "matched", f"{len(report.matched):,} of {count_of(total, 'array')}"
     if report.mismatched:
         sizes = [f"{one.foreign_name} is {one.foreign}, not {one.shape}" for one in report.mismatched]
         yield "mismatched", _some(sizes)

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..errors import NeocogError
 from ..plan.tables import size
+from ..wording import count_of
 from .output import console, print_json, print_table, print_wrapped
 from .source import add_network, read_network
 
@@ -89,13 +90,14 @@ def _totals(made: dict[str, Any]) -> Iterator[str]:
     lanes, registers = made["machine"]["lanes"], made["machine"]["registers"]
     memory = {name: size(count) for name, count in made["memory"].items()}
     yield (
-        f"{made['functions']} functions, for {registers} registers of {lanes} numbers each, {made['loss']} loss and "
-        f"{made['optimizer']}"
+        f"{count_of(made['functions'], 'function')}, for {registers} registers of {count_of(lanes, 'number')} each, "
+        f"{made['loss']} loss and {made['optimizer']}"
     )
     if made["segments"] > 1:
-        yield f"blocks wait for each other {made['segments'] - 1} times a step, for normalization"
+        yield f"blocks wait for each other {count_of(made['segments'] - 1, 'time')} a step, for normalization"
     arena, kept = memory["arena"], memory["kept"]
-    yield f"each thread takes {arena} for a block of {lanes} images, and {memory['scratch']} for transposed gradients"
+    block, scratch = count_of(lanes, "image"), memory["scratch"]
+    yield f"each thread takes {arena} for a block of {block}, and {scratch} for transposed gradients"
     if made["segments"] > 1:
         yield f"each block keeps {kept} while it waits"
     yield f"weights take {memory['weights']}, their copies in the order of reading {memory['packed']}"

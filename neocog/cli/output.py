@@ -168,11 +168,6 @@ def print_wrapped(out: Console, line: str) -> None:
     out.print(fill(line, max(20, out.width), subsequent_indent="    "), soft_wrap=True)
 
 
-def count_of(number: int, noun: str) -> str:
-    """`1 network`, `2 networks`."""
-    return f"{number:,} {noun}{'s' * (number != 1)}"
-
-
 def command() -> str:
     """What to type to call neocog again: its name where the shell finds it, else the path it was started by."""
     started, found = sys.argv[0], shutil.which("neocog")

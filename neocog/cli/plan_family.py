@@ -9,7 +9,8 @@ from ..errors import RunError
 from ..notation import Family, Member
 from ..plan.family import MEASURES, FamilyPlan, Planned, plan_family
 from ..plan.tables import csv_table, flat, markdown_table, per_axis, size
-from .output import console, count_of, print_error, print_json, print_table, print_wrapped
+from ..wording import count_of
+from .output import console, print_error, print_json, print_table, print_wrapped
 from .source import placed
 
 COSTS = ("layers", "parameters", "MACs", "activations", "training", "sees")
@@ -114,7 +115,7 @@ def _reasons(found: FamilyPlan) -> Iterator[str]:
     for reason in list(choices)[:MOST_REASONS]:
         yield f"  {_choices(choices[reason])}: {reason}"
     if len(choices) > MOST_REASONS:
-        yield f"  and for {len(choices) - MOST_REASONS:,} more reasons, which --json lists"
+        yield f"  and for {count_of(len(choices) - MOST_REASONS, 'more reason')}, which --json lists"
 
 
 def _choices(several: list[dict[str, int]]) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DataError, NeocogError, escaped
+from ..wording import count_of
 from .arguments import whole_from
 from .output import console, print_error, print_json
 
@@ -130,7 +131,7 @@ def _check(args: argparse.Namespace, model: Model, files: Sequence[str]) -> None
     if kind in OUTPUTS and (len(files) > 1 or (kind == ".npy" and len(args.scales or (1,)) > 1)):
         raise NeocogError(
             f"one {kind} file holds one map",
-            received=f"{len(files)} images, {len(args.scales or (1,))} scales",
+            received=f"{count_of(len(files), 'image')}, {count_of(len(args.scales or (1,)), 'scale')}",
             hint="-o FOLDER",
         )
     if args.heat and kind != ".png":
@@ -193,7 +194,7 @@ def _tell(done: int, tiles: int) -> None:
     watched = sys.stderr.isatty()
     if tiles > 1 and (watched or done * 10 // tiles > (done - 1) * 10 // tiles):
         end = "\r" if watched and done < tiles else "\n"
-        print(f"{done:,} of {tiles:,} tiles", file=sys.stderr, end=end, flush=True)
+        print(f"{done:,} of {count_of(tiles, 'tile')}", file=sys.stderr, end=end, flush=True)
 
 
 @dataclass(frozen=True)
@@ -329,22 +330,24 @@ def _lines(one: dict[str, Any], found: ScoreMap) -> list[str]:
     how = {"own": "the network's own", "shift": f"of {own} by shifted passes", "dilate": f"of {own} by dilation"}
     box = ", ".join(f"{x:.4g}" for x in one["first_cell"]["box"])
     (top, bottom), (first, last) = one["first_cell"]["sees"]
-    padding = one["cells_that_see_padding"]
+    padding, cells = one["cells_that_see_padding"], count_of(one["crops"], "cell")
     below, right = one["unread"]
-    left_over = f"; {below} rows below and {right} columns at the right are left over" if below or right else ""
+    unread = f"; {count_of(below, 'row')} below and {count_of(right, 'column')} at the right are left over"
+    left_over = unread if below or right else ""
     passes = sum(1 for _ in found.route.passes(found.cells))
     return [
         f"scale {one['scale']:.4g}: a map of {rows} x {columns} cells, windows of {window} pixels, "
         f"stride {stride}, {how[one['method']]}",
         f"the first cell stands for ({box}) of the image and sees rows {top} to {bottom}, columns {first} to {last}"
         f"{left_over}",
-        f"{padding:,} of {one['crops']:,} cells see the padding of layers at the image's edge"
+        f"{padding:,} of {cells} see{'s' * (padding == 1)} the padding of layers at the image's edge"
         if padding
         else "no cell sees padding",
-        f"it {'stands for' if found.is_padded else 'equals'} {one['crops']:,} crops; one by one they take "
+        f"it {'stands for' if found.is_padded else 'equals'} {count_of(one['crops'], 'crop')}; one by one "
+        f"{'it takes' if one['crops'] == 1 else 'they take'} "
         f"{one['operations_ratio']:.1f} times the operations of "
         f"{'this pass' if passes == 1 else f'these {passes} passes'}",
-        f"{one['seconds']:.2f} s, {one['tiles']:,} tile{'s' if one['tiles'] != 1 else ''} of "
+        f"{one['seconds']:.2f} s, {count_of(one['tiles'], 'tile')} of "
         f"{one['memory_bytes'] / 2**20:,.0f} MiB by the plan",
     ]
 
@@ -353,22 +356,28 @@ def _times(values: Sequence[int]) -> str:
     return "x".join(map(str, values if len(set(values)) > 1 else values[:1]))
 
 
+def _cells(count: int, sees: str, has: str = "") -> str:
+    """`1 cell sees padding`, `2 cells see padding and have what they see`: those words behind the verbs."""
+    see, have = ("sees", "has") if count == 1 else ("see", "have")
+    return f"{count_of(count, 'cell')} {see} {sees}" + (f" and {have} {has}" if has else "")
+
+
 def proof_lines(proof: Proof) -> list[str]:
     """What a proof says, in words."""
-    inside, equal, alone = proof.inside, proof.equal, proof.alone
+    inside, edge, equal, alone = proof.inside, proof.edge, proof.equal, proof.alone
     lines = [f"proof ({'holds' if proof.holds else 'FAILS'}, to {proof.tolerance:.1e}):"]
     if inside.said:
         lines.append(
-            f"  {inside.said:,} cells see no padding and have the scores of their crop with its surroundings: "
+            f"  {_cells(inside.said, 'no padding', 'the scores of their crop with its surroundings')}: "
             f"{inside.crops:,} compared, largest difference {inside.difference:.1e}"
         )
-    if proof.edge.said:
+    if edge.said:
         lines.append(
-            f"  {proof.edge.said:,} cells see padding and have those of their crop with its surroundings as far as the "
-            f"image goes: {proof.edge.crops:,} compared, largest difference {proof.edge.difference:.1e}"
+            f"  {_cells(edge.said, 'padding', 'those of their crop with its surroundings as far as the image goes')}: "
+            f"{edge.crops:,} compared, largest difference {edge.difference:.1e}"
         )
     for name, cells, first in proof.seen_by:
-        lines.append(f"    {cells:,} see the padding of {name}, {first:,} of them none before it")
+        lines.append(f"    {cells:,} see{'s' * (cells == 1)} the padding of {name}, {first:,} of them none before it")
     if not proof.padded:
         lines.append(
             f"  no crop sees padding, so every cell has the scores of its crop cut out: {equal.crops:,} compared, "
@@ -377,7 +386,7 @@ def proof_lines(proof: Proof) -> list[str]:
     else:
         shown = ", ".join(proof.padded[:4]) + (f" and {len(proof.padded) - 4} more" if len(proof.padded) > 4 else "")
         lines += [
-            f"  a crop cut out sees zeros at its own edges, the padding of {shown}; {equal.said:,} cells see the same",
+            f"  a crop cut out sees zeros at its own edges, the padding of {shown}; {_cells(equal.said, 'the same')}",
             f"  so crops cut out differ: by {alone.difference:.2g} at most, {proof.within:,} of {alone.crops:,} agree, "
             f"{proof.same_class:,} have the same class",
         ]

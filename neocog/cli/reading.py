@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from ..wording import count_of
 from .arguments import whole_from
 from .output import printable
 
@@ -62,7 +63,7 @@ class _Lines:
     def told(self, what: str, done: int, of: int) -> None:
         tenth = 10 * done // of
         if of >= MANY and tenth > self.tenths.get(what, 0):
-            print(f"reading {what}: {done:,} of {of:,} images", file=sys.stderr, flush=True)
+            print(f"reading {what}: {done:,} of {count_of(of, 'image')}", file=sys.stderr, flush=True)
         self.tenths[what] = tenth % 10
 
 

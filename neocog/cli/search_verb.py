@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ModelFileError, NeocogError, escaped
+from ..wording import count_of
 from .arguments import whole_from
 from .output import console, print_json
 
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
     from ..retrieval import Index, Neighbour, Recall
 
 EXAMPLES = """examples:
-  neocog search digits.safetensors photo-of-a-seven.jpg --top 3
-  neocog search digits.safetensors --recall
+  neocog search index.safetensors photo-of-a-seven.jpg --top 3
+  neocog search index.safetensors --recall
   neocog search train.safetensors --recall test.safetensors --json"""
 
 
@@ -96,8 +97,8 @@ def _print_recall(found: Recall, args: argparse.Namespace) -> None:
         print_json({"index": args.index, **found.as_json()})
         return
     out = console()
-    among = "the others" if not args.recall else f"{found.images:,} images"
-    out.print(f"{found.queries:,} images, each looked for among {among}", soft_wrap=True)
+    among = "the others" if not args.recall else count_of(found.images, "image")
+    out.print(f"{count_of(found.queries, 'image')}, each looked for among {among}", soft_wrap=True)
     for k, share in found.at.items():
         low, high = found.interval(k)
         out.print(

@@ -9,6 +9,7 @@ from ..data import Splits
 from ..errors import NeocogError
 from ..files import write_atomically
 from ..network import Network
+from ..wording import count_of
 from .output import console, print_json, print_table, print_wrapped
 
 
@@ -31,7 +32,7 @@ def run_seeds(args: argparse.Namespace, network: Network, data: Splits, given: d
     print_table(out, ("seed", "accuracy", "epochs", "time"), rows, text=())
     spread = f" ± {100 * runs.deviation:.2f} points" if runs.deviation is not None else ""
     out.print()
-    print_wrapped(out, f"{runs.mean:.2%}{spread} of the test images right, {len(runs.models)} seeds")
+    print_wrapped(out, f"{runs.mean:.2%}{spread} of the test images right, {count_of(len(runs.models), 'seed')}")
     out.print(f"runs    {runs.folder}", soft_wrap=True)
     return 0
 

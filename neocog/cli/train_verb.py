@@ -9,8 +9,9 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from ..errors import NeocogError
+from ..wording import count_of
 from .arguments import figure_file, whole_from
-from .output import command, console, count_of, print_json, print_wrapped
+from .output import command, console, print_json, print_wrapped
 from .reading import add_threads, counted, print_reading, reading_how
 from .source import add_network, read_network
 
@@ -231,7 +232,7 @@ def _print(model: Model) -> None:
     out.print()
     print_wrapped(
         out,
-        f"{record['test_accuracy']:.2%} of {images:,} test images right ({wrong:,} wrong) after "
+        f"{record['test_accuracy']:.2%} of {count_of(images, 'test image')} right ({wrong:,} wrong) after "
         f"{record['seconds']:.0f} s, {count_of(record['epochs'], 'epoch')} at "
         f"{record['images_per_second']:,.0f} images/s"
         + (f"; {record['tta_accuracy']:.2%} by {record['settings']['tta']}" if "tta_accuracy" in record else ""),

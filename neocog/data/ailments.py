@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import escaped
 from ..finding import Finding
+from ..wording import count_of
 from .dataset import Dataset
 from .entries import SPLITS, Disk, Entry, Listing
 from .likeness import alike, equal
@@ -98,7 +99,7 @@ def _named(groups: Iterable[Sequence[Seen]]) -> tuple[tuple[str, ...], ...]:
 
 
 def _times(groups: Sequence[object]) -> str:
-    return f"{len(groups):,} time{'s' if len(groups) > 1 else ''}"
+    return count_of(len(groups), "time")
 
 
 def equal_arrays(splits: Sequence[Dataset]) -> Iterator[Finding]:
@@ -203,7 +204,7 @@ def balance(counts: Mapping[str, Mapping[str, int]]) -> Iterator[Finding]:
         shown = ", ".join(f"{escaped(name)} {weight:.3g}" for name, weight in rarest)
         yield Finding(
             "imbalance",
-            f"{there[common]:,} training images of {escaped(common)}, {there[rare]:,} of {escaped(rare)}",
+            f"{count_of(there[common], 'training image')} of {escaped(common)}, {there[rare]:,} of {escaped(rare)}",
             f"--class-weights balanced, which are N / (K n): {shown}{', ...' if len(weights) > 5 else ''}; "
             "or --sampling balanced; and F1 by class in place of accuracy",
         )
@@ -248,4 +249,4 @@ def looks(seen: Sequence[Seen]) -> Iterator[Finding]:
 
 
 def _files(count: int) -> str:
-    return f"{count:,} file{'s' if count > 1 else ''}"
+    return count_of(count, "file")

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
+from ..wording import count_of
 
 BLOCK = 4 * 2**20
 """About how many bytes of images that are not in memory are looked at together."""
@@ -109,7 +110,7 @@ class Dataset:
             raise DataError(
                 "there is one label for each image",
                 where=where,
-                received=f"{len(self.labels)} labels for {len(self.images)} images",
+                received=f"{count_of(len(self.labels), 'label')} for {count_of(len(self.images), 'image')}",
             )
         if not nbytes(self.images):
             raise DataError("there are no images", where=where)

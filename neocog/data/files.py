@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError, escaped
+from ..wording import count_of
 from .decode import Decoded
 from .entries import SPLITS, Entry, Listing, Reader, shown
 from .folders import read_folder
@@ -87,8 +88,9 @@ def in_splits(listing: Listing, source: Path, seed: int = 0) -> dict[str, ImageF
     notes[next(split for split in SPLITS if split in there)] += listing.notes
     if there == {"train"}:
         entries = _held_out(entries, seed, source)
-        held = f"{_count(entries, 'test'):,} of {len(entries):,} images"
-        notes["train"].append(f"{held} are held out for the test, each by a hash of its name ({TEST_SHARE:.0%})")
+        held = _count(entries, "test")
+        of = f"{held:,} of {count_of(len(entries), 'image')} {'is' if held == 1 else 'are'}"
+        notes["train"].append(f"{of} held out for the test, each by a hash of its name ({TEST_SHARE:.0%})")
     classes = _classes(listing, entries)
     return {
         split: _image_files(listing, split, [entry for entry in entries if entry.split == split], classes, said)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ..errors import DataError, escaped
 from ..layer import Shape
 from ..resources import available_memory, cores
+from ..wording import count_of
 from .dataset import Dataset, Reading, Splits, Told, silence
 from .decode import MISSING, Decoded, quiet
 from .files import LAYOUTS, ImageFiles, list_files
@@ -243,7 +244,7 @@ class Usable:
     @property
     def reading(self) -> Reading:
         """What there is to say of the files."""
-        total = f"{len(self.kept):,} images"
+        total = count_of(len(self.kept), "image")
         done = (f"{note}: {count:,} of {total}" for note, count in sorted(self.done.items()))
         return Reading((*self.files.notes, *done), tuple(self.skipped))
 
@@ -260,8 +261,9 @@ def _check_share(files: ImageFiles, skipped: list[tuple[str, str]]) -> None:
     if len(skipped) > _most_skipped(files):
         first = "; ".join(f"{path} ({reason})" for path, reason in skipped[:3])
         absent = all(reason == MISSING for _, reason in skipped)
+        there = count_of(len(files), "file")
         raise DataError(
-            f"at most {SKIPPED_SHARE:.0%} of the {len(files):,} files of the {files.split} split may be unusable",
+            f"at most {SKIPPED_SHARE:.0%} of the {there} of the {files.split} split may be unusable",
             where=escaped(files.root),
             received=f"{len(skipped)} so far: {first}{', ...' if len(skipped) > 3 else ''}",
             hint="paths that begin in this folder" if absent else "these files whole, or removed",
@@ -272,11 +274,11 @@ def in_words(dataset: Dataset) -> list[str]:
     """What there is to say about how files became a data set, a line for each thing; nothing for other data sets."""
     if dataset.reading is None:
         return []
-    said = [f"{len(dataset):,} images, {_counts(dataset)}", *dataset.reading.notes]
+    said = [f"{count_of(len(dataset), 'image')}, {_counts(dataset)}", *dataset.reading.notes]
     if skipped := [f"{path} ({reason})" for path, reason in dataset.reading.skipped]:
         files = len(dataset) + len(skipped)
         rest = f"; and {len(skipped) - MOST:,} more" if len(skipped) > MOST else ""
-        said.append(f"skipped: {len(skipped):,} of {files:,} files: {'; '.join(skipped[:MOST])}{rest}")
+        said.append(f"skipped: {len(skipped):,} of {count_of(files, 'file')}: {'; '.join(skipped[:MOST])}{rest}")
     return [f"{dataset.split}: {sentence}" for sentence in said]
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
+from ..wording import count_of
 from .decode import Decoded, quiet
 from .preprocessing import Preprocessing
 from .threads import in_threads
@@ -103,7 +104,7 @@ class Streamed:
             bad = len(self.bad)
         if bad > self.most_bad:
             raise DataError(
-                f"at most {self.most_bad:,} of the {len(self):,} files may be unusable",
+                f"at most {self.most_bad:,} of the {count_of(len(self), 'file')} may be unusable",
                 where=error.where,
                 received=f"{bad:,} so far, the last of them: {error.rule}",
                 hint="neocog data pack with a sound copy of the files",

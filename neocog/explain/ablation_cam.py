@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ..network import Node
-from ..wording import Text
+from ..wording import Text, counted
 from .cam import PASSES, layer_of, weighted
 from .method import Asked, Attributed, Attribution
 from .placing import onto_image, spatial
@@ -42,7 +42,7 @@ def attribute(subject: Subject, x: Tensor, asked: Asked) -> Attributed:
             left[images, numbers] = subject.score(x[images], asked.target.of(images.cpu().numpy()), without)
     w = (whole[:, None] - left) / whole[:, None].abs().clamp(min=1e-12)
     found = onto_image(weighted(w, maps).clamp(min=0), row.field, tuple(x.shape[2:]))
-    return Attributed(found[:, None], notes=(PASSES.filled(count),) * len(x))
+    return Attributed(found[:, None], notes=(counted(count, *PASSES),) * len(x))
 
 
 METHOD = Attribution(

@@ -21,7 +21,8 @@ from .subject import Subject, Target
 
 Weighting = Callable[[Tensor, Tensor], Tensor]
 """A and G -> the map (n, *positions), not yet rectified."""
-PASSES = Text("{0} passes", "前馈 {0} 次")
+PASSES = "pass", "前馈 {0} 次"
+"""What a method notes of the work it was: `counted(n, *PASSES)`."""
 
 
 def cam(name: str, says: Text, source: str, weighting: Weighting, *, edges: bool = False) -> Attribution:

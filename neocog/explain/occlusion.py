@@ -16,11 +16,12 @@ import torch
 from torch import Tensor
 
 from ..spelling import Dims
-from ..wording import Text
+from ..wording import Text, counted
+from .cam import PASSES
 from .method import Asked, Attributed, Attribution
 from .subject import Subject
 
-SQUARES = Text("squares of {0} pixels, {1} apart, {2} passes", "方块边长 {0} 像素，相距 {1}，前馈 {2} 次")
+SQUARES = Text("squares of {0} pixels, {1} apart, {2}", "方块边长 {0} 像素，相距 {1}，{2}")
 
 
 def square(size: Dims) -> tuple[int, int]:
@@ -50,7 +51,7 @@ def attribute(subject: Subject, x: Tensor, asked: Asked) -> Attributed:
         fall = (whole[images] - score).view(-1, *(1,) * len(size))
         falls.index_add_(0, images, fall * covered)
         times.index_add_(0, images, covered.float())
-    notes = (SQUARES.filled(side, stride, len(corners)),) * len(x)
+    notes = (SQUARES.filled(side, stride, counted(len(corners), *PASSES)),) * len(x)
     return Attributed((falls / times)[:, None], notes=notes)
 
 

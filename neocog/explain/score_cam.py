@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..wording import Text
+from ..wording import Text, counted
 from .cam import PASSES, layer_of, weighted
 from .method import Asked, Attributed, Attribution
 from .placing import onto_image, spatial
@@ -36,7 +36,7 @@ def attribute(subject: Subject, x: Tensor, asked: Asked) -> Attributed:
     gains -= subject.scores(torch.zeros_like(x), asked.target)[:, None]
     w = torch.softmax(gains.masked_fill(range_[..., 0] == 0, -torch.inf), dim=1).nan_to_num(0)
     found = onto_image(weighted(w, maps).clamp(min=0), row.field, size)
-    return Attributed(found[:, None], notes=(PASSES.filled(count),) * len(x))
+    return Attributed(found[:, None], notes=(counted(count, *PASSES),) * len(x))
 
 
 METHOD = Attribution(

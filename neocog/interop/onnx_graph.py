@@ -18,6 +18,7 @@ import numpy as np
 from ..errors import ModelFileError, NeocogError
 from ..files import first_bytes, said_of
 from ..layer import Shape
+from ..wording import count_of
 from .onnx_arrays import SMALL, constant, made, stored
 from .onnx_call import Array, Call
 from .onnx_operators import translated
@@ -107,7 +108,7 @@ class _Linking:
         if len(given) != 1 or len(self.graph.output) != 1:
             raise ModelFileError(
                 "a network turns one volume into one",
-                received=f"a graph of {len(given)} inputs and {len(self.graph.output)} outputs",
+                received=f"a graph of {count_of(len(given), 'input')} and {count_of(len(self.graph.output), 'output')}",
                 hint="onnx.utils.extract_model, which cuts out what leads from one to another",
             )
         self.readers = Counter(name for node in self.graph.node for name in node.input)

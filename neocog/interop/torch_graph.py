@@ -25,6 +25,7 @@ from torch.export.graph_signature import InputKind, OutputKind
 
 from ..errors import NeocogError
 from ..layer import Shape
+from ..wording import count_of
 
 BATCH = 2  # images in the recorded pass: shapes of layers start after this number
 _FRAME = re.compile(r'File "(.+)", line (\d+), in ')
@@ -179,7 +180,7 @@ class _Linking:
         if len(outputs) != 1 or not isinstance(node, fx.Node) or not isinstance(self.values[node], Operation):
             raise NeocogError(
                 "a network turns one volume into one",
-                received=f"a module that returns {len(outputs)} tensors",
+                received=f"a module that returns {count_of(len(outputs), 'tensor')}",
                 hint="a module around it that returns the one that matters",
             )
         self._unchanged(node, "output")

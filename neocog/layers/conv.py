@@ -42,6 +42,7 @@ import numpy as np
 from ..errors import ShapeError, SpellingError
 from ..layer import MASTER, Array, Arrays, BadExample, Cost, Example, Footprint, Layer, Parameter, Pass, Shape, Window
 from ..spelling import COUNT, FLAG, SIZE, SIZE0, Dims, Kind, setting, whole
+from ..wording import count_of
 from ._slide import slide, unslide
 from ._window import FIT, ONEDNN_KERNELS, overhang, padding_left_out, same_padding, settled, window_at, windows
 
@@ -119,7 +120,8 @@ class Conv(Layer):
     def _check_table(self, table: Table) -> None:
         if len(table) != self.out_channels:
             raise SpellingError(
-                f"TABLE has {len(table)} rows for K={self.out_channels} output maps", hint="one row for each output map"
+                f"TABLE has {count_of(len(table), 'row')} for K={self.out_channels}",
+                hint="one row for each output map",
             )
         if self.groups != 1:
             raise SpellingError("TABLE and G both say which maps are connected", hint="one of them")
@@ -138,7 +140,7 @@ class Conv(Layer):
         window = self.window(x)
         if x.channels % self.groups:
             raise ShapeError(
-                f"G={self.groups} of {self} does not divide its {x.channels} input channels",
+                f"G={self.groups} of {self} does not divide its {count_of(x.channels, 'input channel')}",
                 received=str(x),
                 hint=f"a G that divides both {x.channels} and K={self.out_channels}",
             )

@@ -29,6 +29,7 @@ import numpy as np
 from ..errors import ShapeError, SpellingError
 from ..layer import MASTER, Array, Arrays, BadExample, Cost, Example, Footprint, Layer, Parameter, Pass, Shape, Window
 from ..spelling import COUNT, FLAG, NUMBER, setting
+from ..wording import count_of
 from ._window import whole_input
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class GroupNorm(Layer):
             most = min(self.groups, x.channels)
             nearest = next((g for g in range(most, max(0, most - NEAR), -1) if x.channels % g == 0), 1)
             raise ShapeError(
-                f"G={self.groups} of {self} does not divide its {x.channels} input channels",
+                f"G={self.groups} of {self} does not divide its {count_of(x.channels, 'input channel')}",
                 received=str(x),
                 hint=f"G={nearest}",
             )

@@ -21,6 +21,7 @@ from ..torch_engine.allocator import hold_freed_memory
 from ..torch_engine.device import SMALL_STEP_MACS, check_dtype, pick_device, pick_threads, threads
 from ..torch_engine.optimizers import OPTIMIZERS, make_optimizer
 from ..torch_engine.trainer import TorchTrainer
+from ..wording import count_of
 from .clock import repeated, timed, typical
 from .kept import Question, Report, digest, machine_name
 from .probes import Probe, probes, time_probe
@@ -95,7 +96,7 @@ def calibrate(
     """Measure those layers and steps, and what is not a layer's, with so many threads."""
     hold_freed_memory()
     with threads(count):
-        named = f"{machine_name(device)}, {count} thread{'s' * (count > 1)}, {dtype}"
+        named = f"{machine_name(device)}, {count_of(count, 'thread')}, {dtype}"
         report(f"measuring this machine once, for some 40 s: {named}")
         page, bandwidth, flops = _page(device), _bandwidth(device), _peak(dtype, device)
         times = _timed(chosen, dtype, device, report)

@@ -30,6 +30,7 @@ from ..plan.calibration import Together, Vector
 from ..plan.plan import Plan
 from ..resources import cores
 from ..torch_engine.allocator import hold_freed_memory
+from ..wording import count_of
 from .calls import Stepper
 from .clock import repeated, typical
 from .kept import Question, Report, digest, machine_name
@@ -114,7 +115,7 @@ def _generator() -> str:
 def measure_pace(dtype: str, threads: int, networks: Sequence[Rehearsal], tell: Report) -> Pace:
     """Time the calls of those networks' steps on one thread, and whole steps on all."""
     hold_freed_memory()
-    tell(f"measuring the native engine once, for some 20 s: {threads} thread{'s' * (threads > 1)}, {dtype}")
+    tell(f"measuring the native engine once, for some 20 s: {count_of(threads, 'thread')}, {dtype}")
     plans = [step.network.plan(batch=step.batch, dtype=dtype, optimizer="nesterov") for step in networks]
     alone = {step.network: step.network.plan(dtype=dtype, optimizer="nesterov") for step in networks}
     steps = {"training": plans, "inference": plans, FEW: list(alone.values())}

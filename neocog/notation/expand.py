@@ -17,6 +17,7 @@ from ..layer import Layer, Shape
 from ..layers import BY_OP, Auxiliary, Input
 from ..network import Branch, Chain, Item, Network, Span, Step
 from ..spelling import Token, places
+from ..wording import count_of
 from . import syntax
 from .limits import DEPTH, DIGITS, LAYERS, STEPS, located
 from .words import WITH_SQUARE_BRACKETS, split_word, suggestion
@@ -304,7 +305,7 @@ class _Expansion:
                 values[option.key.text] = self._value(option.value, scope)
         if len(options) != len(names):  # if as many, each has one, for none has two
             shown = f"{definition.name.text}({', '.join(names)})" if names else definition.name.text
-            values_taken = f"{len(names)} value{'s' * (len(names) != 1)}"
+            values_taken = count_of(len(names), "value")
             self._fail(word, f"{shown} takes {values_taken}", received=f"{len(options)}", hint=shown)
         return definition, {**self.globals, **values}
 

@@ -7,6 +7,7 @@ import io
 from collections.abc import Collection, Iterable, Sequence
 
 from ..layer import Shape
+from ..wording import count_of
 from .plan import Plan, Row
 from .receptive_field import as_numbers
 from .timeline import Timeline
@@ -40,10 +41,11 @@ def summary(plan: Plan) -> list[str]:
     totals, memory = plan.totals, plan.memory
     fixed = f", {totals['fixed']:,} fixed" if totals["fixed"] else ""
     return [
-        f"{totals['layers']} layer{'s' * (totals['layers'] != 1)}, {totals['parameters']:,} parameters{fixed}, "
-        f"{totals['connections']:,} connections",
-        f"{totals['macs']:,} MACs an image = {totals['flops']:,} flops",
-        f"{totals['activations']:,} activation values an image ({totals['volumes']:,} if activation functions count)",
+        f"{count_of(totals['layers'], 'layer')}, {count_of(totals['parameters'], 'parameter')}{fixed}, "
+        f"{count_of(totals['connections'], 'connection')}",
+        f"{count_of(totals['macs'], 'MAC')} an image = {totals['flops']:,} flops",
+        f"{count_of(totals['activations'], 'activation value')} an image "
+        f"({totals['volumes']:,} if activation functions count)",
         f"inference peaks at {_peak(plan.inference)}, training at {_peak(plan.training)} "
         f"with {plan.optimizer}, batch {plan.batch}, {plan.dtype}",
         f"  if nothing were freed: volumes {size(memory['activations_bytes'])} and as much for gradients, "
@@ -59,7 +61,7 @@ def _sequence(shape: Shape) -> list[str]:
         return []
     (steps,) = shape.spatial
     image = f"; a grey image is INPUT[{shape}x1]" if steps == shape.channels else ""
-    return [f"INPUT[{shape}] is a sequence, {steps:,} steps of {shape.channels:,} channels{image}"]
+    return [f"INPUT[{shape}] is a sequence, {count_of(steps, 'step')} of {count_of(shape.channels, 'channel')}{image}"]
 
 
 def _peak(timeline: Timeline) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from html import escape
 from typing import NamedTuple
 
+from ..wording import count_of
+
 WIDTH, HEIGHT = 420, 270
 COLOURS = 6  # in the style sheet
 LEFT, RIGHT, TOP, BOTTOM = 58, 14, 12, 42
@@ -50,7 +52,7 @@ def bar_chart(edges: Sequence[float], counts: Sequence[int], x_label: str) -> st
     powers = [10.0**p for p in range(len(str(max(counts))) + 1)]
     plane = _Plane((edges[0], edges[-1]), (0.5, powers[-1]), log=True)
     bars = [
-        _bar(plane, (low, high), count, f"{low:.0%} to {high:.0%} sure: {count:,} answers")
+        _bar(plane, (low, high), count, f"{low:.0%} to {high:.0%} sure: {count_of(count, 'answer')}")
         for low, high, count in zip(edges, edges[1:], counts, strict=False)
         if count
     ]
@@ -62,7 +64,10 @@ def reliability_chart(edges: Sequence[float], bins: Sequence[tuple[float, float,
     plane = _Plane((edges[0], edges[-1]), (0.0, 1.0), log=False)
     bars = [
         _bar(
-            plane, (low, high), found[1], f"{found[2]:,} answers, {found[0]:.1%} sure on average, {found[1]:.1%} right"
+            plane,
+            (low, high),
+            found[1],
+            f"{count_of(found[2], 'answer')}, {found[0]:.1%} sure on average, {found[1]:.1%} right",
         )
         for low, high, found in zip(edges, edges[1:], bins, strict=False)
         if found

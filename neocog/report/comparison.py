@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..statistics import Contest, Interval, other_images, same_images, share_interval
+from ..wording import count_of
 from .charts import Series, line_chart
 from .html import chart, document, duration, plain, table
 from .results import best_epoch
@@ -97,7 +98,8 @@ def verdict(first: Run, second: Run) -> str:
     if found.p is None:
         how = "on different images"
     else:
-        how = f"alone right on {found.only_second:,} images, {first.name} on {found.only_first:,}, p = {found.p:.2g}"
+        alone = count_of(found.only_second or 0, "image")
+        how = f"alone right on {alone}, {first.name} on {found.only_first:,}, p = {found.p:.2g}"
     said = f"{second.name} against {first.name}: {points}, {how}"
     if not found.decided:
         return f"{said}: chance would do as well"

@@ -19,6 +19,7 @@ from ..finding import Finding
 from ..model import Model
 from ..plan.tables import HEADER, cells, summary
 from ..statistics import calibration, confusion_matrix, share_interval
+from ..wording import count_of
 from .answers import calibration_section, class_section, confusion_section, mistakes_section
 from .charts import Mark, Series, line_chart
 from .html import chart, document, duration, facts, plain, table
@@ -64,14 +65,14 @@ def headline(model: Model, counts: NDArray[np.int64]) -> str:
     values = [
         (f"{total - right:,}", f"wrong of {total:,}"),
         (f"{100 * within.low:.2f}–{within.high:.2%}", "accuracy, 95 % interval"),
-        (duration(record["seconds"]), f"{record['epochs']} epochs, measuring included"),
+        (duration(record["seconds"]), f"{count_of(record['epochs'], 'epoch')}, measuring included"),
         (f"{record['images_per_second']:,.0f}", "training images a second"),
         (f"{model.network.plan().totals['parameters']:,}", "parameters"),
     ]
     name, version = escape(record["data"]["name"]), escape(record["versions"]["neocog"])
     when = escape(record["started"][:16].replace("T", " "))
     return (
-        f"<h1>{right / total:.2%} of the {total:,} {name} test images read correctly</h1>"
+        f"<h1>{right / total:.2%} of the {count_of(total, f'{name} test image')} read correctly</h1>"
         f'<p class="soft">trained {when} UTC by neocog {version}, {escape(record["reason"])}</p>{facts(values)}'
     )
 

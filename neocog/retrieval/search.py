@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import NeocogError
+from ..wording import count_of
 from .index import Index
 
 Features = NDArray[np.float32]
@@ -52,7 +53,7 @@ def neighbours(features: Features, queries: Features, top: int) -> tuple[NDArray
         raise NeocogError("top is how many images to find, from 1", received=f"top={top}")
     if queries.ndim != 2 or queries.shape[1] != features.shape[1]:
         raise NeocogError(
-            f"the index has {features.shape[1]:,} numbers for an image",
+            f"the index has {count_of(features.shape[1], 'number')} for an image",
             received=f"{queries.shape[-1]:,}",
             hint="the same layer and pooling",
         )

@@ -27,6 +27,7 @@ from ..layers.deconv import Deconv
 from ..layers.fc import FullyConnected
 from ..layers.local import LocallyConnected
 from ..network import Network, Node
+from ..wording import count_of
 from .alike import EACH_VALUE
 from .parts import Part, Rewritten, Weights, own_arrays, position_of, readers_of, substituted
 
@@ -68,7 +69,8 @@ def pruned_together(network: Network, weights: Weights, layer: str = "", share: 
     kept = len(strongest([pruning.strengths(k) for k in together], share))
     names = ", ".join(network.nodes[k].name for k in together)
     gone = network.shapes[together[0]].channels - kept
-    yield f"{gone} of {kept + gone} filters go from {names}" + (", whose maps are added" if len(together) > 1 else "")
+    gone_of = f"{gone} of {count_of(kept + gone, 'filter')} {'goes' if gone == 1 else 'go'}"
+    yield f"{gone_of} from {names}" + (", whose maps are added" if len(together) > 1 else "")
 
 
 def strongest(strengths: Sequence[NDArray[np.float64]], share: float) -> Kept:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..errors import RewriteError
 from ..model import Model
 from ..network import Network
+from ..wording import count_of
 from .contract import Outputs, Rewrite
 from .parts import Weights
 
@@ -40,7 +41,7 @@ class Verification:
 
     def line(self) -> str:
         """In words."""
-        compared = f"{self.images} images, {self.golden} of them golden" if self.golden else f"{self.images} images"
+        compared = count_of(self.images, "image") + (f", {self.golden} of them golden" if self.golden else "")
         found = f"largest difference {self.error:.1e} of the largest output"
         if self.tolerance is None:
             return f"not equal by nature: {found}, {self.same_class:.1%} keep their class ({compared})"

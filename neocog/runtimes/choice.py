@@ -27,6 +27,7 @@ from ..measure.clock import repeated, typical
 from ..measure.kept import Question, digest, machine_name
 from ..model import Model
 from ..resources import cores
+from ..wording import count_of
 from .base import DTYPES, FLOAT32, Runtime
 from .table import RUNTIMES
 
@@ -37,8 +38,8 @@ take for all images, no other runtime is begun with.
 """
 SAMPLE_MACS, LARGEST_SAMPLE = 2_000_000_000, 256
 TIMED = 0.05
-LONG = 1.0
-"""Seconds to be made ready that are worth a word."""
+LONG, NOTICED = 1.0, 0.1
+"""Seconds to be made ready that are worth a word before, and beside what was measured."""
 AGREED = 1e-3
 """The largest difference from the plain module, as a share of its largest output, with which float32 agrees."""
 PROBES, FEW = 4, 16
@@ -67,7 +68,7 @@ class Agreement(NamedTuple):
 
     def __str__(self) -> str:
         classes = "the same classes" if not self.others else f"other classes for {self.others}"
-        return f"{classes} on {self.images} images, outputs within {self.error:.1e} of the largest"
+        return f"{classes} on {count_of(self.images, 'image')}, outputs within {self.error:.1e} of the largest"
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,8 @@ class Rates:
         return f"images/s, {self.batch} at once: {shown}"
 
     def _after(self, name: str) -> str:
-        return f" (ready in {self.ready[name]:.0f} s)" if self.ready[name] >= LONG else ""
+        """In how many seconds it is ready, where that can be why a slower one is soonest done."""
+        return f" (ready in {self.ready[name]:.2g} s)" if self.ready[name] >= NOTICED else ""
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON values."""
@@ -148,13 +150,14 @@ def _fastest(model: Model, count: int, dtype: str, tell: Tell, batch: int) -> Ch
     able = [name for name, kind in RUNTIMES.items() if not kind.lacks(model, dtype)]
     if not able:
         raise NeocogError(f"no runtime here computes in {dtype}", hint=f"--dtype {FLOAT32}")
+    images = count_of(count, "image")
     first, patience = able[0], {name: RUNTIMES[name].patience(model.network) for name in able}
     known = _question(model, x, dtype, able).at_hand()
     if known is None:
         soon = _question(model, x, dtype, [name for name in able if not patience[name]]).at_hand()
         seconds = count / (soon.rates[first] if soon else batch / _seconds(RUNTIMES[first](model, dtype, batch), x))
         if soon is None and seconds < WORTH:
-            reason = f"{count:,} images take it about {max(seconds, 0.01):.2g} s, so no other was measured"
+            reason = f"it reads {images} in about {max(seconds, 0.01):.2g} s, so no other was measured"
             if (first, dtype) == (DEFAULT, FLOAT32):
                 return Choice(model, DEFAULT, dtype, reason)
             return _taken(model, first, dtype, batch, reason, tell)
@@ -163,11 +166,11 @@ def _fastest(model: Model, count: int, dtype: str, tell: Tell, batch: int) -> Ch
         question = _question(model, x, dtype, tried, budget)
         known = question.at_hand()
         if known is None:
-            tell(f"measuring runtimes for {count:,} images: {', '.join(tried)}")
+            tell(f"measuring runtimes for {images}: {', '.join(tried)}")
             known = question.answer(report=tell)
     for name in known.fastest(count):
         try:
-            return _taken(model, name, dtype, batch, f"soonest done with {count:,} images, as measured ({known})", tell)
+            return _taken(model, name, dtype, batch, f"soonest done with {images}, as measured ({known})", tell)
         except NeocogError as error:
             tell(str(error))
     return _taken(model, first, dtype, batch, "no other gave the model's answers", tell)

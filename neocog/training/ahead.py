@@ -16,6 +16,7 @@ from ..data.dataset import Images, Rows, in_memory
 from ..data.streamed import Streamed
 from ..feed import Course, Pixels
 from ..resources import cores
+from ..wording import count_of
 from .batches import Pass
 
 READY_BYTES = 2**28
@@ -115,7 +116,7 @@ def _of_files(images: Images) -> str:
 def _of_waiting(images: Images, source: str, name: str) -> str:
     if isinstance(images, Streamed):
         there, threads = cores(), images.threads
-        why = f"{threads} thread{'s' * (threads > 1)} on {there} core{'s' * (there > 1)} cannot decode them fast enough"
+        why = f"{count_of(threads, 'thread')} on {count_of(there, 'core')} cannot decode them fast enough"
         size = "x".join(map(str, images.shape[1:]))
         command = f"neocog data pack {quote(source)} {quote(name)}.safetensors --size {size}"
         what = f"{command}, which decodes them once for all, and train on that"

@@ -14,6 +14,7 @@ from ..data.dataset import in_memory
 from ..data.order import balanced_order, epoch_order, share
 from ..errors import DataError
 from ..feed import Course, Moves, Pixels
+from ..wording import count_of
 from .augment import Augment
 
 SAMPLINGS = ("shuffled", "balanced")
@@ -81,7 +82,7 @@ class Pass:
         if self.sizes.min() < world:
             raise DataError(
                 "each process has an image of each mini-batch",
-                received=f"{world} processes for {self.sizes.min()} images",
+                received=f"{world} processes for {count_of(int(self.sizes.min()), 'image')}",
                 hint=f"batch_size={world} or more",
             )
         begins = np.cumsum(self.sizes) - self.sizes

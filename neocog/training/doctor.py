@@ -33,6 +33,7 @@ from ..losses import LOSSES
 from ..network import Network
 from ..torch_engine import build
 from ..torch_engine.device import seeded
+from ..wording import count_of
 from .batches import Batches
 from .engine import Engine
 from .metrics import Epoch, Meter
@@ -154,7 +155,7 @@ class Doctor:
             dtype=settings.dtype,
         )
         losses = learn_by_heart(engine, self.batches, settings.lr)
-        course = f"its loss went from {losses[0]:.3g} to {losses[-1]:.3g} in {len(losses)} steps"
+        course = f"its loss went from {losses[0]:.3g} to {losses[-1]:.3g} in {count_of(len(losses), 'step')}"
         said = "when first measured it names the commonest class at best"
         if losses[-1] < losses[0] / 4:
             return Finding(
@@ -224,7 +225,8 @@ def dead_relus(network: Network, weights: Weights, x: NDArray[np.float32]) -> It
     if places:
         yield Finding(
             "dead ReLUs",
-            f"in {len(places)} of {len(relus)} layers many ReLUs give 0 for all of {len(x)} images",
+            f"in {len(places)} of {count_of(len(relus), 'layer')} many ReLUs give 0 for all of "
+            f"{count_of(len(x), 'image')}",
             "a smaller learning rate, LRELU in place of RELU, or BN before it",
             places,
         )

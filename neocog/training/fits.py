@@ -38,7 +38,7 @@ def _check_images(network: Network, dataset: Dataset) -> None:
         kinds = {1: "grey", 3: "colour"}
         size = "x".join(map(str, shape.spatial))
         raise DataError(
-            f"the network takes {shape.channels} channels, the images have {channels}",
+            f"the channels are not as many: the network takes {shape.channels}, the images have {channels}",
             where=where,
             received=f"{kinds.get(channels, f'{channels}-channel')} images of {height}x{width}x{channels}",
             hint=f"INPUT[{size}x{channels}]",
@@ -63,7 +63,7 @@ def _check_classes(network: Network, dataset: Dataset, loss: str) -> None:
             f"{op}{classes} in place of {source.layer.token}" if op in ("FC", "RBF") else f"-> FC{classes} at the end"
         )
         raise DataError(
-            f"the network has {shape.channels} outputs, the data {classes} classes",
+            f"outputs and classes are not as many: the network has {shape.channels}, the data {classes}",
             where=source.name,
             received=f"{source.layer.token} for {dataset.name}",
             hint=hint,

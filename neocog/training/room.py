@@ -16,6 +16,7 @@ from ..plan.budgets import largest_batch
 from ..plan.recomputing import recomputing
 from ..plan.tables import size
 from ..resources import available_memory
+from ..wording import count_of
 from .engine import Engine
 from .keeper import Keeper
 from .settings import Settings
@@ -48,7 +49,7 @@ def room_for(network: Network, settings: Settings, device: str) -> Room:
     hint = f"accumulate={-(-settings.batch_size // most)}, or batch_size={most}" if most else "a smaller network"
     raise RunError(
         "a training step needs more memory than is free",
-        received=f"{size(needed)} for {images:,} images at once, {size(less)} with volumes computed twice; "
+        received=f"{size(needed)} for {count_of(images, 'image')} at once, {size(less)} with volumes computed twice; "
         f"{size(free)} are free on {device}",
         hint=hint,
     )

@@ -23,6 +23,7 @@ from ..report import write_report
 from ..torch_engine.device import pick_device
 from ..torch_engine.trainer import TorchTrainer
 from ..views import Views
+from ..wording import count_of
 from .augment import NONE, Augment
 from .balance import class_weights as weights_of_classes
 from .batches import Batches, hold_out
@@ -307,9 +308,10 @@ class Session:
         )
 
     def _headline(self) -> str:
-        parameters = self.network.plan().totals["parameters"]
+        parameters = count_of(self.network.plan().totals["parameters"], "parameter")
+        images = count_of(len(self.learned_from.labels), "image")
         return (
-            f"{parameters:,} parameters, {len(self.learned_from.labels):,} images of {self.data.train.name}, "
+            f"{parameters}, {images} of {self.data.train.name}, "
             f"{self.settings.loss} loss, " + (f"{self.start}, " if self.start else "") + self.reason
         )
 
@@ -359,7 +361,7 @@ def _split(data: Splits, settings: Settings) -> tuple[Dataset, Dataset]:
     if validation >= total:
         raise DataError(
             "some training images must be left to learn from",
-            received=f"validation={validation} of {total} images",
+            received=f"validation={validation} of {count_of(total, 'image')}",
             hint=f"validation={total // 6}",
         )
     learned_from, held = hold_out(data.train, validation)

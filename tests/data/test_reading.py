@@ -174,7 +174,7 @@ def test_many_classes_are_counted_together(tmp_path):
     stored(tmp_path / "test/3/1.png", noise(2, 2))
     data = load_data(str(tmp_path), SHAPE)
     assert in_words(data.train) == ["train: 90 images, from 2 to 13 in each of 12 classes"]
-    assert in_words(data.test)[0] == "test: 1 images, from 0 to 1 in each of 12 classes"
+    assert in_words(data.test)[0] == "test: 1 image, from 0 to 1 in each of 12 classes"
 
 
 def test_progress_is_told(photos):

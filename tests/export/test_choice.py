@@ -163,7 +163,7 @@ def test_being_made_ready_counts_for_few_images():
     rates = Rates(1, {"onnxruntime": 40.0, "torch-compiled": 60.0}, {"onnxruntime": 0.5, "torch-compiled": 9.0})
     assert rates.fastest(100) == ["onnxruntime", "torch-compiled"]
     assert rates.fastest(10_000) == ["torch-compiled", "onnxruntime"]
-    assert str(rates) == "images/s, 1 at once: torch-compiled 60 (ready in 9 s), onnxruntime 40"
+    assert str(rates) == "images/s, 1 at once: torch-compiled 60 (ready in 9 s), onnxruntime 40 (ready in 0.5 s)"
 
 
 def test_a_runtime_that_cannot_be_made_is_told_of_and_left_out(residual, raced):

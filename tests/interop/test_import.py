@@ -198,7 +198,7 @@ def test_the_command_shows_the_report_before_the_reason(folder, capsys):
     assert "mismatched  2: fc.weight is 1000x512, not 10x512, fc.bias is 1000, not 10\n" in err
     assert "\nerror: resnet18.safetensors: the weights tell 1,000 classes apart, the network 10\n" in err
     assert main(["import", "ten.net", "resnet18.safetensors", "-o", "n.safetensors", "--partial"]) == 0
-    assert "fresh       2 arrays have the values that training starts from\n" in capsys.readouterr().out
+    assert "fresh       2 arrays with the values that training starts from\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -119,7 +119,7 @@ def test_branches_that_are_added_lose_the_same_channels():
     model = model_of(text)
     made, report = apply(model, "prune-channels", layer="conv1", share=0.25)
     assert str(made.network) == text.replace("CONV3-4", "CONV3-3", 1).replace("CONV3-4 -> BN |", "CONV3-3 -> BN |")
-    assert report.notes == ("1 of 4 filters go from conv1, conv3, whose maps are added",)
+    assert report.notes == ("1 of 4 filters goes from conv1, conv3, whose maps are added",)
     figures = {figure.name: figure.change for figure in report.difference.figures}
     assert (
         figures["parameters"]

@@ -59,7 +59,7 @@ def test_the_picture_is_well_formed_and_says_what_is_suggested():
 
 
 def test_what_cannot_be_trained_is_refused(digits):
-    with pytest.raises(DataError, match="9 outputs, the data 10 classes"):
+    with pytest.raises(DataError, match="the network has 9, the data 10"):
         find_lr(Network.parse("INPUT[28x28x1] -> FC9"), digits)
     with pytest.raises(NeocogError, match="optimizer is one of"):
         find_lr(Network.parse("INPUT[28x28x1] -> FC10"), digits, optimizer="adam")

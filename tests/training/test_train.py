@@ -236,18 +236,26 @@ DIGIT = "INPUT[28x28x1]"
 @pytest.mark.parametrize(
     ("text", "settings", "says"),
     [
-        (f"{DIGIT} -> FC12", {}, ["fc1: the network has 12 outputs, the data 10 classes", "FC10 in place of FC12"]),
+        (
+            f"{DIGIT} -> FC12",
+            {},
+            ["fc1: outputs and classes are not as many: the network has 12, the data 10", "FC10 in place of FC12"],
+        ),
         (f"{DIGIT} -> FC12 -> RELU -> SOFTMAX", {}, ["received: FC12 for mnist", "FC10 in place of FC12"]),
-        (f"{DIGIT} -> CONV3-12 -> GAP", {}, ["gap1: the network has 12 outputs", "try: -> FC10 at the end"]),
+        (f"{DIGIT} -> CONV3-12 -> GAP", {}, ["gap1: outputs and classes are not as many", "try: -> FC10 at the end"]),
         (f"{DIGIT} -> FC84 -> RBF9", {}, ["try: RBF10 in place of RBF9"]),
         (
             f"{DIGIT} -> AUX[FC9] -> FC10",
             {},
             ["aux1: a side output is as many scores", "1x1x9 beside 1x1x10", "-> FC10"],
         ),
-        (f"{DIGIT} -> FC1", {"loss": "sigmoid"}, ["1 outputs, the data 10 classes"]),
+        (f"{DIGIT} -> FC1", {"loss": "sigmoid"}, ["the network has 1, the data 10"]),
         (f"{DIGIT} -> CONV3-10", {}, ["conv1: the network ends in a volume", "try: -> FC10, or -> CONV1-10 -> GAP"]),
-        ("INPUT[28x28x3] -> FC10", {}, ["takes 3 channels, the images have 1", "grey images", "try: INPUT[28x28x1]"]),
+        (
+            "INPUT[28x28x3] -> FC10",
+            {},
+            ["the network takes 3, the images have 1", "grey images", "try: INPUT[28x28x1]"],
+        ),
         ("INPUT[784x1] -> FC10", {}, ["an input of two axes and channels", "try: INPUT[28x28x1]"]),
         (f"{DIGIT} -> FC84 -> RBF10", {"loss": "hinge"}, ["received: loss=hinge", "try: loss=map, or FC in place"]),
         (f"{DIGIT} -> CONV3-10(S=2, P=0) -> GAP", {}, ["do not tile"]),

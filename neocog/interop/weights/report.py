@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ...network import Network
+from ...wording import count_of
 from .namemap import NameMap, Place
 from .state import State, Stored
 
@@ -115,4 +116,7 @@ def _converted(matched: Mapping[str, Stored]) -> list[str]:
     """What other types were made float32."""
     counts = Counter(stored.dtype for stored in matched.values())
     del counts["float32"]
-    return [f"converted to float32 from {dtype}: {count} of {len(matched)} arrays" for dtype, count in counts.items()]
+    return [
+        f"converted to float32 from {dtype}: {count:,} of {count_of(len(matched), 'array')}"
+        for dtype, count in counts.items()
+    ]

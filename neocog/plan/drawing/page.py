@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ...wording import count_of
 from ..plan import Plan
 from .layout import FONT, LINE, Box, Figure, Frame, Mark, Text, arranged, moved, text_width
 from .parts import KINDS, Parts, Repeat, parts_of
@@ -31,7 +32,7 @@ def page(plan: Plan, title: str = "") -> Page:
     parts = parts_of(plan)
     figure, legend = arranged(parts), _legend(parts)
     title = _printable(title)
-    totals = f"{plan.totals['parameters']:,} parameters, {plan.totals['macs']:,} MACs"
+    totals = f"{count_of(plan.totals['parameters'], 'parameter')}, {count_of(plan.totals['macs'], 'MAC')}"
     heading = f"{_shortened(title)}: {totals}" if title else totals
     width = 2 * MARGIN + max(figure.width, text_width(heading), legend.width)
     height = 2 * MARGIN + HEAD + figure.above + figure.below + LEGEND

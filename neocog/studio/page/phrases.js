@@ -59,12 +59,12 @@ export const PHRASES = {
 
   // data and loss against network
   "images need an input of two axes and channels": "图像需要有高、宽与通道的输入",
-  "the network takes {} channels, the images have {}": "网络的输入有 {0} 个通道，图像有 {1} 个",
+  "the channels are not as many: the network takes {}, the images have {}": "通道数不一致：网络的输入有 {0} 个通道，图像有 {1} 个",
   "grey images of {}": "{0} 的灰度图像",
   "colour images of {}": "{0} 的彩色图像",
   "the network ends in a volume, not in one score for each class": "网络末端是特征图，而不是每类一个分数",
   "{} for {} classes": "{0}，而类别有 {1} 个",
-  "the network has {} outputs, the data {} classes": "网络有 {0} 个输出，数据有 {1} 个类别",
+  "outputs and classes are not as many: the network has {}, the data {}": "输出与类别不一样多：网络有 {0} 个输出，数据有 {1} 个类别",
   "{} in place of {}": "{0}，替换 {1}",
   "-> FC{} at the end": "末尾加 -> FC{0}",
   "-> FC{}, or -> CONV1-{} -> GAP, at the end": "末尾加 -> FC{0}，或 -> CONV1-{1} -> GAP",
