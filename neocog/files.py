@@ -14,6 +14,8 @@ import struct
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,8 @@ from numpy.typing import NDArray
 from .errors import ModelFileError, RunError
 
 HEADER_BYTES = 4 * 2**20
+MOST_NAMES = 10_000
+"""Of a folder that are looked at for one like another."""
 LEGIBLE = 50
 """Characters of a file's name that its unfinished one begins with: all of it and more could be too long a name."""
 
@@ -42,6 +46,13 @@ _KINDS = {
     b"GGUF": "a GGUF file",
 }
 
+
+_SEALED = {
+    "neocog": "a model",
+    "neocog-index": "an index, as neocog embed writes and neocog search reads",
+    "neocog-checkpoint": "a checkpoint of a run, from which neocog train --resume goes on",
+}
+"""What the sealed files are that have such a key, for those who give one in place of another."""
 
 CACHE = "NEOCOG_CACHE"
 """Environment variable that names another cache folder."""
@@ -101,6 +112,18 @@ def _sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
+def near_name(path: str | Path) -> str:
+    """The path beside one that is not there whose name is most like it; empty where none is like it."""
+    path = Path(path)
+    try:
+        with os.scandir(path.parent) as found:
+            names = [entry.name for entry in islice(found, MOST_NAMES)]
+    except (OSError, ValueError):  # ValueError for a name with a zero byte
+        return ""
+    near = get_close_matches(path.name, names, n=1)
+    return str(path.parent / near[0]) if near else ""
+
+
 def first_bytes(path: Path) -> bytes:
     """The first nine bytes of a regular file that is not empty; fewer where it is shorter.
 
@@ -132,7 +155,8 @@ def read_header(path: Path) -> tuple[dict[str, Any], int]:
     start, size = first_bytes(path), path.stat().st_size
     if kind(start) != SAFETENSORS:
         rule = f"a model file is a safetensors file; this is {kind(start)}, and was not opened further"
-        raise ModelFileError(rule, received=f"first bytes {start[:8].hex(' ')}")
+        received = f"first bytes {start[:8].hex(' ')}"
+        raise ModelFileError(rule, received=received, hint="model.safetensors in the folder of a run")
     (length,) = struct.unpack("<Q", start[:8])
     if length > HEADER_BYTES:
         raise ModelFileError(f"a header has at most {HEADER_BYTES:,} bytes", received=f"{length:,} bytes")
@@ -177,7 +201,8 @@ def said_of(path: str | Path) -> Iterator[None]:
         raise ModelFileError("the description is damaged: it is nested too deeply", where=str(path)) from None
     except (OSError, ValueError) as error:  # ValueError for a name with a zero byte
         reason = getattr(error, "strerror", None) or str(error)
-        raise ModelFileError("this file cannot be read", where=str(path), received=reason) from None
+        hint = near_name(path) if isinstance(error, FileNotFoundError) else ""
+        raise ModelFileError("this file cannot be read", where=str(path), received=reason, hint=hint) from None
 
 
 def read_tensors(path: Path) -> dict[str, NDArray[Any]]:
@@ -213,9 +238,11 @@ def read_document(header: Document, key: str, newest: int, foreign: ModelFileErr
 
     Raises the error `foreign` where there is none under that key, and ModelFileError for a damaged one.
     """
-    text = header.pop("__metadata__", {}).get(key)
+    told = header.pop("__metadata__", {})
+    text = told.get(key)
     if not isinstance(text, str):
-        raise foreign
+        received = next((words for other, words in _SEALED.items() if other in told), foreign.received)
+        raise ModelFileError(foreign.rule, received=received, hint=foreign.hint)
     document = read_json(text, "the description")
     version = document.get("format")
     if not isinstance(version, int) or version < 1:

@@ -17,7 +17,7 @@ from importlib import import_module
 
 from .. import __version__
 from ..errors import NeocogError, RunError
-from .arguments import Parser
+from .arguments import Parser, at_home
 from .output import prepare_output, print_error
 
 VERBS = {
@@ -44,7 +44,7 @@ VERBS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb and return its exit code."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    arguments = list(map(at_home, sys.argv[1:] if argv is None else argv))
     prepare_output()
     as_json = "--json" in arguments
     with _sigterm_as_ctrl_c() as terminated:
@@ -101,7 +101,8 @@ def _overview(arguments: list[str]) -> int:
     if arguments[0].startswith("-"):
         verb = parser.parse_known_args(arguments)[0].verb  # --help and --version end here
     if verb is None:
-        parser.error("a verb is needed")
+        near = get_close_matches(arguments[0], parser.options, n=1)
+        raise NeocogError("a verb is needed", received=arguments[0][:80], hint=near[0] if near else "neocog --help")
     near = get_close_matches(verb, VERBS, n=1)
     raise NeocogError("there is no such verb", received=verb[:80], hint=", ".join(near or VERBS))
 

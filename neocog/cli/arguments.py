@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from collections.abc import Callable
 from difflib import get_close_matches
@@ -10,6 +11,12 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ..errors import NeocogError
+
+
+def at_home(argument: str) -> str:
+    """An argument with the user's folder in place of `~/`, which shells leave alone in `--out=~/runs` and in quotes."""
+    found = re.fullmatch(r"(--[a-z-]+=)?(~/.*)", argument, re.DOTALL)
+    return f"{found[1] or ''}{os.path.expanduser(found[2])}" if found else argument
 
 
 class Parser(argparse.ArgumentParser):
@@ -24,11 +31,16 @@ class Parser(argparse.ArgumentParser):
             allow_abbrev=False,
         )
 
+    @property
+    def options(self) -> list[str]:
+        """What there is to choose from: `--json`, `-D`, ..."""
+        return list(self._option_string_actions)
+
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """As argparse's, but what is left over gets the nearest option that there is. Raises NeocogError."""
         known, left_over = self.parse_known_args(args, namespace)
         if left_over:
-            near = get_close_matches(left_over[0].partition("=")[0], self._option_string_actions, n=1)
+            near = get_close_matches(left_over[0].partition("=")[0], self.options, n=1)
             raise NeocogError(
                 f"unrecognized arguments: {' '.join(left_over)}", hint=near[0] if near else f"{self.prog} --help"
             )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from os.path import isdir
+from os.path import exists, isdir
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import DataError, NeocogError, escaped
+from ..files import near_name
 from . import predict_dense
 from .arguments import whole_from
 from .computing import add_runtime, computing
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 EXAMPLES = """examples:
   neocog predict runs/mnist-1/model.safetensors photo-of-a-seven.jpg
   neocog predict runs/mnist-1/model.safetensors scans/*.png --top 3 --json
-  neocog predict digits.safetensors page.png --dense --boxes 0.9 -o found.png
-  neocog predict digits.safetensors page.png --dense --stride 2 --prove"""
+  neocog predict runs/page/model.safetensors page.png --dense --boxes 0.9 -o found.png
+  neocog predict runs/page/model.safetensors page.png --dense --stride 2 --prove"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
     failed: list[DataError] = []
     for file in files:
         try:
+            _check(file)
             found += predict(model, file, args.top, args.tta)
         except DataError as error:
             failed.append(error)
@@ -78,11 +80,21 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _files(named: list[str]) -> Iterator[str]:
-    """The files that are named, and those in the folders that are."""
+    """The files that are named, and those in the folders that are; a folder without any stands for itself."""
     from ..data.folders import images_below
 
     for name in named:
         yield from [str(path) for path in (images_below(Path(name)) if isdir(name) else [])] or [name]
+
+
+def _check(file: str) -> None:
+    """Raise DataError for a folder without images, and for a file that is not there where one of a like name is."""
+    from ..data.decode import MISSING
+
+    if isdir(file):
+        raise DataError("there are no images in this folder", where=escaped(file))
+    if not exists(file) and (near := near_name(file)):
+        raise DataError(MISSING, where=escaped(file), hint=near)
 
 
 def _line(prediction: Prediction) -> str:

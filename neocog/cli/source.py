@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import NoReturn, TypeVar
 
 from ..errors import NeocogError, NotationError
+from ..files import near_name
 from ..network import Network
 from ..notation import Family
 from ..notation.limits import TEXT_BYTES
 from ..zoo import names, text
 
 MODEL_SUFFIX = ".safetensors"
+LISTED = "neocog zoo lists the networks that come along"
 NAME, NUMBER = r"[A-Za-z_]\w*", "[0-9]{1,9}"
 Value = TypeVar("Value")
 
@@ -113,14 +115,14 @@ def read_text(source: str) -> str:
     if not source.strip():
         raise NeocogError("NET is empty", hint="a text 'INPUT[28x28x1] -> ...', a file, or a zoo name")
     if _is(path.is_dir):
-        raise NeocogError("this is a folder, not a network", where=source)
+        raise NeocogError("this is a folder, not a network", where=source, hint=f"a file in it; {LISTED}")
     if _is(path.is_file):
         return read_file(path, source, "a network's text")
     if any(mark in source for mark in ("->", "[", "\n")):
         return source
     if path.suffix or "/" in source:
         rule = "this is no plain file" if _is(path.exists) else "there is no such file"
-        raise NeocogError(rule, where=source[:80])
+        raise NeocogError(rule, where=source[:80], hint=near_name(path) or LISTED)
     return source if " " in source or source[:5].upper() == "INPUT" else text(source)
 
 

@@ -160,8 +160,8 @@ def _from_folder(folder: Traversable, name: str, classes: tuple[str, ...] | None
     raise _Unknown(
         "this folder holds no data in a known format",
         where=str(folder),
-        hint="train-images-idx3-ubyte and its three companions, data_batch_1.bin to 5 and test_batch.bin, "
-        "train.bin and test.bin, or train_32x32.mat and test_32x32.mat",
+        hint="images in a folder for each class, as CLASS/1.jpg; or train-images-idx3-ubyte and its three companions, "
+        "data_batch_1.bin to 5 and test_batch.bin, train.bin and test.bin, or train_32x32.mat and test_32x32.mat",
     )
 
 

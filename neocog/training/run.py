@@ -98,7 +98,8 @@ class RunFolder:
         Raises NeocogError where there is no run, RunError when another process is in it and when it cannot be written.
         """
         if not (path / CONFIG).is_file():
-            raise NeocogError("there is no run in this folder", where=str(path), received=f"no {CONFIG}")
+            hint = "the folder of a run, as the line `report` names it at the end of neocog train"
+            raise NeocogError("there is no run in this folder", where=str(path), received=f"no {CONFIG}", hint=hint)
         with _explained(path):
             folder = cls(path, Lock(path))
             for place in (path, folder.checkpoints):

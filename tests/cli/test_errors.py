@@ -39,7 +39,7 @@ NOTATIONS = [
     (f"{IN} -> CONV3-8(S=1, S=2)", "S is given twice"),
     (f"{IN} -> CONV3-8(P='x')", "CONV's P is a whole number from 0"),
     (f"{IN} -> CONV3-9(G=2)", "G=2 does not divide K=9"),
-    (f'{IN} -> CONV3-4(TABLE="0 9")', "TABLE has 1 rows for K=4 output maps"),
+    (f'{IN} -> CONV3-4(TABLE="0 9")', "TABLE has 1 row for K=4"),
     (f"{IN} -> KONV3-8", "try: CONV3-8"),
     (f"{IN} -> DROPOUT(1.5)", "DROPOUT's p is a probability"),
     (f"{IN} -> FC", "FC needs K"),
@@ -194,6 +194,7 @@ USAGE = [
         f"try: {', '.join(VERBS)}",
     ),
     (["--nonsense"], "a verb is needed"),
+    (["--verison"], "try: --version"),
     (["eval", "nofile", "mnist"], "No such file"),
     (["eval", ".", "mnist"], "this is a folder, not a model file"),
     (["predict", "nofile", "image.png"], "No such file"),
@@ -204,6 +205,38 @@ USAGE = [
 def test_a_mistake_in_usage_is_explained(arguments, says, neocog):
     assert refused(neocog(*arguments), says).out == ""
     assert set(json.loads(refused(neocog(*arguments, "--json"), says).out)) == {"error"}
+
+
+def test_a_name_that_is_nearly_that_of_a_file_is_answered_with_it(neocog, tmp_path, trained):
+    (tmp_path / "lenet.net").write_text(SMALL)
+    (tmp_path / "seven.png").write_bytes(b"")
+    model = trained[1] / "model.safetensors"
+    refused(neocog("plan", tmp_path / "lenett.net"), "there is no such file", f"try: {tmp_path / 'lenet.net'}")
+    refused(neocog("plan", tmp_path / "xyzzy.net"), "try: neocog zoo lists the networks")
+    refused(neocog("eval", trained[1] / "modle.safetensors", "mnist"), f"try: {model}")
+    refused(neocog("predict", model, tmp_path / "sevn.png"), "there is no such file", f"try: {tmp_path / 'seven.png'}")
+
+
+def test_a_file_in_the_place_of_another_is_called_what_it_is(neocog, tmp_path, trained):
+    (tmp_path / "seven.jpg").write_bytes(b"\xff\xd8\xff\xe0" + bytes(20))
+    (tmp_path / "none").mkdir()
+    model = trained[1] / "model.safetensors"
+    refused(neocog("predict", tmp_path / "seven.jpg", model), "this is a JPEG image", "try: model.safetensors")
+    refused(neocog("search", model, model), "this is no index", "received: a model", "try: neocog embed")
+    checkpoint = next((trained[1] / "checkpoints").glob("step-*"))
+    refused(neocog("predict", checkpoint, model), "received: a checkpoint of a run, from which neocog train --resume")
+    refused(neocog("predict", model, tmp_path / "none"), "there are no images in this folder")
+    refused(
+        neocog("train", "--resume", tmp_path / "none"), "there is no run in this folder", "try: the folder of a run"
+    )
+
+
+def test_a_users_folder_is_found_where_the_shell_leaves_its_sign(neocog, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "my.net").write_text(SMALL)
+    assert neocog("plan", "~/my.net").code == 0
+    assert neocog("plan", SMALL, "--draw=~/my.svg").code == 0
+    assert (tmp_path / "my.svg").is_file()
 
 
 SETTINGS = [
@@ -285,7 +318,7 @@ def test_data_that_is_not_there_is_refused(data, says, neocog):
 
 
 def test_a_network_for_other_data_is_refused(neocog, folder):
-    refused(neocog("train", "INPUT[28x28x1] -> FC7", folder), "7 outputs, the data 10 classes", "FC10 in place of FC7")
+    refused(neocog("train", "INPUT[28x28x1] -> FC7", folder), "the network has 7, the data 10", "FC10 in place of FC7")
     refused(neocog("train", "INPUT[28x28x3] -> FC10", folder), "try: INPUT[28x28x1]")
 
 

@@ -189,7 +189,8 @@ def test_a_folder_without_data_says_what_is_looked_for(tmp_path):
     (tmp_path / "holiday.txt").write_text("nothing")
     assert refusal(str(tmp_path)) == (
         f"{tmp_path}: this folder holds no data in a known format\n"
-        "  try: train-images-idx3-ubyte and its three companions, data_batch_1.bin to 5 and test_batch.bin, "
+        "  try: images in a folder for each class, as CLASS/1.jpg; "
+        "or train-images-idx3-ubyte and its three companions, data_batch_1.bin to 5 and test_batch.bin, "
         "train.bin and test.bin, or train_32x32.mat and test_32x32.mat"
     )
 
