@@ -1,17 +1,20 @@
 """Digits found on a page: a network of 28 x 28 pixels, taught what nothing is, scores a canvas of 256 x 256.
 
-Run from the repository's root: `python docs/dense_digits.py`. It trains for about a minute, scatters test digits over
-a canvas, prints how many it finds on a hundred of them, and writes the first one with its boxes and its map into
-docs/images/. The same pictures come out every time on one machine.
+Run from the repository's root: `python docs/dense_digits.py`. It trains for a minute or two, scatters test digits over
+a canvas, prints how many it finds on a hundred of them, and writes the model and the first canvas into runs/page/.
+With --write the pictures in docs/images/ are made again: that canvas with its boxes, and its map. The same ones come
+out every time on one machine.
 """
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from neocog import Model, Network, load_data, train
 from neocog.data import Dataset, Splits
@@ -28,6 +31,7 @@ SIDE = 28
 NEAR, FAR = 3, 8
 """A window shows a digit if its middle is at most so far off, and nothing if it is at least so far off, in pixels."""
 PICTURES = Path(__file__).parent / "images"
+FOLDER = Path("runs/page")
 
 Bytes = NDArray[np.uint8]
 
@@ -106,6 +110,7 @@ def main() -> None:
     """Train, find and draw."""
     digits = load_data("mnist")
     model = learned(digits)
+    model.save(FOLDER / "model.safetensors")
     totals = np.zeros(4, int)
     for seed in range(100):
         canvas, planted = scattered(digits.test, seed)
@@ -113,10 +118,13 @@ def main() -> None:
         found = boxes([one], 0.9, background=NOTHING, overlap=0.3)
         totals += (len(planted), *matched(found, planted))
         if seed == 0:
+            Image.fromarray(canvas[..., 0]).save(FOLDER / "page.png")
+        if seed == 0 and "--write" in sys.argv:
             (PICTURES / "dense-boxes.png").write_bytes(boxes_picture(one, found))
             (PICTURES / "dense-map.png").write_bytes(kinds_picture(one, NOTHING))
     planted, there, right, more = totals
     print(f"{planted} digits on 100 canvases: {there} found, {right} as what they are, {more} boxes more")
+    print(f"{FOLDER}/model.safetensors and {FOLDER}/page.png are there for neocog predict --dense")
 
 
 if __name__ == "__main__":
