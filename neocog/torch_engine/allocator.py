@@ -21,7 +21,7 @@ from ..resources import available_memory
 TRIM_THRESHOLD, MMAP_THRESHOLD, MMAP_MAX = -1, -3, -4
 """M_TRIM_THRESHOLD, M_MMAP_THRESHOLD and M_MMAP_MAX in malloc.h."""
 RETURNED = 128 * 1024
-HELD = 2
+HELD = 3
 """More times what is alive than glibc was seen to hold."""
 
 
