@@ -17,7 +17,7 @@ from ..dense.heat import class_picture, kinds_picture
 from ..errors import NeocogError
 from ..explain import METHODS, Attribution, Question, method_of, shown
 from ..predict.classify import Standard
-from ..wording import LANGUAGES, said
+from ..wording import LANGUAGES, Text, said
 from .inside import Run, test_images
 from .pictures import image
 from .running import Live
@@ -31,6 +31,7 @@ MOST_DATA = 500
 MOST_SECONDS = 600
 MOST_PIXELS = 4_000_000
 """Of an image that a network is slid over while somebody waits."""
+IMAGE = Text("image", "图像")
 _ONE = Lock()
 
 
@@ -72,15 +73,15 @@ def answer(workshop: Workshop, name: str, asked: Mapping[str, Any]) -> dict[str,
     needs = ("image",) if isinstance(method, Attribution) else method.needs
     if not isinstance(method, Attribution) and method.extra is not None:
         raise NeocogError("this method needs an optional package", received=method.name, hint="neocog explain")
-    model, images = run.model(), []
+    model, images, language = run.model(), [], str(asked.get("language", "en"))
     if "image" in needs:
         picture = workshop.picture(run, model, asked["image"])
-        images = [Standard("image", picture.pixels, picture.notes)]
+        images = [Standard(said(IMAGE, language), picture.pixels, ())]  # what was done to it stands beside the answer
     data = None
     if "data" in needs:
         test = test_images(run)
         data = test.subset(np.arange(min(MOST_DATA, len(test))))
-    target, layer, language = asked.get("target"), asked.get("layer"), str(asked.get("language", "en"))
+    target, layer = asked.get("target"), asked.get("layer")
 
     def answered() -> dict[str, Any]:
         question = Question(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from statistics import median
 from time import perf_counter
 from typing import Any
 
@@ -26,6 +27,8 @@ and the latest looks that validation's accuracy is of: time passes between two, 
 """
 TEST_WINDOW, PREDICTED, MOST_PREDICTIONS = 200, 4, 40
 TEST_VIEWS = Views(shift=1)
+FORWARDS = 5
+"""Latest looks whose middle one says how long a forward pass takes."""
 SMOOTHING = 0.98
 """Of the loss that is shown: each step counts for the rest."""
 Rows = NDArray[np.int64]
@@ -42,6 +45,7 @@ class Progress:
         self.predictions: deque[dict[str, Any]] = deque(maxlen=MOST_PREDICTIONS)
         self.looks = 0
         self._speed: deque[tuple[int, float]] = deque(maxlen=20)
+        self._forward: deque[float] = deque(maxlen=FORWARDS)
 
     def took(self, images: int, seconds: float) -> None:
         """Some steps were made."""
@@ -67,7 +71,8 @@ class Progress:
         together = np.concatenate([pixels.images, *(images for _, images in views)])
         began = perf_counter()
         scores = session.engine.answers(pixels._replace(images=together)).astype(np.float64)
-        self.figures["forward_ms"] = 1e3 * (perf_counter() - began) / len(together)
+        self._forward.append(1e3 * (perf_counter() - began) / len(together))
+        self.figures["forward_ms"] = median(self._forward)  # another program may have had its turn during one look
         self._note_figures(settings.weight_decay, weights)
         self.looks += 1
         if not np.isfinite(scores).all():

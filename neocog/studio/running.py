@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 from time import perf_counter
 from typing import Any, TypeVar
 
@@ -41,6 +41,8 @@ Its thread takes so much, and those who ask what is inside take as much again.
 MOST_EDITS, EVENTS_TOLD = 1000, 50
 CLOSE_SECONDS, ANSWER_SECONDS = 10, 60
 """That a thread gets to end its step, and to answer what it is asked between two."""
+_PREPARING = Lock()
+"""One run is prepared at a time, so that the first of several that are begun together learns while the others wait."""
 EDITABLE = ("lr", "momentum", "batch_size", "weight_decay")
 
 
@@ -143,7 +145,8 @@ class Live:
 
     def _work(self) -> None:
         try:
-            self._prepare()
+            with _PREPARING:
+                self._prepare()
             self.ready.set()
             while not self._closed:
                 self._obey()
@@ -237,9 +240,8 @@ class Live:
 
     def _diverge(self) -> None:
         self.paused, self.status = True, "diverged"
-        self.message = (
-            f"the loss is not finite after step {self.step}; try a learning rate of {self.settings.lr / 10:.2g}"
-        )
+        lower = float(f"{self.settings.lr / 10:.2g}")
+        self.message = f"the loss is not finite after step {self.step}; try a learning rate of {lower:g}"
 
     def _look(self, *, moving: bool = False) -> None:
         """See how good the network is, and, moving, how far a step moves its weights."""

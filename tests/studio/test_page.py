@@ -250,6 +250,10 @@ def test_the_page_says_why(page, served, learning):
     page.locator(".why img").wait_for()
     assert "grad-cam" in page.locator(".why img").get_attribute("alt")
     page.locator(".why td", has_text="deletion").wait_for()
+    page.set_viewport_size({"width": 390, "height": 844})
+    wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+    page.set_viewport_size({"width": 1280, "height": 900})
+    assert wide <= 0  # with what speaks for the map beside it
     page.get_by_label("Image file").set_input_files(ROOT / "docs/images/seven.jpg")
     page.locator("li.open").first.wait_for()
     page.locator("#slide").click()
@@ -260,14 +264,16 @@ def test_a_convolution_is_stepped_and_its_numbers_are_the_references(page, serve
     open_view(page, served, "step")
     page.locator("#sum").wait_for()
     page.locator("#demo").click()
-    page.locator("#play", has_text="Pause").click()
+    page.locator("#play", has_text="Pause").wait_for()
     page.locator("#channel").fill("1")
+    page.locator("#play", has_text="Play").wait_for()  # who asks for a value wants to look at it
     page.locator("#place-0").fill("2")
     page.locator("#place-1").fill("1")
     page.locator("h2", has_text="[2, 1, 1]").wait_for()
+    assert "+ −" not in page.locator("#sum").inner_text()
     scene = next(reversed(served.workshop.scenes.values()))
     assert number(page, "#sum b") == scene.trace.outputs[1][0, 1, 2, 1]
-    shown = [float(text) for text in page.locator("#part-0 .grid.p td").all_inner_texts()]
+    shown = [float(text.replace("−", "-")) for text in page.locator("#part-0 .grid.p td").all_inner_texts()]
     part = scene.cell("conv1", 1, (2, 1))["parts"][0]
     assert shown == [value for row in part["products"] for value in row]
     page.locator("#forth").click()
@@ -333,6 +339,12 @@ def test_what_the_server_says_is_said_in_chinese(page, served, learning):
     page.locator("#language").click()
     page.locator("h1", has_text="网络在运行之前就已确定").wait_for()
     area = page.get_by_label("网络文本")
+    area.fill("INPUT[28x28x1] -> CONV7-6 -> RELU -> CONV7-6 -> RELU -> FC9")
+    page.get_by_text("的卷积核大于 5x5").wait_for()
+    page.locator(".drawing text", has_text="全连接").wait_for()
+    area.fill("INPUT[28x28x1] -> CONV5-6(S=2) -> FC10")
+    page.get_by_text("CONV5-6(S=2) 的窗口铺不满输入").first.wait_for()
+    assert not re.search(r"[a-z]{3,} [a-z]{2,}", page.locator(".mistake p").all_inner_texts()[1])  # no English sentence
     area.fill("INPUT[28x28x1] -> CONV7-6 -> RELU -> CONV7-6 -> RELU -> FC9")
     page.get_by_text("的卷积核大于 5x5").wait_for()
     page.locator("#train-this").click()

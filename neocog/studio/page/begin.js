@@ -1,7 +1,7 @@
 // Beginning a run: a demo to start from, a text, data and settings; or a file to go on from.
 
 import { post, send } from "./api.js";
-import { card, complain, field, h, number, select } from "./dom.js";
+import { card, complain, field, filePicker, h, number, select } from "./dom.js";
 import { editor } from "./editor.js";
 import { t } from "./words.js";
 
@@ -88,5 +88,5 @@ function loadField(begun) {
     }
     file.value = "";
   } });
-  return file;
+  return filePicker(t("chooseFile"), file);
 }

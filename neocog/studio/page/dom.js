@@ -53,6 +53,15 @@ export function sized(size, made) {
   return made;
 }
 
+/** A button that asks for a file: the browser's own speaks the browser's language, not the reader's. */
+export function filePicker(words, input) {
+  const name = h("span.soft");
+  input.classList.add("hidden");
+  input.setAttribute("aria-label", `${words}: ${input.getAttribute("aria-label")}`);
+  input.addEventListener("change", () => { name.textContent = input.files[0]?.name ?? ""; });
+  return h("div.row", {}, h("label.button.file", {}, input, words), name);
+}
+
 let numbered = 0;
 
 /** A field with its label above it, what stands beside it, and a hint below. */
@@ -72,9 +81,17 @@ export function number(value, digits = 4) {
   if (typeof value !== "number" || Number.isNaN(value)) return "–";
   if (value === 0) return "0";
   const size = Math.abs(value);
-  if (Number.isInteger(value) && size < 1e15) return value.toLocaleString("en-US");
-  if (size >= 1e5 || size < 1e-4) return value.toExponential(Math.max(0, digits - 2)).replace("-", "−").replace("e−", "e-");
-  return value.toPrecision(digits).replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, "").replace("-", "−");
+  if (Number.isInteger(value) && size < 1e15) return minus(value.toLocaleString("en-US"));
+  if (size >= 1e5 || size < 1e-4) return minus(value.toExponential(Math.max(0, digits - 2)));
+  return minus(value.toPrecision(digits).replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, ""));
+}
+
+/** A number's sign as it is printed; an exponent's stays as programs read it. */
+const minus = (text) => text.replace(/^-/, "−");
+
+/** Numbers as terms of a sum: `2 − 3 + 1`. */
+export function terms(values, digits) {
+  return values.map((value, k) => (k === 0 ? number(value, digits) : `${value < 0 ? " − " : " + "}${number(Math.abs(value), digits)}`)).join("");
 }
 
 export function percent(value, digits = 1) {
@@ -108,7 +125,7 @@ export function sentence(error) {
 
 export const complain = (error) => say(sentence(error), true);
 
-const headline = ({ where, rule }) => (where ? `${where}: ${spoken(rule)}` : spoken(rule));
+const headline = ({ where, rule }) => (where ? `${spoken(where)}: ${spoken(rule)}` : spoken(rule));
 
 /** A mistake as the server explains it. */
 export function mistake(error) {

@@ -1,6 +1,6 @@
 // Maps of numbers as pictures, and curves as lines. Colours follow the page's own.
 
-import { dark, h, number } from "./dom.js";
+import { dark, h } from "./dom.js";
 import { t } from "./words.js";
 
 /** The bytes of a base64 text. */
@@ -116,7 +116,9 @@ export function imageCanvas(image, zoom = 1, label = "") {
   return canvas;
 }
 
-const LEFT = 46, RIGHT = 10, TOP = 8, BOTTOM = 22, WIDE = 560, HIGH = 230;
+const LEFT = 54, RIGHT = 10, TOP = 8, BOTTOM = 22, HIGH = 230;
+/** As wide as it stands on the page, so that its words are as large as the others. */
+const wide = () => (matchMedia("(max-width: 600px)").matches ? 340 : 560);
 
 /** Nice numbers between two ends. */
 function ticks(low, high, most = 5) {
@@ -131,7 +133,7 @@ const steps = (v) => (v >= 1e6 ? `${+(v / 1e6).toFixed(2)}M` : v >= 1000 ? `${+(
 
 /** Curves over steps: series of {points, kind, name}. */
 export function chart(series, { label, low, high, shares } = {}) {
-  const all = series.flatMap((one) => one.points);
+  const WIDE = wide(), all = series.flatMap((one) => one.points);
   const svg = h("svg.chart", { viewBox: `0 0 ${WIDE} ${HIGH}`, role: "img", "aria-label": label });
   if (!all.length) {
     svg.append(h("text.tick", { x: WIDE / 2, y: HIGH / 2, "text-anchor": "middle" }, t("afterSteps")));
@@ -145,7 +147,7 @@ export function chart(series, { label, low, high, shares } = {}) {
   const y = (v) => HIGH - BOTTOM - ((Math.min(top, Math.max(bottom, v)) - bottom) / (top - bottom || 1)) * (HIGH - TOP - BOTTOM);
   for (const v of ticks(bottom, top)) {
     svg.append(h("line.grid", { x1: LEFT, x2: WIDE - RIGHT, y1: y(v), y2: y(v) }));
-    svg.append(h("text.tick", { x: LEFT - 6, y: y(v) + 4, "text-anchor": "end" }, shares ? `${Math.round(100 * v)} %` : number(v, 3)));
+    svg.append(h("text.tick", { x: LEFT - 6, y: y(v) + 4, "text-anchor": "end" }, shares ? `${Math.round(100 * v)} %` : String(Number(v.toPrecision(3)))));
   }
   for (const v of ticks(0, right, 6)) {
     svg.append(h("line.grid", { x1: x(v), x2: x(v), y1: TOP, y2: HIGH - BOTTOM }));

@@ -4,7 +4,7 @@ import { post } from "./api.js";
 import { fill, h, mistake, settled } from "./dom.js";
 import { t } from "./words.js";
 
-const WAIT = 60, ROWS = 5;
+const WAIT = 60, ROWS = 5, MOST_ROWS = 14;
 
 let numbered = 0;
 
@@ -53,6 +53,7 @@ export function editor(text, { changed, batch = () => 1 }) {
 
   function set(value) {
     area.value = value;
+    area.rows = Math.max(ROWS, Math.min(MOST_ROWS, value.split("\n").length));
     fill(under, value);
     return plan();
   }

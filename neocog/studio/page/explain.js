@@ -147,8 +147,8 @@ function figure(picture, alt, ...caption) {
 /** What speaks for a map, as a table of numbers. */
 function evidenceOf(one) {
   const { completeness_gap: gap, randomised_similarity: alike, deletion, insertion, random_deletion, random_insertion } = one.evidence;
-  const rows = [[t("completeness"), gap === null ? "–" : number(gap, 2), ""], [t("sanity"), number(alike, 2), ""],
-    [t("deletion"), number(deletion, 2), number(random_deletion, 2)], [t("insertion"), number(insertion, 2), number(random_insertion, 2)]];
-  return h("table", {}, h("thead", {}, h("tr", {}, [`${spoken(one.target)}${one.layer ? ` · ${one.layer}` : ""}`, t("thisMap"), t("randomMaps")].map((word, k) => h(k ? "th.n" : "th", { scope: "col" }, word)))),
-    h("tbody", {}, rows.map((row) => h("tr", {}, row.map((cell, k) => h(k ? "td.n" : "td", {}, cell))))));
+  const rows = [gap !== null && [t("completeness"), number(gap, 2), ""], [t("sanity"), number(alike, 2), ""],
+    [t("deletion"), number(deletion, 2), number(random_deletion, 2)], [t("insertion"), number(insertion, 2), number(random_insertion, 2)]].filter(Boolean);
+  return h("div.wide", { tabIndex: 0, role: "region", ariaLabel: t("evidence") }, h("table", {}, h("thead", {}, h("tr", {}, [`${spoken(one.target)}${one.layer ? ` · ${one.layer}` : ""}`, t("thisMap"), t("randomMaps")].map((word, k) => h(k ? "th.n" : "th", { scope: "col" }, word)))),
+    h("tbody", {}, rows.map((row) => h("tr", {}, row.map((cell, k) => h(k ? "td.n" : "td", {}, cell)))))));
 }

@@ -4,7 +4,7 @@ import { post, runPath } from "./api.js";
 import { fill, h, number, percent, select, sentence } from "./dom.js";
 import { imageCanvas, mapsCanvas, span, tileAt } from "./drawing.js";
 import { stepLink } from "./pick.js";
-import { t } from "./words.js";
+import { spoken, t } from "./words.js";
 
 const PAGE = 8;
 
@@ -93,8 +93,8 @@ export function layersPanel(name) {
   }
 
   function weightStrips(layer, array) {
-    const strips = [[array.name, array]];
-    if (array.gradient) strips.push([t("gradientOf", array.name), array.gradient]);
+    const called = spoken(array.name), strips = [[called, array]];
+    if (array.gradient) strips.push([t("gradientOf", called), array.gradient]);
     return strips.map(([words, part], k) => {
       const canvas = h("canvas", { role: "img", ariaLabel: `${layer.name}: ${words}` });
       const [, height, width] = part.maps.shape;

@@ -1,6 +1,6 @@
 // A value taken apart: its products and sums, or where its gradient goes.
 
-import { h, number } from "./dom.js";
+import { h, number, terms } from "./dom.js";
 import { spoken, t } from "./words.js";
 
 const PART_PAGE = 8;
@@ -35,8 +35,8 @@ function grid(kind, values, inside, words) {
 function forwardPart(told, part) {
   const window = grid("x", part.values, part.inside, t("values"));
   if (told.kind === "pool") return [window, h("span.total", {}, `${spoken(told.pool)} = `, h("strong", {}, number(told.output)))];
-  return [window, h("span", {}, "×"), grid("w", part.weights, null, t("weights")),
-    h("span", {}, "="), grid("p", part.products, null, t("products")), h("span.total", {}, "Σ ", h("strong", {}, number(part.sum)))];
+  return [window, h("div.factor", {}, h("span", {}, "×"), grid("w", part.weights, null, t("weights"))),
+    h("div.factor", {}, h("span", {}, "="), grid("p", part.products, null, t("products")), h("span.total", {}, "Σ ", h("strong", {}, number(part.sum))))];
 }
 
 function backwardPart(part) {
@@ -55,15 +55,14 @@ function gradientLines(told, { loss, classes, label }) {
   const { bias, bias_total, inputs } = told.back ?? {};
   return [h("p.sum", {}, "dL/dy = ", h("b", {}, number(told.gradient, 6)), `   L = ${number(loss, 6)} (${of})`),
     told.kind === "sum" && h("p.soft", {}, t("flowHow")),
-    bias !== undefined && h("p.sum", {}, `dL/db: ${number(bias, 5)} ${t("ofAll")} ${number(bias_total, 5)}`),
+    bias !== undefined && h("p.sum", {}, t("biasFlow", number(bias, 5), number(bias_total, 5))),
     inputs && told.kind !== "softmax" && h("p.sum", {}, `dL/dx = ${inputs.map((v) => number(v, 5)).join(", ")}`)];
 }
 
 const FORMULAS = {
   sum(told) {
-    const terms = told.parts.slice(0, MOST_TERMS).map((part) => number(part.sum, 4));
-    const more = told.channels > terms.length ? ` + … (${told.channels})` : "";
-    return `${terms.join(" + ")}${more} + ${number(told.bias, 4)} (${t("bias")}) = `;
+    const shown = told.parts.slice(0, MOST_TERMS).map((part) => part.sum), bias = `${told.bias < 0 ? "−" : "+"} ${number(Math.abs(told.bias), 4)}`;
+    return `${terms(shown, 4)}${told.channels > shown.length ? ` + … (${told.channels})` : ""} ${bias} (${t("bias")}) = `;
   },
   each: (told) => `${told.formula},  x = ${number(told.inputs[0], 6)}  →  `,
   pool: (told) => `${spoken(told.pool)}( … ) = `,

@@ -1,7 +1,7 @@
 // Choosing an image: a test image, a file, or one drawn by hand.
 
 import { get, runPath, send } from "./api.js";
-import { complain, fill, h, say, sentence } from "./dom.js";
+import { complain, filePicker, fill, h, say, sentence } from "./dom.js";
 import { imageCanvas } from "./drawing.js";
 import { spoken, t } from "./words.js";
 
@@ -13,7 +13,7 @@ export function picker(runName, chosen) {
   const samples = h("div.samples", { role: "group", ariaLabel: t("testImages") });
   const file = h("input", { type: "file", accept: "image/png,image/jpeg,image/webp,image/bmp,image/gif,image/tiff", ariaLabel: t("imageFile"),
     onchange: () => file.files[0] && bring(file.files[0]) });
-  const drop = h("div.drop", {}, h("p", {}, t("dropHere")), file);
+  const drop = h("div.drop", {}, h("p", {}, t("dropHere")), filePicker(t("chooseFile"), file));
   for (const kind of ["dragenter", "dragover"]) {
     drop.addEventListener(kind, (event) => { event.preventDefault(); drop.classList.add("over"); });
   }

@@ -70,6 +70,7 @@ export function planView(about) {
     const svg = new DOMParser().parseFromString(plan.drawing, "image/svg+xml").documentElement;
     svg.setAttribute("role", "img");
     svg.setAttribute("aria-label", plan.network);
+    for (const words of svg.querySelectorAll("text")) words.textContent = spoken(words.textContent);
     fill(drawing, document.importNode(svg, true));
   }
 
@@ -108,9 +109,9 @@ function factsOf(plan) {
 }
 
 function memoryOf(plan) {
-  const kinds = [["activations_bytes", "volumes", "s0"], ["parameters_bytes", "parameters", "s1"],
-    ["optimizer_bytes", "optimizer", "s3"], ["batch_bytes", "batchImages", "s4"]];
-  const parts = kinds.map(([key, word, kind]) => ({ word: t(word), bytes: plan.memory[key] || 0, kind }));
+  const kinds = [[["activations_bytes"], "volumes", "s0"], [["parameters_bytes"], "parameters", "s1"],
+    [["activation_gradients_bytes", "parameter_gradients_bytes"], "gradientsOfAll", "s2"], [["optimizer_bytes"], "optimizer", "s3"], [["batch_bytes"], "batchImages", "s4"]];
+  const parts = kinds.map(([keys, word, kind]) => ({ word: t(word), bytes: keys.reduce((sum, key) => sum + (plan.memory[key] || 0), 0), kind }));
   const total = parts.reduce((sum, one) => sum + one.bytes, 0) || 1;
   const bar = h("div.bars", { role: "img", ariaLabel: parts.map((one) => `${one.word} ${percent(one.bytes / total)}`).join(", ") });
   for (const one of parts) {
@@ -118,7 +119,7 @@ function memoryOf(plan) {
     piece.style.width = `${(100 * one.bytes) / total}%`;
     bar.append(piece);
   }
-  return [bar, h("p.legend", {}, parts.map((one) => h("span", {}, h(`span.swatch.${one.kind}`), `${one.word} ${bytes(one.bytes)}`))),
+  return [h("h3", {}, t("unfreed")), bar, h("p.legend", {}, parts.map((one) => h("span", {}, h(`span.swatch.${one.kind}`), `${one.word} ${bytes(one.bytes)}`))),
     h("h3", {}, t("alive")), timeline(plan)];
 }
 
@@ -141,7 +142,8 @@ function timeline(plan) {
     bar.append(h("title", { svg: true }, `${t(phase)} ${layer}: ${said}`));
     svg.append(bar);
   });
-  return [svg, h("p.soft", {}, t("peakAt", moments[peak][3], t(moments[peak][0]), moments[peak][1]))];
+  const phases = [["s0", [t("forward")]], ["s1", [t("backward"), t("update")]]];
+  return [svg, h("p.legend", {}, phases.map(([kind, words]) => h("span", {}, h(`span.swatch.${kind}`), words.join(" / ")))), h("p.soft", {}, t("peakAt", moments[peak][3], t(moments[peak][0]), moments[peak][1]))];
 }
 
 /** The receptive field of a position of a layer, on an image. */

@@ -8,7 +8,7 @@ import { layersPanel } from "./layers.js";
 import { picker, topBars } from "./pick.js";
 import { spoken, t } from "./words.js";
 
-const MOST_ANSWERS = 12, MOST_IN_TABLE = 24, MOST_PAIRS = 12;
+const MOST_TESTED = 200, MOST_ANSWERS = 12, MOST_IN_TABLE = 24, MOST_PAIRS = 12;
 const SETTINGS = ["lr", "momentum", "batch_size", "weight_decay"];
 const ms = (v) => (v === null || v === undefined ? "–" : v < 0.1 ? `${number(v * 1000, 3)} µs` : `${number(v, 3)} ms`);
 const whole = (v) => number(v === null || v === undefined ? v : Math.round(v));
@@ -68,12 +68,15 @@ export function runPanel(run, { choose, forget, setImage, beside }) {
     await answers?.look();
   }
 
-  const root = h("div.cards", {}, head.root, curves.root, sized("two", card(t("inside"), inside.root)),
+  const root = h("div.cards", {}, head.root, curves.root,
+    h("div.two", {}, h("div.cards", {}, card(t("inside"), inside.root), card(t("text"), write.root, live && h("p", {}, change)))),
     h("div.third", {}, h("div.cards", {}, card(t("ownImage"), images.root, asked), answers?.cards,
-      live && card(t("events"), h("p.soft", {}, t("eventsWords")), events))),
-    card(t("text"), write.root, live && h("p", {}, change)));
+      live && card(t("events"), h("p.soft", {}, t("eventsWords")), events))));
   return { root, name, draw, look, recolour: inside.recolour };
 }
+
+/** Of how many test images the share of right answers is. */
+const testedOf = (run) => t("stat-test_accuracy", run?.windows?.test || MOST_TESTED);
 
 /** Name, buttons, figures, and settings to change. */
 function headOf(name, live, { act, choose, forget }) {
@@ -82,7 +85,8 @@ function headOf(name, live, { act, choose, forget }) {
   const replay = h("button", { id: "again", title: t("againHint"), onclick: () => act(async () => choose((await post(runPath(name, "/again"))).name)) }, t("again"));
   const message = h("p.soft", { ariaLive: "polite" });
   const values = Object.fromEntries(Object.keys(STATS).map((key) => [key, h("dd", { id: `stat-${key}` }, "–")]));
-  const stats = h("dl.facts", { id: "stats" }, Object.entries(values).map(([key, value]) => h("div", {}, h("dt", {}, t(`stat-${key}`)), value)));
+  const tested = h("dt");
+  const stats = h("dl.facts", { id: "stats" }, Object.entries(values).map(([key, value]) => h("div", {}, key === "test_accuracy" ? tested : h("dt", {}, t(`stat-${key}`)), value)));
   const edits = live ? SETTINGS.map((key) => editField(name, key, act)) : [];
   const root = card(name, h("div.row", {}, live && [turn, replay, download("snapshot", t("saveSnapshot"))], download("model", t("saveModel")),
     h("button.quiet", { onclick: () => act(() => forget(name)) }, t("forget"))), message, stats,
@@ -93,10 +97,11 @@ function headOf(name, live, { act, choose, forget }) {
     turn.dataset.running = running ? "1" : "";
     turn.textContent = t(running ? "pause" : "resume");
     turn.disabled = !isReady(now) || now.status === "diverged";
-    const words = spoken(now.message || now.engine || "");
+    const words = now.status === "preparing" ? t("preparingWords") : spoken(now.message || now.engine || "");
     if (message.textContent !== words) message.textContent = words;
     message.className = now.status === "failed" || now.status === "diverged" ? "mistake" : "soft";
     for (const [key, shown] of Object.entries(STATS)) values[key].textContent = shown(now[key]);
+    tested.textContent = testedOf(now);
     for (const one of edits) one.echo(now);
   }
   return { root, draw };
@@ -154,7 +159,7 @@ function curvesOf(name, live, { act, beside }) {
 /** Several runs in a table. */
 function comparison(runs) {
   const shown = { ...STATS, optimizer: (word) => word || "–" };
-  return h("table", {}, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, t("run")), COMPARED.map((key) => h("th.n", { scope: "col" }, t(key === "optimizer" ? key : `stat-${key}`))))),
+  return h("table", {}, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, t("run")), COMPARED.map((key) => h("th.n", { scope: "col" }, t(key === "optimizer" ? key : `stat-${key}`, MOST_TESTED))))),
     h("tbody", {}, runs.map((one) => h("tr", {}, h("td", {}, one.name), COMPARED.map((key) => h("td.n", {}, shown[key](one[key])))))));
 }
 

@@ -67,6 +67,7 @@ export function stepView() {
     which.id = "layer";
     const exact = (id, count, value, changed) => {
       const input = h("input.number", { type: "number", min: 0, max: count - 1, value, id, oninput: () => {
+        stop();  // who asks for a value wants to look at it
         changed(Math.max(0, Math.min(count - 1, Math.floor(Number(input.value)) || 0)));
         refresh();
       } });
@@ -150,6 +151,7 @@ export function stepView() {
   }
 
   function pick(k, at) {
+    stop();
     channel = k;
     place = at;
     refresh();

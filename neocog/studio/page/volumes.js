@@ -6,7 +6,7 @@ import { around } from "./flow.js";
 import { t } from "./words.js";
 
 export const BLOCK = 32;
-const FEW = 6, INPUT_ROOM = 320, OUTPUT_ROOM = 240, THIN = 64;
+const FEW = 6, INPUT_ROOM = 320, OUTPUT_ROOM = 240, THIN = 64, LOW = 16;
 
 const isVector = (layer) => layer.output.slice(0, -1).every((n) => n === 1);
 const atOf = (place) => (place.length === 1 ? [0, place[0]] : place);
@@ -70,6 +70,7 @@ function mapsFigure(layer, maps, role, value, picked) {
   const canvas = h(isOutput ? "canvas.mapview.pick" : "canvas.mapview", { role: "img", ariaLabel: words });
   const [count, height, width] = maps.shape, room = isOutput ? OUTPUT_ROOM : INPUT_ROOM;
   mapsCanvas(canvas, maps, { signed: value.backward || Math.min(...maps.low) < 0, width: room, zoom: zoomOf(count, height, width, room) });
+  if (isVector(layer)) canvas.style.height = `${Math.max(LOW, canvas.height)}px`;
   const marks = outline(canvas, layer, maps, isOutput, value);
   if (isOutput) canvas.addEventListener("click", (event) => pointed(canvas, event, layer, maps, picked));
   return {
@@ -110,8 +111,8 @@ function outline(canvas, layer, maps, isOutput, { channel, place, told }) {
 
 function onScreen(canvas, mark) {
   if (!mark) return null;
-  const box = canvas.getBoundingClientRect(), scale = box.width / canvas.width, [x, y, wide, high] = mark;
-  return { left: box.left + x * scale, right: box.left + (x + wide) * scale, top: box.top + y * scale, bottom: box.top + (y + high) * scale };
+  const box = canvas.getBoundingClientRect(), across = box.width / canvas.width, down = box.height / canvas.height, [x, y, wide, high] = mark;
+  return { left: box.left + x * across, right: box.left + (x + wide) * across, top: box.top + y * down, bottom: box.top + (y + high) * down };
 }
 
 /** The value that was pointed at. */

@@ -18,7 +18,10 @@ const plain = (text) => text.replace(/[.*+?^${}()|[\]\\/]/g, "\\$&");
 const patterns = Object.entries(PHRASES).filter(([english]) => english.includes("{}"))
   .sort(([a], [b]) => b.length - a.length).map(([english, chinese]) => [new RegExp(`^${english.split("{}").map(plain).join("(.+?)")}$`, "s"), chinese]);
 
-/** What the server says, in the reader's language where the phrase is known; the engine's own words stay as they are. */
+/**
+ * What the server says, in the reader's language where the phrase is known; the engine's own words stay as they are.
+ * What is known only in parts, such as several repairs, is said part by part.
+ */
 export function spoken(words) {
   if (language !== "zh" || !words) return words;
   if (Object.hasOwn(PHRASES, words)) return PHRASES[words];
@@ -27,5 +30,6 @@ export function spoken(words) {
     const found = pattern.exec(words);
     if (found) return filled(chinese, found.slice(1).map(spoken));
   }
-  return words;
+  const parts = words.split(", ");
+  return parts.length > 1 ? parts.map(spoken).join(", ") : words;
 }
