@@ -18,13 +18,14 @@ from ..zoo import names, text
 
 MOST_DRAWN = 400
 """Layers up to which a network is drawn: more fill no screen."""
-MOST_REPAIRS, MOST_MOMENTS = 6, 600
+MOST_REPAIRS, MOST_MOMENTS, DRAFTS = 6, 600, 8
+"""Repairs that are offered, moments that are drawn, and plans that are kept: of 20,000 layers one takes some 40 MB."""
 PLACE = re.compile(r"line (\d+), column (\d+)")
 OPTION = re.compile(r"\b([A-Za-z]{1,8})=(\"[^\"]*\"|\w+)")
 WORD = re.compile(r"\b[A-Z][A-Z0-9]*(?:-\d+)?\b")
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=DRAFTS)
 def draft(source: str, batch: int = 1, dtype: str = "float32", optimizer: str = "momentum") -> dict[str, Any]:
     """What the page shows of a text: `ok`, then the plan, or the error and the layers before it."""
     try:

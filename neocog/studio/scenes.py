@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import lru_cache
 from threading import RLock
@@ -33,6 +34,9 @@ MOST_LIKELY = 10
 """Classes that are told of an answer."""
 MOST_NUMBERS = 400
 """Values of a volume that is told number by number too."""
+LARGE = 2**30
+"""Bytes from which on following is done for one scene at a time."""
+_LARGE_ONE = RLock()
 PROBED, PROBE_MACS = 32, 50_000_000
 """Images among which units are looked for that never answer, and the multiplications that this may take."""
 
@@ -68,8 +72,8 @@ class Scene:
 
     @property
     def trace(self) -> reference.Trace:
-        """All volumes of the forward pass."""
-        return self._once("trace", lambda: reference.forward(self.network, self.weights, self.x))
+        """All volumes of the forward pass. Raises NeocogError where there is no room for them any more."""
+        return self._once("trace", self._forward)
 
     @property
     def aim(self) -> int | None:
@@ -82,7 +86,12 @@ class Scene:
     @property
     def gradients(self) -> Gradients:
         """Of the loss: for each node's output, and for each trainable array."""
+        _ = self.trace  # with which those of a large network are made
         return self._once("gradients", self._backward)
+
+    def _forward(self) -> reference.Trace:
+        check_followed(self.network, self.x.nbytes)  # another one may have taken the memory since
+        return reference.forward(self.network, self.weights, self.x)
 
     def _backward(self) -> Gradients:
         y = self.trace.output
@@ -92,10 +101,17 @@ class Scene:
 
     @np.errstate(**OVERFLOWING)
     def _once(self, name: str, make: Callable[[], T]) -> T:
-        """What is made when it is first asked for; who asks meanwhile waits for it, and for no other scene's."""
+        """What is made when it is first asked for; who asks meanwhile waits for it, and for no small scene's.
+
+        Large ones are followed one at a time, forwards and backwards: two that each fit may not fit together.
+        """
         with self._lock:
             if name not in self._made:
-                self._made[name] = make()
+                with _LARGE_ONE if self.bytes > LARGE else nullcontext():
+                    self._made[name] = made = make()
+                    if name == "trace" and self.bytes > LARGE:
+                        self._made["gradients"] = self._backward()
+                return made
             found: T = self._made[name]
             return found
 
@@ -195,9 +211,10 @@ def effort(network: Network) -> Effort:
     return Effort(int(totals["macs"]), 8 * (3 * totals["volumes"] + 2 * weights + 3 * totals["im2col"]))
 
 
-def check_followed(network: Network) -> None:
-    """Raise NeocogError for a network that takes too long, or more memory than there is."""
+def check_followed(network: Network, held: int = 0) -> None:
+    """Raise NeocogError for a network that takes too long, or more memory than there is beside the bytes it holds."""
     (macs, needed), free = effort(network), available_memory()
+    needed -= held
     if macs > MOST_MACS:
         raise NeocogError(
             f"networks of up to {MOST_MACS:,} multiplications are followed with all numbers",

@@ -32,11 +32,9 @@ from .restoring import restored
 from .running import Live
 from .scenes import Scene, check_followed, demo, untrained
 
-T = TypeVar("T")
-
 MOST_RUNS, MOST_IMAGES, MOST_SCENES = 12, 32, 8
-SCENE_BYTES = 2 * 2**30
-"""Of all scenes that are kept; the latest is kept whatever it takes."""
+SCENE_BYTES, IMAGE_BYTES = 2 * 2**30, 2**28
+"""Of all scenes, and of all images, that are kept; the latest is kept whatever it takes."""
 HELD_OUT = 10
 """One in so many training images is held out."""
 QUOTED = 40
@@ -53,6 +51,14 @@ class Upload(NamedTuple):
     name: str
     pixels: NDArray[np.uint8]
     notes: tuple[str, ...]
+
+    @property
+    def bytes(self) -> int:
+        """What it holds."""
+        return self.pixels.nbytes
+
+
+T = TypeVar("T", Upload, Scene)
 
 
 class Workshop:
@@ -199,8 +205,9 @@ class Workshop:
         """Keep an image file's pixels, under a key to ask for them. Raises DataError."""
         with quiet():
             image = read_stream(BytesIO(content), name)
-        upload = Upload(name, image.pixels, image.notes)
-        return self._keep(self.images, upload, MOST_IMAGES), upload
+        pixels = np.ascontiguousarray(image.pixels)  # and not a part of something larger
+        upload = Upload(name, pixels, image.notes)
+        return self._keep(self.images, upload, MOST_IMAGES, IMAGE_BYTES), upload
 
     def upload(self, key: str) -> Upload:
         """The image that was given this key. Raises Gone."""
@@ -259,17 +266,13 @@ class Workshop:
         return found
 
     def _kept(self, scene: Scene) -> tuple[str, Scene]:
-        key = self._keep(self.scenes, scene, MOST_SCENES)
-        with self._lock:
-            while len(self.scenes) > 1 and sum(one.bytes for one in self.scenes.values()) > SCENE_BYTES:
-                self.scenes.popitem(last=False)
-        return key, scene
+        return self._keep(self.scenes, scene, MOST_SCENES, SCENE_BYTES), scene
 
-    def _keep(self, kept: OrderedDict[str, T], one: T, most: int) -> str:
-        """A key for something, in place of the oldest where there are too many."""
+    def _keep(self, kept: OrderedDict[str, T], one: T, most: int, most_bytes: int) -> str:
+        """A key for something, in place of the oldest where there are too many, or they hold too much."""
         key = secrets.token_urlsafe(9)
         with self._lock:
             kept[key] = one
-            while len(kept) > most:
+            while len(kept) > most or (len(kept) > 1 and sum(other.bytes for other in kept.values()) > most_bytes):
                 kept.popitem(last=False)
         return key

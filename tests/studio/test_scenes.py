@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from neocog import Network
+from neocog.errors import NeocogError
 from neocog.initialise import initialise
 from neocog.layers import Conv
 from neocog.reference import forward, gradients
@@ -162,6 +165,32 @@ def test_what_would_take_too_much_memory_is_not_followed(api, shop, monkeypatch)
         answer = api("POST", "scenes", body)
         assert answer.status == 400
         assert "by the plan" in answer.json["error"]["received"]
+
+
+def test_large_networks_are_followed_one_at_a_time_and_only_while_there_is_room(monkeypatch):
+    monkeypatch.setattr(scenes, "LARGE", 0)
+    meant, inside = threading.Barrier(2), threading.Lock()
+
+    def alone(work):
+        def done(*given):
+            assert inside.acquire(blocking=False)  # nobody else follows a large network now
+            try:
+                return work(*given)
+            finally:
+                inside.release()
+
+        return done
+
+    monkeypatch.setattr(scenes.reference, "forward", alone(forward))
+    monkeypatch.setattr(scenes.reference, "gradients", alone(gradients))
+    first, second = demo(1), demo(2)
+    with ThreadPoolExecutor(2) as both:
+        for found in both.map(lambda scene: meant.wait(10) is None or scene.gradients, (first, second)):
+            assert found
+    third = demo(3)
+    monkeypatch.setattr(scenes, "available_memory", lambda: 1000)  # which the others took since it was let in
+    with pytest.raises(NeocogError, match="more memory than there is"):
+        _ = third.trace
 
 
 def test_numbers_that_overflow_are_told_as_none(api, shop):

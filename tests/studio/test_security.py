@@ -11,7 +11,7 @@ import image_bombs
 import pytest
 from studio_requests import HOST, ORIGIN, ask, knock
 
-from neocog.studio import Workshop, guarded
+from neocog.studio import Workshop, guarded, workshop
 from neocog.studio.app import create_app
 from neocog.studio.routes import live
 from neocog.studio.security import FREE_TRIES, HEADERS, Guard, Keys, Redacted, Waiting
@@ -288,6 +288,15 @@ def test_images_that_are_traps_are_refused_before_they_are_unfolded(app, session
     answer = ask(app, "POST", "/api/images", content, key=session)
     assert answer.status == 400
     assert len(answer.body) < 1000
+
+
+def test_images_that_are_kept_take_no_more_than_so_much(app, session, shop, monkeypatch):
+    content, _ = image_bombs.HARMLESS[next(iter(image_bombs.HARMLESS))]
+    one = ask(app, "POST", "/api/images", content, key=session).json["upload"]
+    monkeypatch.setattr(workshop, "IMAGE_BYTES", 1)
+    other = ask(app, "POST", "/api/images", content, key=session).json["upload"]
+    assert list(shop.images) == [other]
+    assert ask(app, "POST", "/api/runs/x/answer", {"image": {"upload": one}}, key=session).status == 404
 
 
 @pytest.mark.parametrize("name", ["a\nb.png", "\u202egnp.exe", "<b>\r\nSet-Cookie: x=1", "x" * 5000, "\x00", "%ff%fe"])

@@ -14,19 +14,29 @@ export function editor(text, { changed, batch = () => 1 }) {
   const below = h("div", { ariaLive: "polite", id: `text-says-${++numbered}` });
   const area = h("textarea", { spellcheck: false, value: text, ariaLabel: t("text"), ariaDescribedby: below.id, rows: ROWS, autocomplete: "off", autocapitalize: "off" });
   const root = h("div", {}, h("div.editor", {}, under, area), below);
-  let asked = 0;
+  let stale = false, planning = null;
 
-  async function plan() {
-    const mine = ++asked, written = area.value;
-    let told;
-    try {
-      told = await post("plan", { text: written, batch: batch() });
-    } catch (error) {
-      told = { ok: false, error: error.error || { rule: error.message }, layers: [] };
+  /** Have the text planned as it is now; one plan at a time, so that a large network's do not pile up. */
+  function plan() {
+    stale = true;
+    planning ??= planned().finally(() => { planning = null; });
+    return planning;
+  }
+
+  async function planned() {
+    while (stale) {
+      stale = false;
+      const written = area.value;
+      let told;
+      try {
+        told = await post("plan", { text: written, batch: batch() });
+      } catch (error) {
+        told = { ok: false, error: error.error || { rule: error.message }, layers: [] };
+      }
+      if (stale) continue;
+      mark(written, told.ok ? null : told.error);
+      changed(told, written);
     }
-    if (mine !== asked) return;
-    mark(written, told.ok ? null : told.error);
-    changed(told, written);
   }
 
   function mark(written, error) {

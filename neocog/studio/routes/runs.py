@@ -86,14 +86,19 @@ def _add_files(app: FastAPI, workshop: Workshop) -> None:
         run = workshop.run(name)
         return _download(run.model().sealed(), f"{run.name}.safetensors")
 
+    reading = asyncio.Lock()  # one file at a time: a small one may hold much
+
     async def restore(request: Request) -> Response:
         content = await request.body()
-        return Told((await asyncio.to_thread(workshop.restore, content)).state())
+        async with reading:
+            run = await asyncio.to_thread(workshop.restore, content)
+        return Told(run.state())
 
     async def bring(request: Request) -> Response:
         content = await request.body()
         name = escaped(unquote(request.headers.get("x-name", "image"))[:NAME])
-        key, kept = await asyncio.to_thread(workshop.bring, name, content)
+        async with reading:
+            key, kept = await asyncio.to_thread(workshop.bring, name, content)
         return Told({"upload": key, "name": name, "size": list(kept.pixels.shape), "notes": list(kept.notes)})
 
     app.add_api_route("/api/runs/{name}/snapshot", snapshot, response_model=None)
