@@ -55,6 +55,21 @@ def room_for(network: Network, settings: Settings, device: str) -> Room:
     )
 
 
+def check_native_room(network: Network, settings: Settings) -> None:
+    """Raise RunError where what the native engine keeps for weights alone is more than is free.
+
+    The rest depends on its program, by which it looks itself before its first step.
+    """
+    memory, free = network.plan(optimizer=settings.optimizer).memory, available_memory()
+    needed = memory["parameters_bytes"] + memory["parameter_gradients_bytes"] + memory["optimizer_bytes"]
+    if free is not None and needed > free:
+        raise RunError(
+            "a training step needs more memory than is free",
+            received=f"{size(needed)} for weights, their gradients and {settings.optimizer}; {size(free)} are free",
+            hint="a smaller network",
+        )
+
+
 def free_bytes(device: str) -> int | None:
     """The memory that this process may still take on a device; None where nobody says."""
     place = torch.device(device)
@@ -74,9 +89,9 @@ def said_where_short(network: Network, settings: Settings, engine: Engine, keepe
     except (MemoryError, RuntimeError) as error:
         if not _ran_out(error):
             raise
-        plan = network.plan(batch=at_once(settings), dtype=settings.dtype, optimizer=settings.optimizer)
+        batch, free = at_once(settings), free_bytes(engine.device)
+        plan = network.plan(batch=batch, dtype=settings.dtype, optimizer=settings.optimizer)
         of_native = footprints(plan, engine.threads)["training"].total if engine.name == "native" else 0
-        free = free_bytes(engine.device)
         raise RunError(
             "memory ran out while training",
             excerpt=f"  the last checkpoint: {keeper.last or 'none yet'}",

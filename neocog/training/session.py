@@ -37,7 +37,7 @@ from .metrics import Epoch, Measured, measure
 from .progress import Progress, choose_progress
 from .rates import rate_factors
 from .record import configuration
-from .room import room_for, said_where_short
+from .room import check_native_room, room_for, said_where_short
 from .run import INTERRUPTED, MODEL, REPORT, RunFolder, read_metrics
 from .settings import Settings, decided
 from .start import start_from
@@ -213,6 +213,8 @@ class Session:
             room = room_for(self.network, settings, str(pick_device(self._device)))
             said = room.said
             torchs = {"clip": settings.clip, "accumulate": settings.accumulate, "cuts": room.cuts}
+        else:
+            check_native_room(self.network, settings)
         self.reason = self._choice.reason + said
         return self._choice.make(
             self.network,

@@ -7,7 +7,7 @@ import torch
 
 from neocog import NeocogError, Network, RunError, resume, train
 from neocog.torch_engine.trainer import TorchTrainer
-from neocog.training import room
+from neocog.training import room, session
 from neocog.training.progress import Silence
 
 NET = Network.parse("INPUT[28x28x1] -> CONV3-4 -> [TANH -> CONV3-4]*7 -> TANH -> POOL4 -> FC10")
@@ -51,6 +51,18 @@ def test_a_network_of_which_no_image_fits_needs_to_be_smaller(tmp_path, digits, 
     with pytest.raises(NeocogError) as refusal:
         learn(tmp_path / "run", digits)
     assert refusal.value.hint == "a smaller network"
+
+
+@pytest.mark.parametrize("engine", ["native", "torch", "auto"])
+def test_a_network_a_thousand_times_too_wide_is_refused_before_its_weights_are_drawn(
+    tmp_path, digits, monkeypatch, engine
+):
+    wide = Network.parse("INPUT[28x28x1] -> CONV5-6000 -> RELU -> POOL2 -> FC120000 -> RELU -> FC10")
+    monkeypatch.setattr(session, "initialise", None)
+    with pytest.raises(RunError, match="a training step needs more memory than is free") as refusal:
+        train(wide, digits, out=tmp_path / "run", epochs=1, engine=engine, device="cpu", progress="none")
+    assert refusal.value.hint == "a smaller network"
+    assert not (tmp_path / "run").exists()
 
 
 class Starving(Silence):
