@@ -34,6 +34,13 @@ def template(node: ast.AST) -> str | None:
     return None
 
 
+def counted(node: ast.AST) -> str | None:
+    """The noun of what is counted with `wording.count_of`."""
+    if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "count_of":
+        return template(node.args[1])
+    return None
+
+
 def phrases() -> dict[str, str]:
     source = (PAGE / "phrases.js").read_text("utf-8")
     found = re.findall(r'^  ("(?:[^"\\]|\\.)*"):\s*("(?:[^"\\]|\\.)*"),$', source, re.MULTILINE)
@@ -83,7 +90,9 @@ def test_every_phrase_is_said_somewhere():
     )
     for path in SOURCE.rglob("*.py"):
         if path.parent.name not in ("native", "torch_engine"):
-            said |= {text for node in ast.walk(ast.parse(path.read_text("utf-8"))) if (text := template(node))}
+            nodes = list(ast.walk(ast.parse(path.read_text("utf-8"))))
+            said |= {text for node in nodes if (text := template(node))}
+            said |= {f"{{}} {noun}{ending}" for noun in map(counted, nodes) if noun for ending in ("", "s")}
     left = [one for one in BOOK if one not in said and one.removeprefix("{} is ") not in said]
     open_ended = [gaps(one) for one in said if "{}" in one and len(re.findall("[a-z]", one)) > 5]
     unsaid = [one for one in left if not any(source.fullmatch(one.replace("{}", "7x7x7")) for source in open_ended)]

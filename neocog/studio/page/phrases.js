@@ -213,7 +213,10 @@ export const PHRASES = {
   "a G that divides both {} and K={}": "同时整除 {0} 与 K={1} 的 G",
 
   // the drawing
-  "{} parameters, {} MACs": "{0} 个参数，{1} 次乘加",
+  "{} parameters": "{0} 个参数",
+  "{} parameter": "{0} 个参数",
+  "{} MACs": "{0} 次乘加",
+  "{} MAC": "{0} 次乘加",
   "input": "输入",
   "convolution": "卷积",
   "pooling": "汇聚",
