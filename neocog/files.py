@@ -113,11 +113,11 @@ def _sync_folder(folder: Path) -> None:
 
 
 def near_name(path: str | Path) -> str:
-    """The path beside one that is not there whose name is most like it; empty where none is like it."""
+    """The path beside one that will not do whose name is most like it; empty where none is like it."""
     path = Path(path)
     try:
         with os.scandir(path.parent) as found:
-            names = [entry.name for entry in islice(found, MOST_NAMES)]
+            names = [entry.name for entry in islice(found, MOST_NAMES) if entry.name != path.name]
     except (OSError, ValueError):  # ValueError for a name with a zero byte
         return ""
     near = get_close_matches(path.name, names, n=1)
@@ -191,8 +191,8 @@ def read_json(text: str | bytes, what: str) -> dict[str, Any]:
 
 
 @contextmanager
-def said_of(path: str | Path) -> Iterator[None]:
-    """Have what goes wrong within be a ModelFileError that names the file."""
+def said_of(path: str | Path, instead: str = "") -> Iterator[None]:
+    """Have what goes wrong within be a ModelFileError that names the file, or what to do where there is none."""
     try:
         yield
     except ModelFileError as error:
@@ -201,7 +201,7 @@ def said_of(path: str | Path) -> Iterator[None]:
         raise ModelFileError("the description is damaged: it is nested too deeply", where=str(path)) from None
     except (OSError, ValueError) as error:  # ValueError for a name with a zero byte
         reason = getattr(error, "strerror", None) or str(error)
-        hint = near_name(path) if isinstance(error, FileNotFoundError) else ""
+        hint = near_name(path) or instead if isinstance(error, FileNotFoundError) else ""
         raise ModelFileError("this file cannot be read", where=str(path), received=reason, hint=hint) from None
 
 

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 GOLDEN = 4
 _KEY = "neocog"
+MADE_BY = "the model.safetensors of a training run"
 _IMAGES, _OUTPUT = "golden/input", "golden/output"
 
 Weights = Mapping[str, NDArray[np.float32]]
@@ -186,15 +187,13 @@ def load(path: str | Path) -> Model:
 
     Raises ModelFileError for a damaged or foreign file.
     """
-    with said_of(path):
+    with said_of(path, MADE_BY):
         return _load(Path(path))
 
 
 def _load(path: Path) -> Model:
     header, stored = read_header(path)
-    foreign = ModelFileError(
-        "this safetensors file was not written by neocog as a model", hint="a model.safetensors of a training run"
-    )
+    foreign = ModelFileError("this safetensors file was not written by neocog as a model", hint=MADE_BY)
     document = read_document(header, _KEY, FORMAT, foreign)
     model = described(document)
     network, preprocessing = model.network, model.preprocessing

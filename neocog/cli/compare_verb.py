@@ -33,7 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print what differs in settings and results, and whether chance would do as well."""
     if len(args.runs) < 2:
-        raise NeocogError("a comparison is of two runs or more", received=args.runs[0][:80])
+        hint = f"neocog compare {args.runs[0][:80]} runs/mnist-2"
+        raise NeocogError("a comparison is of two runs or more", received=args.runs[0][:80], hint=hint)
     from ..files import write_atomically
     from ..report.comparison import render_comparison
     from ..training.run import read_run

@@ -15,7 +15,7 @@ from .arguments import whole_from
 from .computing import add_runtime, computing
 from .output import console, print_json, print_table, print_wrapped
 from .predict_dense import scales
-from .reading import add_threads, counted, print_reading, reading_how
+from .reading import add_threads, check_order, counted, print_reading, reading_how
 
 if TYPE_CHECKING:
     from ..data import Dataset
@@ -64,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
     """Print accuracy over all images and for each class."""
     from ..runtimes import open_model
 
+    check_order("MODEL", args.models[0], args.data)
     models = [open_model(path, trust=args.trust) for path in args.models]
     dataset = _read(args, models[0])
     if len(models) > 1:

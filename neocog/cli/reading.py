@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from ..errors import NeocogError
 from ..wording import count_of
 from .arguments import whole_from
 from .output import printable
@@ -38,6 +39,14 @@ def reading_how(args: argparse.Namespace) -> How:
     from ..data.reading import HOW, How
 
     return How(getattr(args, "stream", None), args.decode_threads or HOW.threads)
+
+
+def check_order(what: str, first: str, data: str) -> None:
+    """Raise NeocogError where a published data set stands in the place of what comes before DATA."""
+    from ..data.published import PUBLISHED
+
+    if first in PUBLISHED:
+        raise NeocogError(f"{what} comes before DATA", received=f"{first} {data}"[:80], hint=f"{data} {first}")
 
 
 @contextmanager

@@ -64,13 +64,14 @@ def run(args: argparse.Namespace) -> int:
         return _arrays(model, as_json=args.json)
     if args.out is None:
         raise NeocogError("-o says which file to write", hint=f"-o {args.name}.safetensors")
-    _check_not_the_same(args.model, args.out)
+    _check_not_the_same(args.model, args.out, args.name)
     return _rewrite(model, args)
 
 
-def _check_not_the_same(old: str, new: Path) -> None:
+def _check_not_the_same(old: str, new: Path, name: str) -> None:
     if new.exists() and new.samefile(old):
-        raise RewriteError("the old model is kept, so the new one needs another file", received=str(new))
+        rule, hint = "the old model is kept, so the new one needs another file", f"-o {name}.safetensors"
+        raise RewriteError(rule, received=str(new), hint=hint)
 
 
 def _rewrite(model: Model, args: argparse.Namespace) -> int:

@@ -12,7 +12,7 @@ from ..errors import NeocogError
 from ..wording import count_of
 from .arguments import figure_file, whole_from
 from .output import command, console, print_json, print_wrapped
-from .reading import add_threads, counted, print_reading, reading_how
+from .reading import add_threads, check_order, counted, print_reading, reading_how
 from .source import add_network, read_network
 
 if TYPE_CHECKING:
@@ -211,6 +211,7 @@ def _recipe(args: argparse.Namespace) -> Mapping[str, Any]:
             raise NeocogError(
                 "train needs NET and DATA, --recipe FILE or --resume RUN", hint="neocog train lenet5-relu mnist"
             )
+        check_order("NET", args.net, args.data)
         return {}
     if args.net is not None:
         raise NeocogError("a recipe names the network and the data itself", received=args.net[:80])

@@ -152,7 +152,7 @@ def _as_known(files: ImageFiles, classes: tuple[str, ...]) -> ImageFiles:
 def fit_to(shape: Shape | None, source: Path) -> Preprocessing:
     """What fits images to an input shape: just what `standardise` does in a model that learned from them."""
     if shape is None:
-        hint = "load_data(source, network.input_shape), or train(network, source)"
+        hint = "--size 224x224x3, as the network's INPUT; in Python load_data(source, network.input_shape)"
         raise DataError("image files are fitted to a network's input: which?", where=escaped(source), hint=hint)
     if shape.rank != 2 or shape.channels not in (1, 3):
         raise DataError(

@@ -83,7 +83,11 @@ def export(model: Model, to: str, path: str | Path, *, preprocessing: str = INSI
         raise NeocogError("preprocessing is inside or beside", received=preprocessing[:40])
     target = Path(path)
     if target.suffix.lower() != SUFFIXES[to]:
-        raise NeocogError(f"a name ending in {SUFFIXES[to]} is needed", received=target.name[:80])
+        raise NeocogError(
+            f"a name ending in {SUFFIXES[to]} is needed",
+            received=target.name[:80],
+            hint=f"{target.stem or to}{SUFFIXES[to]}",
+        )
     files, opened, notes = WRITERS[to](model, target, inside=preprocessing == INSIDE)
     try:
         exported = opened()

@@ -28,6 +28,7 @@ from ..model import Model
 
 FORMAT = 1
 KEY = "neocog-index"
+MADE_BY = "neocog embed MODEL DATA -o index.safetensors"
 FEATURES, LABELS, NAMES = "features", "labels", "names"
 LARGEST = 2**40
 """Numbers in an array; a header that says more is damaged."""
@@ -93,13 +94,13 @@ def load_index(path: str | Path) -> Index:
 
     Raises ModelFileError for a damaged or foreign file.
     """
-    with said_of(path):
+    with said_of(path, MADE_BY):
         return _load(Path(path))
 
 
 def _load(path: Path) -> Index:
     header, stored = read_header(path)
-    foreign = ModelFileError("this is no index", hint="neocog embed MODEL DATA -o index.safetensors")
+    foreign = ModelFileError("this is no index", hint=MADE_BY)
     document = read_document(header, KEY, FORMAT, foreign)
     count = _check_arrays(header)
     check_size(header, stored)

@@ -18,7 +18,7 @@ from ..losses import LOSSES, default_loss
 from ..model import Model, load
 from ..network import Network
 from ..training.checkpoint import newest
-from ..training.run import CHECKPOINTS, CONFIG, INTERRUPTED, METRICS, MODEL, read_config
+from ..training.run import CHECKPOINTS, INTERRUPTED, METRICS, MODEL, read_config
 from .progress import CURVES
 from .records import Curve, legible
 from .running import EDITABLE
@@ -43,8 +43,6 @@ class Attached:
         self.curves = {curve: Curve() for curve in CURVES}
         self.last: dict[str, Any] = {}
         self._read, self._lock = 0, Lock()
-        if path.is_dir() and not (path / CONFIG).is_file():
-            raise NeocogError("there is no run in this folder", where=str(path), received=f"no {CONFIG}")
         self.config = read_config(path) if path.is_dir() else {}
         self._kept: tuple[Path, int, Model] | None = None
         self.text = str(self.config.get("network", "") if path.is_dir() else self.model().network)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import NeocogError
+from ..files import near_name
 
 TEXTS = (
     *("optimizer", "schedule", "rates", "augment", "sampling", "init", "start", "loss", "class_weights"),
@@ -56,9 +57,12 @@ def _text(path: Path) -> str:
         if len(content) <= LARGEST:
             return content.decode()
         reason = f"more than {LARGEST} bytes"
-    except (OSError, ValueError) as error:  # ValueError for a name with a zero byte, and for what is no UTF-8
+    except UnicodeDecodeError as error:
+        reason = f"no text in UTF-8, at byte {error.start}"
+    except (OSError, ValueError) as error:  # ValueError for a name with a zero byte
         reason = getattr(error, "strerror", None) or str(error)
-    raise NeocogError("this recipe cannot be read", received=reason)
+    hint = near_name(path) or "a file of settings, as docs/recipes.md shows some"
+    raise NeocogError("this recipe cannot be read", received=reason, hint=hint)
 
 
 def _checked(values: dict[str, Any]) -> Recipe:

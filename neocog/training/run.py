@@ -31,7 +31,7 @@ import yaml
 from numpy.typing import NDArray
 
 from ..errors import NeocogError, RunError
-from ..files import write_atomically
+from ..files import near_name, write_atomically
 from ..model import load
 from ..report.comparison import Run
 from ..report.events import append_scalars
@@ -97,9 +97,7 @@ class RunFolder:
 
         Raises NeocogError where there is no run, RunError when another process is in it and when it cannot be written.
         """
-        if not (path / CONFIG).is_file():
-            hint = "the folder of a run, as the line `report` names it at the end of neocog train"
-            raise NeocogError("there is no run in this folder", where=str(path), received=f"no {CONFIG}", hint=hint)
+        check_run(path)
         with _explained(path):
             folder = cls(path, Lock(path))
             for place in (path, folder.checkpoints):
@@ -220,8 +218,16 @@ def read_run(path: Path, name: str) -> Run:
     return run
 
 
+def check_run(path: Path) -> None:
+    """Whether a folder is that of a run. Raises NeocogError."""
+    if not (path / CONFIG).is_file():
+        hint = near_name(path) or "the folder that the lines `model` and `report` name at the end of neocog train"
+        raise NeocogError("there is no run in this folder", where=str(path), received=f"no {CONFIG}", hint=hint)
+
+
 def read_config(path: Path) -> dict[str, Any]:
-    """What a run folder's `config.yaml` says. Raises NeocogError where it is no such file."""
+    """What a run folder's `config.yaml` says. Raises NeocogError where there is none or it is no such file."""
+    check_run(path)
     where = str(path / CONFIG)
     try:
         with (path / CONFIG).open("rb") as file:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,8 @@ class Settings:
             "dtype": (*DTYPES, "auto"),
         }
         for name, words in known.items():
-            self._require(name, getattr(self, name) in words, f"one of {', '.join(words)}")
+            near = get_close_matches(str(getattr(self, name)), words, n=1)
+            self._require(name, getattr(self, name) in words, f"one of {', '.join(words)}", "".join(near))
         for name in ("epochs", "batch_size", "accumulate", "measure_every"):
             self._require(name, getattr(self, name) >= 1, "a whole number from 1")
         for name in ("validation", "seed", "weight_decay", "patience"):

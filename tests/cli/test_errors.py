@@ -196,6 +196,15 @@ USAGE = [
     (["--nonsense"], "a verb is needed"),
     (["--verison"], "try: --version"),
     (["eval", "nofile", "mnist"], "No such file"),
+    (["eval", "nofile", "mnist"], "try: the model.safetensors of a training run"),
+    (
+        ["eval", "mnist", "m.safetensors"],
+        "MODEL comes before DATA\n  received: mnist m.safetensors\n  try: m.safetensors mnist",
+    ),
+    (["train", "mnist", "lenet5"], "NET comes before DATA\n  received: mnist lenet5\n  try: lenet5 mnist"),
+    (["search", "nofile", "image.png"], "try: neocog embed MODEL DATA -o index.safetensors"),
+    (["verify-resume", "."], "there is no run in this folder\n  received: no config.yaml\n  try: the folder"),
+    (["compare", "runs/a"], "try: neocog compare runs/a runs/mnist-2"),
     (["eval", ".", "mnist"], "this is a folder, not a model file"),
     (["predict", "nofile", "image.png"], "No such file"),
 ]
@@ -226,9 +235,7 @@ def test_a_file_in_the_place_of_another_is_called_what_it_is(neocog, tmp_path, t
     checkpoint = next((trained[1] / "checkpoints").glob("step-*"))
     refused(neocog("predict", checkpoint, model), "received: a checkpoint of a run, from which neocog train --resume")
     refused(neocog("predict", model, tmp_path / "none"), "there are no images in this folder")
-    refused(
-        neocog("train", "--resume", tmp_path / "none"), "there is no run in this folder", "try: the folder of a run"
-    )
+    refused(neocog("train", "--resume", tmp_path / "none"), "there is no run in this folder", "try: the folder that")
 
 
 def test_a_users_folder_is_found_where_the_shell_leaves_its_sign(neocog, tmp_path, monkeypatch):
@@ -261,6 +268,7 @@ SETTINGS = [
     (["--ema", "1"], "ema is from 0 up to, not including, 1"),
     (["--validation", "384"], "received: validation=384 of 384 images"),
     (["--optimizer", "magic"], "optimizer is one of"),
+    (["--optimizer", "adam"], "try: adamw"),
     (["--schedule", "magic"], "schedule is one of"),
     (["--loss", "magic"], "loss is one of"),
     (["--dtype", "float16"], "dtype is one of"),
