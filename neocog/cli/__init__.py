@@ -59,6 +59,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             hint = "a smaller batch; neocog plan NET --batch N says what one needs"
             return print_error(RunError("there is not enough memory", hint=hint), as_json=as_json)
         except OSError as error:
+            if error.filename is not None:  # a file, where what is written to a stream has no name
+                rule, reason = "this file or folder cannot be used", error.strerror or str(error)
+                return print_error(RunError(rule, where=str(error.filename), received=reason), as_json=as_json)
             _discard_output()
             if isinstance(error, BrokenPipeError):  # the reader has seen enough
                 return 0

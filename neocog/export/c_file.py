@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data import Preprocessing
-from ..errors import NeocogError
+from ..errors import NeocogError, RunError
 from ..files import write_atomically
 from ..losses import LOSSES, default_loss
 from ..model import Model
@@ -87,8 +87,12 @@ def write_c(model: Model, source: Path, header: Path, *, inside: bool = True) ->
             hint="--preprocessing beside",
         )
     code, declarations = c_files(model, name, inside=inside)
-    write_atomically(header, declarations.encode())
     write_atomically(source, code.encode())
+    try:
+        write_atomically(header, declarations.encode())
+    except RunError:  # one without the other is of no use
+        source.unlink(missing_ok=True)
+        raise
     takes = f"{name}_scores_of_bytes takes pixels (H, W, C), " if inside else ""
     return (
         f"{takes}{name}_scores takes numbers (C, H, W): bytes / 255, less the mean, over the deviation",

@@ -357,6 +357,15 @@ def test_too_little_memory_is_said_in_words(neocog, monkeypatch):
     refused(neocog("check", SMALL), "there is not enough memory", "neocog plan NET --batch N", code=1)
 
 
+def test_what_the_system_refuses_is_named_and_not_taken_for_the_output(neocog, monkeypatch):
+    def locked(*_, **__):
+        raise PermissionError(13, "Permission denied", "secret/config.yaml")
+
+    monkeypatch.setattr("neocog.check.check_network", locked)
+    says = "error: secret/config.yaml: this file or folder cannot be used\n  received: Permission denied"
+    refused(neocog("check", SMALL), says, code=1)
+
+
 def test_a_reader_that_leaves_early_is_no_error(shell):
     for command in ("neocog plan resnet50 --json | head -1", "neocog --help | true", "neocog zoo | true"):
         done = shell(command)

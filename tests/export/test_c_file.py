@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from exports import RESIDUAL, digits, made_model
 
-from neocog import Model, NeocogError, load_data, zoo
+from neocog import Model, NeocogError, RunError, load_data, zoo
 from neocog.export.c_file import identifier, write_c
 from neocog.native.jit import machine
 from neocog.runtimes.compiled import compiled_c
@@ -158,6 +158,19 @@ def test_numbers_are_the_weights_to_the_last_bit(residual, tmp_path):
     assert listed
     found = [np.float32(text.rstrip("f")) for text in re.findall(r"[-\d.e]+f", listed[1])]
     np.testing.assert_array_equal(found, residual.weights["fc1.bias"])
+
+
+@pytest.mark.parametrize("unwritten", [".c", ".h"])
+def test_where_one_of_the_two_files_cannot_be_written_neither_is_left(unwritten, residual, tmp_path, monkeypatch):
+    def on_a_full_disk(path, content):
+        if path.suffix == unwritten:
+            raise RunError("this file cannot be written", where=str(path))
+        path.write_bytes(content)
+
+    monkeypatch.setattr("neocog.export.c_file.write_atomically", on_a_full_disk)
+    with pytest.raises(RunError):
+        write_c(residual, tmp_path / "net.c", tmp_path / "net.h")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_preprocessing_beside_takes_numbers_only(residual, tmp_path):
