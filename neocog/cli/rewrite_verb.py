@@ -22,8 +22,8 @@ SHOWN = 8
 
 EXAMPLES = """examples:
   neocog rewrite --list
-  neocog rewrite runs/mnist-1/model.safetensors
-  neocog rewrite runs/mnist-1/model.safetensors fc-to-conv -o dense.safetensors"""
+  neocog rewrite runs/first/model.safetensors
+  neocog rewrite runs/first/model.safetensors fc-to-conv -o dense.safetensors"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
