@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 GROUPS = (
@@ -14,6 +15,10 @@ GROUPS = (
 `memory.stat` beside them calls what it has read from files and would give up for anything else."""
 
 
+LIMITS = (("RLIMIT_AS", "VmSize:"), ("RLIMIT_DATA", "VmData:"))
+"""What a shell may limit of a process (`ulimit -v`, `ulimit -d`), and what Linux calls how much it has of that."""
+
+
 def cores() -> int:
     """The processor cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):  # Linux
@@ -22,15 +27,30 @@ def cores() -> int:
 
 
 def available_memory() -> int | None:
-    """The bytes that this process may still take: of the machine, and of its control group. None if nobody says.
+    """The bytes that this process may still take: of the machine, of its control group and of its own limits.
 
-    What it has freed is given back first, as far as it was held (`torch_engine/allocator.py`).
+    None if nobody says. What it has freed is given back first, as far as it was held (`torch_engine/allocator.py`).
     """
     give_back_freed()
     found = [free for free in (_free(*group) for group in GROUPS) if free is not None]
     if (available := _named("/proc/meminfo", "MemAvailable:")) is not None:
         found.append(1024 * available)
+    found += _left_of_limits()
     return max(0, min(found)) if found else None
+
+
+def _left_of_limits() -> list[int]:
+    """What each limit of this process leaves, where there is one and the system says what is taken."""
+    if find_spec("resource") is None:  # Windows
+        return []
+    import resource
+
+    found = []
+    for limit, name in LIMITS:
+        most, taken = resource.getrlimit(getattr(resource, limit))[0], _named("/proc/self/status", name)
+        if most != resource.RLIM_INFINITY and taken is not None:
+            found.append(most - 1024 * taken)
+    return found
 
 
 def give_back_freed() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import resource
+
 import pytest
 
 from neocog import resources
@@ -27,3 +29,12 @@ def test_available_memory_is_the_smaller_of_the_machines_and_the_groups(monkeypa
 
 def test_a_file_that_is_not_there_says_nothing():
     assert resources._read("/no/such/file") == ""
+
+
+@pytest.mark.parametrize(("limit", "taken"), [("RLIMIT_AS", "VmSize"), ("RLIMIT_DATA", "VmData")])
+def test_a_limit_of_the_process_leaves_what_it_has_not_taken(monkeypatch, limit, taken):
+    files = {"/proc/meminfo": MEMINFO, "/proc/self/status": f"Name:\tpython\n{taken}:\t    1000 kB\n"}
+    limits = {getattr(resource, limit): 1500 * 1024}
+    monkeypatch.setattr(resources, "_read", lambda path: files.get(path, ""))
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (limits.get(which, resource.RLIM_INFINITY),) * 2)
+    assert resources.available_memory() == 500 * 1024
