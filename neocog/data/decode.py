@@ -24,6 +24,7 @@ from PIL import Image, ImageOps, ImageStat, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
 from ..errors import DataError, escaped
+from ..wording import Text
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 MEGAPIXELS = 64
@@ -69,11 +70,13 @@ class Decoded(NamedTuple):
     """
 
     pixels: NDArray[np.uint8]
-    notes: tuple[str, ...]
+    notes: tuple[Text, ...]
     kind: str = ""
 
 
-TURNED, FIRST, LAID = "turned upright as EXIF says", "first frame taken", "transparency laid on an even ground"
+TURNED = Text("turned upright as EXIF says", "按 EXIF 的方向转正")
+FIRST = Text("first frame taken", "取第一帧")
+LAID = Text("transparency laid on an even ground", "透明处衬上均匀的底色")
 
 
 def decode(path: Path) -> NDArray[np.uint8]:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
+from ..wording import Text
 from .resample import Grey, resized
 
 Bytes = NDArray[np.uint8]
@@ -27,6 +28,8 @@ WORKING = 640  # the longer side that strokes are looked for at; a larger photo 
 COARSE = 96  # the longer side for the ground's surface and for telling strokes from specks
 FAINTEST = 12.0  # grey values by which strokes must differ from the ground
 LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
+INVERTED = Text("inverted", "反相")
+CENTRED = Text("cropped to its strokes and centred in {0}x{1}", "裁到笔画，居中放进 {0}x{1}")
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ class Glyph:
             stroke=round(float(np.median([_stroke_width(one) for one in ink])), 2),
         )
 
-    def standardise(self, image: Bytes) -> tuple[Bytes, list[str]]:
+    def standardise(self, image: Bytes) -> tuple[Bytes, list[Text]]:
         """An image (H, W, C) of any size as one (H', W', 1) like the set's, and what was done to it.
 
         Raises DataError when there is nothing on the ground.
@@ -77,8 +80,8 @@ class Glyph:
         ink, dark = find_ink(image)
         strokes = self._fitted(ink[_box(ink)])
         placed = np.rint(255 * self._placed(strokes)).astype(np.uint8)
-        notes = ["inverted"] if dark == (self.ground == 0) else []
-        notes.append(f"cropped to its strokes and centred in {self.frame[0]}x{self.frame[1]}")
+        notes = [INVERTED] if dark == (self.ground == 0) else []
+        notes.append(CENTRED.filled(*self.frame))
         return (placed if self.ground == 0 else 255 - placed)[..., None], notes
 
     def _is_one_of_the_set(self, grey: Bytes) -> bool:

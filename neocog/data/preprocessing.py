@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..errors import DataError, ModelFileError
 from ..feed import Pixels
 from ..layer import Shape
+from ..wording import Text
 from .dataset import BLOCK, Dataset, Told, in_memory, nbytes, silence
 from .dataset import Images as Stored
 from .decode import MEGAPIXELS
@@ -19,6 +20,9 @@ from .glyph import LUMINANCE, Glyph
 from .resample import resized
 
 Images = NDArray[np.uint8]
+GREYED, COLOURED = Text("colour made grey", "彩色变成灰度"), Text("grey made colour", "灰度变成彩色")
+RESIZED = Text("{0} resized to {1}x{2}", "{0}缩放到 {1}x{2}")
+MIDDLE, PART = Text("middle", "中间部分"), Text("middle {0:.3g}%", "中间的 {0:.3g}% ")
 STATISTICS_BYTES = 2**28
 """Of a larger set, mean and deviation are those of every second image, every third and so on, up to so many bytes."""
 
@@ -131,21 +135,21 @@ class Preprocessing:
         smaller = min(n / m for n, m in zip(self.size, self.source, strict=True))
         return min(smaller, float(self.fitting.repeats))
 
-    def standardise(self, image: Images) -> tuple[Images, list[str]]:
+    def standardise(self, image: Images) -> tuple[Images, list[Text]]:
         """One image (H, W, 1 or 3) of any size as one of the training set's (h, w, C), and what was done to it.
 
         Raises DataError when there is nothing to read on it.
         """
         if self.glyph:
             return self.glyph.standardise(image)
-        notes: list[str] = []
+        notes: list[Text] = []
         if image.shape[2] != self.channels:
             image = with_channels(image, self.channels)
-            notes.append("colour made grey" if self.channels == 1 else "grey made colour")
+            notes.append(GREYED if self.channels == 1 else COLOURED)
         if image.shape[:2] != self.source:
             image = _bytes(resized(_middle(image, self.source, self.crop), self.source))
-            middle = "middle" if self.crop == 1 else f"middle {100 * self.crop:.3g}%"
-            notes.append(f"{middle} resized to {self.source[0]}x{self.source[1]}")
+            middle = MIDDLE if self.crop == 1 else PART.filled(100 * self.crop)
+            notes.append(RESIZED.filled(middle, *self.source))
         return image, notes
 
     def as_json(self) -> dict[str, Any]:

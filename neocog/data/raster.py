@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError, escaped
+from ..wording import Text
 from .decode import PIXELS, check_file, check_size, check_tags, decode_noted, quiet
 
 Bytes = NDArray[np.uint8]
@@ -110,7 +111,7 @@ class Filed:
         return 255 - part if self.inverted else part
 
 
-def open_raster(path: Path, pixels: int = PIXELS) -> tuple[Raster, tuple[str, ...]]:
+def open_raster(path: Path, pixels: int = PIXELS) -> tuple[Raster, tuple[Text, ...]]:
     """The image in a file of at most so many pixels, and what was done to it that a person may not expect.
 
     Raises DataError naming the file.

@@ -215,7 +215,7 @@ class Usable:
                 _check_share(self.files, self.skipped)
             else:
                 self.kept.append(k)
-                self.done.update(result.notes)
+                self.done.update(note.en for note in result.notes)
                 yield result.pixels
             self.told(self.files.split, k + 1, len(self.files))
 

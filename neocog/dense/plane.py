@@ -63,7 +63,7 @@ class Picture:
                         error.rule, where=error.where, received=error.received, hint=f"{SMALLER}, or --max-pixels"
                     )
                 raise error from None
-            return cls(str(source), raster, notes)
+            return cls(str(source), raster, tuple(note.en for note in notes))
         return cls("image", Held(as_image(source, "image")))
 
     @property

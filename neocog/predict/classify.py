@@ -16,6 +16,7 @@ from ..losses import LOSSES
 from ..model import Model
 from ..network import Network
 from ..views import NONE, ONE_VIEW, Views
+from ..wording import Text
 
 BATCH = 64
 
@@ -54,7 +55,7 @@ def predict(model: Model, sources: Any, top: int = 5, tta: str = NONE) -> list[P
         batch = standard[start : start + BATCH]
         rows = posterior(model, np.stack([image.pixels for image in batch]), views)
         predictions += [
-            Prediction(image.name, _top(row, model.classes, top), image.notes)
+            Prediction(image.name, _top(row, model.classes, top), tuple(note.en for note in image.notes))
             for image, row in zip(batch, rows, strict=True)
         ]
     return predictions
@@ -65,7 +66,7 @@ class Standard(NamedTuple):
 
     name: str
     pixels: NDArray[np.uint8]
-    notes: tuple[str, ...]
+    notes: tuple[Text, ...]
 
 
 def standardised(model: Model, sources: Any) -> list[Standard]:

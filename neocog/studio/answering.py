@@ -60,7 +60,7 @@ def says(workshop: Workshop, name: str, source: Mapping[str, Any]) -> dict[str, 
     return {
         "image": image(shown.pixels),
         "label": shown.label,
-        "notes": list(shown.notes),
+        "notes": [note.en for note in shown.notes],
         "classes": list(model.classes),
         "layers": layers_of(model.network),
         "top": likeliest(scores, model.loss, model.classes),

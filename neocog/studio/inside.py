@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..data import Dataset
 from ..model import Model, Weights
+from ..wording import Text
 from .attached import Attached
 from .pictures import image
 from .records import Allowance
@@ -33,7 +34,7 @@ class Picture(NamedTuple):
 
     pixels: NDArray[np.uint8]
     label: int | None
-    notes: tuple[str, ...]
+    notes: tuple[Text, ...]
 
 
 class Seen(NamedTuple):
@@ -82,7 +83,7 @@ class Inside:
             "layers": scene.layers(first, count, ratios, self._dead_of(run, model, looks)),
             "total": len(model.network.nodes),
             "looks": looks,
-            "notes": list(shown.notes),
+            "notes": [note.en for note in shown.notes],
             "top": scene.overview()["top"],
             "label": None if shown.label is None else model.classes[shown.label],
             "pixels": image(shown.pixels),
@@ -101,7 +102,8 @@ class Inside:
 def scene_of(model: Model, shown: Picture, label: int | None) -> Scene:
     """A picture followed through a model, with the loss for a class."""
     x = model.preprocessing(shown.pixels[None])
-    return Scene(model.network, model.weights, x, model.loss, label, shown.pixels, model.classes, shown.notes)
+    notes = tuple(note.en for note in shown.notes)
+    return Scene(model.network, model.weights, x, model.loss, label, shown.pixels, model.classes, notes)
 
 
 def test_images(run: Run) -> Dataset:

@@ -25,6 +25,7 @@ from ..network import Network
 from ..torch_engine.optimizers import OPTIMIZERS
 from ..training.batches import held_out
 from ..training.fits import check_fits
+from ..wording import Text
 from .attached import Attached
 from .choosing import available, check_settings, chosen_settings
 from .inside import Inside, Picture, Run, Seen, scene_of, test_images
@@ -50,7 +51,7 @@ class Upload(NamedTuple):
 
     name: str
     pixels: NDArray[np.uint8]
-    notes: tuple[str, ...]
+    notes: tuple[Text, ...]
 
     @property
     def bytes(self) -> int:

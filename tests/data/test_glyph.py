@@ -9,7 +9,8 @@ from PIL import Image, ImageFilter
 from neocog import DataError
 from neocog.data import load_data
 from neocog.data.decode import decode
-from neocog.data.glyph import Glyph
+from neocog.data.glyph import INVERTED, Glyph
+from neocog.wording import Text
 
 Ink = np.ndarray
 """A digit (28, 28) or a page that it stands on: 0 where there is paper, 1 where there is ink."""
@@ -168,7 +169,7 @@ def test_a_dark_on_light_set_has_the_opposite_ground(digits):
     assert learned is not None
     assert learned.ground == 255
     standard, notes = learned.standardise(digits[7, ..., None])
-    assert notes[0] == "inverted"
+    assert notes[0] == INVERTED
     assert unit(255 - standard[None]) @ unit(digits[7:8]).T > 0.97
 
 
@@ -198,9 +199,9 @@ def test_images_of_the_set_stay_as_they_are(glyph):
 
 def test_what_was_done_is_said(glyph, digits):
     ink = 255 * page(digits[0])
-    done = "cropped to its strokes and centred in 28x28"
+    done = Text("cropped to its strokes and centred in 28x28", "裁到笔画，居中放进 28x28")
     assert glyph.standardise(np.asarray(picture(ink))[..., None])[1] == [done]
-    assert glyph.standardise(np.asarray(picture(255 - ink))[..., None])[1] == ["inverted", done]
+    assert glyph.standardise(np.asarray(picture(255 - ink))[..., None])[1] == [INVERTED, done]
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 90), (8, 8), (28, 28), (200, 300)])

@@ -8,6 +8,7 @@ import pytest
 
 from neocog import DataError, ModelFileError
 from neocog.data import Dataset, Preprocessing, load_data
+from neocog.data.preprocessing import COLOURED, GREYED
 from neocog.layer import Shape
 
 
@@ -109,7 +110,7 @@ def test_of_a_strangers_photo_the_middle_is_taken():
     photo[:, 30:70] = (200, 100, 50)
     image, notes = made.standardise(photo)
     assert np.array_equal(image, np.broadcast_to(np.array([200, 100, 50], np.uint8), (8, 8, 3)))
-    assert notes == ["middle resized to 8x8"]
+    assert [note.en for note in notes] == ["middle resized to 8x8"]
 
 
 def test_crop_leaves_out_the_rim_of_a_strangers_photo_and_nothing_of_a_prepared_one():
@@ -119,7 +120,8 @@ def test_crop_leaves_out_the_rim_of_a_strangers_photo_and_nothing_of_a_prepared_
     photo[8:24, 22:38] = (200, 100, 50)  # 16x16: half of the largest square, in the middle
     image, notes = made.standardise(photo)
     assert np.array_equal(image, np.broadcast_to(np.array([200, 100, 50], np.uint8), (8, 8, 3)))
-    assert notes == ["middle 50% resized to 8x8"]
+    assert [note.en for note in notes] == ["middle 50% resized to 8x8"]
+    assert notes[0].zh == "中间的 50% 缩放到 8x8"
     assert made.standardise(colour(8, 8)[0])[1] == []
 
 
@@ -133,10 +135,10 @@ def test_values_written_before_there_was_a_crop_are_read_as_without():
 def test_a_grey_photo_becomes_colour_and_a_colour_photo_grey():
     rgb = Preprocessing((2, 2), (2, 2), (0.5,) * 3, (0.5,) * 3)
     image, notes = rgb.standardise(np.full((2, 2, 1), 9, np.uint8))
-    assert (image.shape, image.max(), notes) == ((2, 2, 3), 9, ["grey made colour"])
+    assert (image.shape, image.max(), notes) == ((2, 2, 3), 9, [COLOURED])
     grey = Preprocessing((2, 2), (2, 2), (0.5,), (0.5,))
     image, notes = grey.standardise(np.full((2, 2, 3), (100, 200, 50), np.uint8))
-    assert (image.shape, notes) == ((2, 2, 1), ["colour made grey"])
+    assert (image.shape, notes) == ((2, 2, 1), [GREYED])
     assert np.unique(image).tolist() == [153]  # 0.299 x 100 + 0.587 x 200 + 0.114 x 50
 
 

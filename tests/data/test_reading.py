@@ -161,9 +161,9 @@ def test_what_was_done_to_images_is_counted_and_said_once(photos):
     stored(photos / "train/cat/clear.png", Image.new("RGBA", (9, 9), (1, 2, 3, 0)))
     assert in_words(load_data(str(photos), SHAPE).train) == [
         "train: 25 images, cat (15), dog (10)",
-        f"train: {FIRST}: 1 of 25 images",
-        f"train: {LAID}: 1 of 25 images",
-        f"train: {TURNED}: 3 of 25 images",
+        f"train: {FIRST.en}: 1 of 25 images",
+        f"train: {LAID.en}: 1 of 25 images",
+        f"train: {TURNED.en}: 3 of 25 images",
     ]
 
 

@@ -21,7 +21,7 @@ from neocog.explain import METHODS, ask, colours, explain, field_on_image, patch
 from neocog.explain.placing import onto_image, seen
 from neocog.explain.sheet import GAP, LINE, MARGIN, Bar, Panel, Strip, draw, tiled
 from neocog.lettering import legible
-from neocog.wording import Text
+from neocog.wording import Text, said
 
 
 def pixels_of(png: bytes) -> np.ndarray:
@@ -62,7 +62,7 @@ def test_a_large_photo_is_explained_as_the_network_sees_it(tmp_path):
     (found,) = explain(model, [tmp_path / "large.png"], "grad-cam", layers=("relu1",), target="1", evidence=False)
     assert found.image.shape == (20, 34, 1)
     assert found.peak == (11, 26)
-    assert any("resized to 20x34" in note for note in found.notes)
+    assert any("resized to 20x34" in said(note, "en") for note in found.notes)
 
 
 def test_positions_look_where_the_plan_says():
@@ -132,6 +132,16 @@ def test_a_picture_speaks_the_language_asked_for(method):
         assert not CHINESE.search(here)
         assert CHINESE.search(there)
         assert sorted(re.findall(r"\d+\.\d+", here)) == sorted(re.findall(r"\d+\.\d+", there)), "the same numbers"
+
+
+def test_what_was_done_to_the_image_is_said_in_the_language_asked_for(tmp_path):
+    photo = np.zeros((70, 90, 4), np.uint8)
+    photo[..., 0], photo[..., 3] = 200, np.arange(90)
+    Image.fromarray(photo).save(tmp_path / "a.png")
+    (found,) = explain(model_of(NETS["lenet"]), [tmp_path / "a.png"], "grad-cam", evidence=False)
+    (_, here), (_, there) = found.lines(), found.lines("zh")
+    assert here.endswith("; transparency laid on an even ground; colour made grey; middle resized to 20x20")
+    assert there.endswith("；透明处衬上均匀的底色；彩色变成灰度；中间部分缩放到 20x20")
 
 
 def test_the_same_question_gives_the_same_bytes():

@@ -99,7 +99,8 @@ def _add_files(app: FastAPI, workshop: Workshop) -> None:
         name = escaped(unquote(request.headers.get("x-name", "image"))[:NAME])
         async with reading:
             key, kept = await asyncio.to_thread(workshop.bring, name, content)
-        return Told({"upload": key, "name": name, "size": list(kept.pixels.shape), "notes": list(kept.notes)})
+        notes = [note.en for note in kept.notes]
+        return Told({"upload": key, "name": name, "size": list(kept.pixels.shape), "notes": notes})
 
     app.add_api_route("/api/runs/{name}/snapshot", snapshot, response_model=None)
     app.add_api_route("/api/runs/{name}/model", model, response_model=None)
