@@ -199,11 +199,15 @@ class Subject:
 
     def gradient(self, x: Tensor, target: Target, rule: Rule | None = None) -> Tensor:
         """The gradient of each image's score for its input: (N, C, *size). All images at once."""
+        return self.score_and_gradient(x, target, rule)[1]
+
+    def score_and_gradient(self, x: Tensor, target: Target, rule: Rule | None = None) -> tuple[Tensor, Tensor]:
+        """The targets' scores (N,), and the gradient of each for its input: (N, C, *size). All images at once."""
         x = x.detach().requires_grad_()
         with torch.enable_grad():
             score = self.score(x, target, rule)
         (dx,) = torch.autograd.grad(score.sum(), x)
-        return dx
+        return score.detach(), dx
 
     def scores(self, x: Tensor, target: Target) -> Tensor:
         """The targets' scores (N,) of any number of images, without gradients."""

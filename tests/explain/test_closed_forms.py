@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import torch
 
 from neocog import Network, reference
-from neocog.explain import BY_NAME, Subject, guided_backprop, lrp, occlusion, smoothgrad
+from neocog.explain import BY_NAME, Subject, guided_backprop, integrated_gradients, lrp, occlusion, smoothgrad
 from neocog.explain.method import Asked
 from neocog.explain.placing import onto_image
 from neocog.initialise import initialise
@@ -124,6 +126,43 @@ def test_integrated_gradients_are_complete(subject, x):
     expected = subject.scores(x, target) - subject.scores(0 * x, target)
     assert (found.gap <= 1e-3).all(), found.notes
     torch.testing.assert_close(found.values.flatten(1).sum(1), expected, rtol=1.2e-3, atol=1e-5)
+
+
+def cliffs(*places: float, width: float = 1e-3, heights=(1.0, -0.75)) -> Subject:
+    """On the way of an image of ones each of its halves, once half of it is there, adds a step of so much height."""
+    network = Network.parse("INPUT[2x1x1] -> FC4 -> RELU -> FC1(BIAS=no)")
+    places = [edge for place in places for edge in (place, place + width)]
+    slopes = [sign * height / width for height in heights for sign in (1, -1)]
+    weights = {
+        "fc1.weight": np.array([[1, 0], [1, 0], [0, 1], [0, 1]], np.float32),
+        "fc1.bias": -np.array(places, np.float32),
+        "fc2.weight": np.array([slopes], np.float32),
+    }
+    return Subject.from_arrays(network, weights, loss="sigmoid")
+
+
+def test_integrated_gradients_are_complete_where_a_score_leaps():
+    """Steep for 1e-3 of the way: 2,048 even steps, two on each cliff, could miss a quarter of it."""
+    subject = cliffs(0.3337, 0.81013)
+    x = subject.tensor(np.ones((1, 1, 2, 1), np.float32))
+    found = attribute("integrated-gradients", subject, x, [1])
+    assert found.gap[0] <= 1e-3
+    assert found.values.flatten().tolist() == pytest.approx([1, -0.75], abs=1e-3)
+    (steps,) = found.notes
+    assert int(steps.en.removesuffix(" steps")) < 250
+
+
+def test_an_integral_that_stays_open_says_what_its_sum_is_off_by(monkeypatch):
+    monkeypatch.setattr(integrated_gradients, "MOST_STEPS", 20)
+    subject = cliffs(0.3124, 0.81013)
+    x = subject.tensor(np.ones((1, 1, 2, 1), np.float32))
+    found = attribute("integrated-gradients", subject, x, [1])
+    assert found.gap[0] > 1e-3
+    magnitudes = float(found.values.abs().sum())
+    off = abs(float(found.values.sum()) - 0.25) / magnitudes
+    change, said = map(float, re.findall(r"\d\.\de-?\+?\d+", found.notes[0].en))
+    assert change == pytest.approx(0.25 / magnitudes, rel=0.1)
+    assert said == pytest.approx(off, rel=0.1)
 
 
 def test_without_biases_input_times_gradient_sums_to_the_score():
