@@ -1,10 +1,14 @@
 r"""Grad-CAM++: positions of a map count by how much they raise the score, so that several objects weigh alike.
 
-    a_k[i,j] = G^2 / (2 G^2 + sum over all positions of A_k * G^3)      (0 where G = 0)
-    w_k      = sum over i,j of a_k[i,j] * max(0, G_k[i,j]),             M = max(0, sum_k w_k A_k)
+    a_k[i,j] = Y'' / (2 Y'' + S_k Y''')                 S_k = sum of A_k over its positions
+    w_k      = sum over i,j of a_k[i,j] * max(0, Y'),   M = max(0, sum_k w_k A_k)
 
-with G the gradient of the score. This is the paper's closed form for e^s as the score, whose second and third
-derivatives are powers of the first where the network is linear behind the layer.
+with the derivatives of Y = e^s for A_k[i,j]. Where the network is linear behind the layer, they are e^s times G, G^2
+and G^3, G being the gradient of the score s, so that
+
+    w_k      = sum over i,j of max(0, G) / (2 + S_k max(0, G))
+
+but for the factor e^s, which all weights of an image share and which is left out.
 
 Source: Chattopadhay et al., "Grad-CAM++", WACV 2018, equations 10, 11 and 19.
 """
@@ -19,12 +23,10 @@ from .cam import cam, weighted
 
 
 def by_raising_positions(maps: Tensor, gradients: Tensor) -> Tensor:
-    """sum_k w_k A_k. Gradients are scaled to 1 at most, which keeps their cubes within float32."""
-    largest = gradients.flatten(1).abs().amax(1).clamp(min=1e-30)
-    g = gradients.flatten(2) / largest[:, None, None]
-    below = 2 * g**2 + (maps.flatten(2) * g**3).sum(2, keepdim=True)
-    alpha = torch.where(below == 0, 0.0, g**2 / torch.where(below == 0, 1.0, below))
-    return weighted((alpha * g.clamp(min=0)).sum(2), maps)
+    """sum_k w_k A_k. A position whose weight has no value, since its divisor is 0, counts nothing."""
+    g = gradients.flatten(2).clamp(min=0)
+    below = 2 + maps.flatten(2).sum(2, keepdim=True) * g
+    return weighted(torch.where(below == 0, 0.0, g / below).sum(2), maps)
 
 
 METHOD = cam(

@@ -9,10 +9,20 @@ import pytest
 import torch
 
 from neocog import Network, reference
-from neocog.explain import BY_NAME, Subject, guided_backprop, integrated_gradients, lrp, occlusion, smoothgrad
+from neocog.explain import (
+    BY_NAME,
+    Subject,
+    grad_cam_pp,
+    guided_backprop,
+    integrated_gradients,
+    lrp,
+    occlusion,
+    smoothgrad,
+)
 from neocog.explain.method import Asked
 from neocog.explain.placing import onto_image
 from neocog.initialise import initialise
+from neocog.interop import from_torch
 
 GAP_NET = "INPUT[12x10x2] -> CONV3-5 -> RELU -> POOL2 -> CONV3-6 -> RELU -> GAP -> FC3"
 
@@ -103,8 +113,8 @@ def test_score_cam_runs_the_image_under_each_map(gap):
 
 
 def test_maps_keep_their_weight_as_their_formulas_say(gap):
-    """XGrad-CAM conserves the sum of products; Grad-CAM++ on one map with one gradient is that map."""
-    from neocog.explain import grad_cam_pp, layer_cam, xgrad_cam
+    """XGrad-CAM conserves the sum of products."""
+    from neocog.explain import layer_cam, xgrad_cam
 
     rng = torch.Generator().manual_seed(0)
     maps = torch.rand(2, 3, 4, 4, generator=rng)
@@ -113,11 +123,69 @@ def test_maps_keep_their_weight_as_their_formulas_say(gap):
         xgrad_cam.by_active_gradient(maps, slopes).sum((1, 2)), (maps * slopes).sum((1, 2, 3)), rtol=1e-4, atol=1e-4
     )
     torch.testing.assert_close(layer_cam.by_positive_gradient(maps, slopes), (maps * slopes.clamp(min=0)).sum(1))
-    one = torch.zeros(1, 1, 2, 2)
-    one[0, 0, 0, 1] = 3.0
-    g = 0.5 * one.sign()
-    # the only gradient is 0.5, scaled to 1: alpha = 1 / (2 + 3), weight alpha * 1
-    torch.testing.assert_close(grad_cam_pp.by_raising_positions(one, g), one[:, 0] / 5)
+
+
+def test_grad_cam_pp_is_equation_19_with_the_derivatives_of_the_exponential_score():
+    """Of a layer with a linear head of different weights at each position; derivatives by autograd, one value each."""
+    rng = torch.Generator().manual_seed(0)
+    maps = torch.rand(3, 2, 2, generator=rng, dtype=torch.float64)
+    head = torch.randn(3, 2, 2, generator=rng, dtype=torch.float64)
+    first, second, third = (torch.empty(12, dtype=torch.float64) for _ in range(3))
+    for k in range(12):
+        step = torch.zeros((), dtype=torch.float64, requires_grad=True)
+        moved = maps + step * torch.eye(12, dtype=torch.float64)[k].reshape(3, 2, 2)
+        y = torch.exp((head * moved).sum())
+        (one,) = torch.autograd.grad(y, step, create_graph=True)
+        (two,) = torch.autograd.grad(one, step, create_graph=True)
+        (three,) = torch.autograd.grad(two, step)
+        first[k], second[k], third[k] = one.detach(), two.detach(), three
+    first, second, third = (one.reshape(3, 2, 2) for one in (first, second, third))
+    alpha = second / (2 * second + maps.sum((1, 2), keepdim=True) * third)
+    w = (alpha * first.clamp(min=0)).sum((1, 2)) / torch.exp((head * maps).sum())
+    expected = (w[:, None, None] * maps).sum(0)
+    torch.testing.assert_close(grad_cam_pp.by_raising_positions(maps[None], head[None])[0], expected)
+
+
+def test_grad_cam_pp_of_a_network_that_ends_in_gap_is_its_closed_form(gap):
+    """With v the head's weights and m the maps' means: each map counts max(0, v) / (2 + m max(0, v))."""
+    x, layer = noise(gap), gap.position("relu2")
+    maps = gap.volumes(x, {layer})[layer]
+    v = gap.module.get_submodule("fc1").weight[[2, 0]].clamp(min=0)
+    w = v / (2 + maps.mean((2, 3)) * v)
+    expected = onto_image((w[:, :, None, None] * maps).sum(1), gap.planned["relu2"].field, (12, 10))
+    torch.testing.assert_close(attribute("grad-cam++", gap, x, [2, 0], layer=layer).values[:, 0], expected)
+
+
+class Residual(torch.nn.Module):
+    """Every activation a module of its own, which can be hooked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = torch.nn.Conv2d(2, 4, 3, padding=1), torch.nn.Conv2d(4, 4, 3, padding=1)
+        self.relu1, self.relu2, self.pool = torch.nn.ReLU(), torch.nn.ReLU(), torch.nn.MaxPool2d(2)
+        self.fc = torch.nn.Linear(4 * 9, 3)
+
+    def forward(self, x):
+        y = self.relu1(self.conv1(x))
+        return self.fc(self.pool(self.relu2(self.conv2(y) + y)).flatten(1))
+
+
+@pytest.mark.parametrize("name", ["guided-backprop", "deconvnet"])
+def test_guided_and_deconvolved_gradients_are_what_hooks_on_a_torch_module_make(name):
+    torch.manual_seed(0)
+    module = Residual()
+    network, weights = from_torch(module, "6x6x2")
+    subject = Subject.from_arrays(network, weights)
+    x = noise(subject)
+
+    def hooked(_, dx, dy):
+        return ((dx if name == "guided-backprop" else dy)[0].clamp(min=0),)
+
+    for relu in (module.relu1, module.relu2):
+        relu.register_full_backward_hook(hooked)
+    x.requires_grad_()
+    (expected,) = torch.autograd.grad(module(x)[[0, 1], [2, 0]].sum(), x)
+    torch.testing.assert_close(attribute(name, subject, x.detach(), [2, 0]).values, expected)
 
 
 def test_integrated_gradients_are_complete(subject, x):
