@@ -74,9 +74,9 @@ class Decoded(NamedTuple):
     kind: str = ""
 
 
-TURNED = Text("turned upright as EXIF says", "按 EXIF 的方向转正")
+TURNED = Text("turned upright as EXIF says", "按 EXIF 转正")
 FIRST = Text("first frame taken", "取第一帧")
-LAID = Text("transparency laid on an even ground", "透明处衬上均匀的底色")
+LAID = Text("transparency laid on an even ground", "透明处衬以均匀底色")
 
 
 def decode(path: Path) -> NDArray[np.uint8]:

@@ -28,8 +28,8 @@ WORKING = 640  # the longer side that strokes are looked for at; a larger photo 
 COARSE = 96  # the longer side for the ground's surface and for telling strokes from specks
 FAINTEST = 12.0  # grey values by which strokes must differ from the ground
 LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
-INVERTED = Text("inverted", "反相")
-CENTRED = Text("cropped to its strokes and centred in {0}x{1}", "裁到笔画，居中放进 {0}x{1}")
+INVERTED = Text("inverted", "已反色")
+CENTRED = Text("cropped to its strokes and centred in {0}x{1}", "裁到笔画并居中于 {0}x{1}")
 
 
 @dataclass(frozen=True)

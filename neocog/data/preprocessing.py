@@ -20,9 +20,9 @@ from .glyph import LUMINANCE, Glyph
 from .resample import resized
 
 Images = NDArray[np.uint8]
-GREYED, COLOURED = Text("colour made grey", "彩色变成灰度"), Text("grey made colour", "灰度变成彩色")
-RESIZED = Text("{0} resized to {1}x{2}", "{0}缩放到 {1}x{2}")
-MIDDLE, PART = Text("middle", "中间部分"), Text("middle {0:.3g}%", "中间的 {0:.3g}% ")
+GREYED, COLOURED = Text("colour made grey", "彩色转为灰度"), Text("grey made colour", "灰度转为彩色")
+MIDDLE = Text("middle resized to {0}x{1}", "取中部，缩放到 {0}x{1}")
+PART = Text("middle {0:.3g}% resized to {1}x{2}", "取中部 {0:.3g}%，缩放到 {1}x{2}")
 STATISTICS_BYTES = 2**28
 """Of a larger set, mean and deviation are those of every second image, every third and so on, up to so many bytes."""
 
@@ -148,8 +148,7 @@ class Preprocessing:
             notes.append(GREYED if self.channels == 1 else COLOURED)
         if image.shape[:2] != self.source:
             image = _bytes(resized(_middle(image, self.source, self.crop), self.source))
-            middle = MIDDLE if self.crop == 1 else PART.filled(100 * self.crop)
-            notes.append(RESIZED.filled(middle, *self.source))
+            notes.append(MIDDLE.filled(*self.source) if self.crop == 1 else PART.filled(100 * self.crop, *self.source))
         return image, notes
 
     def as_json(self) -> dict[str, Any]:

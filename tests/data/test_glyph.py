@@ -199,7 +199,7 @@ def test_images_of_the_set_stay_as_they_are(glyph):
 
 def test_what_was_done_is_said(glyph, digits):
     ink = 255 * page(digits[0])
-    done = Text("cropped to its strokes and centred in 28x28", "裁到笔画，居中放进 28x28")
+    done = Text("cropped to its strokes and centred in 28x28", "裁到笔画并居中于 28x28")
     assert glyph.standardise(np.asarray(picture(ink))[..., None])[1] == [done]
     assert glyph.standardise(np.asarray(picture(255 - ink))[..., None])[1] == [INVERTED, done]
 

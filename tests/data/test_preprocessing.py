@@ -121,7 +121,7 @@ def test_crop_leaves_out_the_rim_of_a_strangers_photo_and_nothing_of_a_prepared_
     image, notes = made.standardise(photo)
     assert np.array_equal(image, np.broadcast_to(np.array([200, 100, 50], np.uint8), (8, 8, 3)))
     assert [note.en for note in notes] == ["middle 50% resized to 8x8"]
-    assert notes[0].zh == "中间的 50% 缩放到 8x8"
+    assert notes[0].zh == "取中部 50%，缩放到 8x8"
     assert made.standardise(colour(8, 8)[0])[1] == []
 
 

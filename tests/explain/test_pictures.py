@@ -141,7 +141,7 @@ def test_what_was_done_to_the_image_is_said_in_the_language_asked_for(tmp_path):
     (found,) = explain(model_of(NETS["lenet"]), [tmp_path / "a.png"], "grad-cam", evidence=False)
     (_, here), (_, there) = found.lines(), found.lines("zh")
     assert here.endswith("; transparency laid on an even ground; colour made grey; middle resized to 20x20")
-    assert there.endswith("；透明处衬上均匀的底色；彩色变成灰度；中间部分缩放到 20x20")
+    assert there.endswith("；透明处衬以均匀底色；彩色转为灰度；取中部，缩放到 20x20")
 
 
 def test_the_same_question_gives_the_same_bytes():
