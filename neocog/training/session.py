@@ -210,7 +210,8 @@ class Session:
         torchs: dict[str, Any] = {}
         said = ""
         if self._choice.make is TorchTrainer:
-            room = room_for(self.network, settings, str(pick_device(self._device)))
+            largest = min(settings.batch_size, len(self.learned_from.labels))
+            room = room_for(self.network, replace(settings, batch_size=largest), str(pick_device(self._device)))
             said = room.said
             torchs = {"clip": settings.clip, "accumulate": settings.accumulate, "cuts": room.cuts}
         else:

@@ -53,6 +53,12 @@ def test_a_network_of_which_no_image_fits_needs_to_be_smaller(tmp_path, digits, 
     assert refusal.value.hint == "a smaller network"
 
 
+def test_a_mini_batch_is_no_larger_than_the_training_set(tmp_path, digits, monkeypatch):
+    needed = NET.plan(batch=len(digits.train.labels), optimizer="nesterov").memory["training_bytes"]
+    monkeypatch.setattr(room, "available_memory", lambda: needed)
+    assert "computed twice" not in learn(tmp_path / "run", digits, batch_size=10**6).record["reason"]
+
+
 @pytest.mark.parametrize("engine", ["native", "torch", "auto"])
 def test_a_network_a_thousand_times_too_wide_is_refused_before_its_weights_are_drawn(
     tmp_path, digits, monkeypatch, engine
