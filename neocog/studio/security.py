@@ -7,6 +7,7 @@
 | a request that a browser says another site began        | 403                                                |
 | a change by cookie without `Origin`, a bare web socket  | 403                                                |
 | no key, or one that is not known                        | 401; after a few wrong ones 429, for longer and longer |
+| the link, or a wrong key, from another user of the machine | 403 (`neighbours.py`)                             |
 | more bytes than the path takes                          | 413; what comes too slowly: `patience.py`          |
 
 The link that is printed holds a token that is good once: it is exchanged for a session in a cookie that scripts cannot
@@ -29,6 +30,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from .neighbours import is_stranger
 from .patience import CLOSE, limited
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
@@ -85,12 +87,13 @@ class Keys:
         self._sessions = [*self._sessions, _digest(session)][-MOST_SESSIONS:]
         return session
 
-    def knows(self, key: str) -> bool:
-        """Whether this is a session, or the token of a link not yet used. Raises Waiting."""
-        digest = _digest(key)
-        if _same(digest, self._sessions):
-            return True  # whoever is in is not shut out by those who are not
-        return self._judged(_same(digest, [_digest(self.token)]))
+    def is_session(self, key: str) -> bool:
+        """Whether this is the session of somebody who is in, and is not shut out by those who are not."""
+        return _same(_digest(key), self._sessions)
+
+    def is_token(self, key: str) -> bool:
+        """Whether this is the token of a link not yet used. Raises Waiting."""
+        return self._judged(_same(_digest(key), [_digest(self.token)]))
 
     def _judged(self, right: bool) -> bool:
         """The same verdict, having counted wrong ones; while one has to wait there is none."""
@@ -158,6 +161,7 @@ class Guard:
         return asked and b"token=" in scope["query_string"]
 
     async def _enter(self, scope: Scope, send: Send) -> None:
+        _check_user(scope)
         tokens = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])
         try:
             session = self.keys.exchange(tokens[0])
@@ -180,8 +184,11 @@ class Guard:
         changing = scope["type"] == "websocket" or scope["method"] not in READING
         if changing and "origin" not in headers and key == by_cookie:
             raise Refusal(403, "a browser says from which page a change comes")
+        if self.keys.is_session(key):
+            return
+        _check_user(scope)
         try:
-            known = self.keys.knows(key)
+            known = self.keys.is_token(key)
         except Waiting as wait:
             raise Refusal(429, "too many wrong keys came; wait a moment", wait.seconds) from None
         if not known:
@@ -205,6 +212,13 @@ def _check_place(scope: Scope, headers: dict[str, list[str]]) -> None:
         raise Refusal(403, "the studio answers to its own pages alone")
     if headers.get("sec-fetch-site", ["none"])[0] not in ("none", "same-origin"):
         raise Refusal(403, "the studio answers to its own pages alone")
+
+
+def _check_user(scope: Scope) -> None:
+    """Whether who comes with the link, or tries keys, is the user that the studio runs for."""
+    client, server = scope.get("client"), scope.get("server")
+    if client and server and is_stranger(tuple(client), tuple(server)):
+        raise Refusal(403, "the studio answers to the user who runs it alone")
 
 
 def _host_name(host: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from neocog import Network, zoo
-from neocog.studio.drafting import draft
+from neocog.studio.drafting import DRAFTS, draft
 from neocog.zoo import names, text
 
 MISTAKES = {
@@ -79,3 +79,9 @@ def test_windows_are_judged_for_every_stride(api):
     fits = {one["stride"]: one["output"] for one in found}
     assert (fits[1], fits[2], fits[3], fits[4]) == (5, 3, None, 2)
     assert "(7 - 3 + 0)/3 + 1 = 2.333" in found[2]["why"]
+
+
+def test_few_plans_are_kept():
+    for side in range(1, 2 * DRAFTS):
+        assert draft(f"INPUT[{side}x1x1] -> FC2")["ok"]
+    assert draft.cache_info().currsize == DRAFTS

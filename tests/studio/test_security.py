@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
+import socket
 from urllib.parse import quote
 
 import image_bombs
 import pytest
 from studio_requests import HOST, ORIGIN, ask, knock
 
-from neocog.studio import Workshop, guarded, workshop
+from neocog.studio import Workshop, guarded, neighbours, workshop
 from neocog.studio.app import create_app
 from neocog.studio.routes import live
 from neocog.studio.security import FREE_TRIES, HEADERS, Guard, Keys, Redacted, Waiting
@@ -149,18 +151,66 @@ def test_wrong_keys_have_to_wait_longer_and_longer_while_sessions_go_on():
     waits = []
     for _ in range(12):
         try:
-            assert not keys.knows("wrong")
+            assert not keys.is_token("wrong")
         except Waiting as wait:
             waits.append(wait.seconds)
             now[0] += wait.seconds
     assert waits == sorted(waits)
     assert waits[0] >= 1.0
-    assert not keys.knows("wrong")
+    assert not keys.is_token("wrong")
     with pytest.raises(Waiting):
         keys.exchange(keys.token)  # even the right one, so that waiting tells nothing
-    assert keys.knows(session or "")
+    assert keys.is_session(session or "")
     now[0] += 60
     assert keys.exchange(keys.token)
+
+
+CLIENT, SERVER = "0100007F:C350", "0100007F:223D"
+"""The ends of what `ask` sends, as Linux writes them."""
+MAPPED = tuple(f"0000000000000000FFFF0000{end}" for end in (CLIENT, SERVER))
+
+
+def connection(local: str, remote: str, user: int) -> str:
+    return f"  0: {local} {remote} 01 00000000:00000000 02:00000000 00000000 {user:5d} 0 7 2 0000000000000000"
+
+
+@pytest.mark.parametrize(
+    ("lines", "allowed"),
+    [
+        ([connection(CLIENT, SERVER, os.getuid()), connection(SERVER, CLIENT, os.getuid())], True),
+        ([connection(CLIENT, SERVER, 0)], True),
+        ([connection(CLIENT, SERVER, 54321), connection(SERVER, CLIENT, os.getuid())], False),
+        ([connection(*MAPPED, 54321), connection(SERVER, CLIENT, os.getuid())], False),
+        ([connection(SERVER, CLIENT, os.getuid())], False),  # who came is gone
+        ([connection("0100007F:C351", SERVER, 54321)], True),  # that is another connection
+        ([], True),
+    ],
+)
+def test_the_link_is_for_the_user_who_runs_the_studio(shop, tmp_path, monkeypatch, lines, allowed):
+    table = tmp_path / "tcp"
+    table.write_text("\n".join(["  sl  local_address rem_address", *lines]))
+    monkeypatch.setattr(neighbours, "TABLES", (table, tmp_path / "none"))
+    keys = Keys()
+    app = guarded(shop, keys, PORT)
+    by_program, wrong = (ask(app, "GET", "/api/runs", key=key).status for key in (keys.token, "wrong"))
+    assert (by_program, wrong) == ((200, 401) if allowed else (403, 403))
+    entered = ask(app, "GET", f"/?token={keys.token}")
+    assert entered.status == (303 if allowed else 403)
+    if allowed:  # and whoever is in stays in
+        assert ask(app, "GET", "/api/runs", cookie=entered.headers["set-cookie"].split(";")[0]).status == 200
+
+
+@pytest.mark.parametrize("kind", [socket.AF_INET, socket.AF_INET6])
+def test_linux_says_who_is_at_the_other_end(kind):
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket(kind) as client:
+        place = server.getsockname()
+        client.connect(place if kind == socket.AF_INET else (f"::ffff:{place[0]}", place[1]))
+        accepted, came = server.accept()
+        with accepted:
+            found = list(neighbours._connections())
+            assert not neighbours.is_stranger(came, place)
+    users = {user for a, b, user in found if a in neighbours._ends(came) and b in neighbours._ends(place)}
+    assert users == ({os.getuid()} if found else set())  # other systems have no such tables
 
 
 def test_waiting_is_told_with_its_length(shop):
@@ -178,7 +228,8 @@ def test_keys_of_all_lengths_are_compared_as_digests(monkeypatch):
     keys = Keys()
     keys.exchange(keys.token)
     for key in ("", "x", "y" * 4000):
-        keys.knows(key)
+        assert not keys.is_session(key)
+        assert not keys.is_token(key)
     assert set(seen) == {(32, 32)}
     assert len(seen) >= 7  # each session and the token, every time
 

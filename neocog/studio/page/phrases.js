@@ -8,6 +8,7 @@ export const PHRASES = {
 
   // who may talk to the studio
   "the studio answers to the names of this machine alone": "工作室只回应本机的名称",
+  "the studio answers to the user who runs it alone": "工作室只回应运行它的用户",
   "the studio answers to its own pages alone": "工作室只回应自己的页面",
   "a length is a whole number": "长度必须是整数",
   "at most {} bytes are taken here": "这里最多接收 {0} 字节",
