@@ -100,9 +100,10 @@ def _assembled(ir: str, target: Any) -> bytes:
     """The object code of a text.
 
     Kernels are vectors already, unrolled as far as registers allow, and share what addresses have in common: LLVM's
-    passes over the text would take as long as its making of machine code, and gain nothing that was measurable.
+    passes over the text would take as long as its making of machine code, and gain nothing that was measurable. LLVM
+    never forgets what a context has seen of types and constants, so each text has a context of its own.
     """
-    parsed = llvm.parse_assembly(ir)
-    parsed.verify()
-    code: bytes = target.emit_object(parsed)
+    with llvm.create_context() as own, llvm.parse_assembly(ir, own) as parsed:
+        parsed.verify()
+        code: bytes = target.emit_object(parsed)
     return code
