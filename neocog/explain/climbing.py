@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..errors import RunError
 from ..feed import Pixels
 from .subject import Subject
 
@@ -85,9 +86,12 @@ def climb(
 
 
 def reached(subject: Subject, canvas: Canvas, z: Tensor, value: Value) -> list[float]:
-    """The value of each image z, rounded to bytes as it is saved."""
+    """The value of each image z, rounded to bytes as it is saved. Raises RunError where it overflows."""
     parts = subject.batches(len(z), backward=False)
-    return [number for part in parts for number in value(canvas.rounded(z[part]), part).tolist()]
+    values = [number for part in parts for number in value(canvas.rounded(z[part]), part).tolist()]
+    if not np.isfinite(values).all():
+        raise RunError("the values that the image is made for overflow")
+    return values
 
 
 def _climbed(

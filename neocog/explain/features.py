@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..data import Dataset
-from ..errors import NeocogError, RunError
+from ..errors import NeocogError
 from .question import Question
 
 MOST = 1024
@@ -35,12 +35,8 @@ def features(question: Question, dataset: Dataset, positions: tuple[int, ...]) -
     with torch.no_grad():
         for x in question.inputs(dataset):
             for k, volume in subject.volumes(x, positions).items():
-                found[k].append(_rows(volume).cpu().numpy())
-    every = {k: np.concatenate(parts) for k, parts in found.items()}
-    for k, rows in every.items():
-        if not np.isfinite(rows).all():
-            raise RunError("the values of this layer overflow", where=subject.network.nodes[k].name)
-    return every
+                found[k].append(_rows(subject.finite(volume, k)).cpu().numpy())
+    return {k: np.concatenate(parts) for k, parts in found.items()}
 
 
 def _rows(volume: Tensor) -> Tensor:
@@ -55,8 +51,8 @@ def _rows(volume: Tensor) -> Tensor:
 
 def standardised(rows: Features) -> Features:
     """Each column with mean 0 and deviation 1; one that never changes is 0."""
-    deviation = rows.std(axis=0)
-    scaled: Features = ((rows - rows.mean(axis=0)) / np.where(deviation == 0, 1, deviation)).astype(np.float32)
+    mean, deviation = rows.mean(axis=0, dtype=np.float64), rows.std(axis=0, dtype=np.float64)
+    scaled: Features = ((rows - mean) / np.where(deviation == 0, 1, deviation)).astype(np.float32)
     return scaled
 
 

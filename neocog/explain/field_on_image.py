@@ -54,13 +54,13 @@ def field_at(question: Question, position: int, image: int) -> tuple[EffectiveFi
     subject = question.subject
     x = question.x[image : image + 1].detach().requires_grad_()
     with torch.enable_grad():
-        volume = subject.volumes(x, {position})[position][0]
+        volume = subject.finite(subject.volumes(x, {position})[position][0], position)
     unit = int(volume.flatten(1).amax(1).argmax()) if question.unit is None else question.unit
     subject.units(position, [unit])
     at = tuple(int(i) for i in np.unravel_index(int(volume[unit].argmax()), tuple(volume.shape[1:])))
     value: Tensor = volume[(unit, *at)]
     (dx,) = torch.autograd.grad(value, x)
-    influence: Any = dx[0].abs().sum(0).double().cpu().numpy()
+    influence: Any = subject.finite(dx, position)[0].abs().sum(0).double().cpu().numpy()
     largest = influence.max()
     field = EffectiveField(subject.planned.rows[position], at, influence / largest if largest else influence)
     return field, unit, float(value.detach())

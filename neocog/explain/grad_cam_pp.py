@@ -8,7 +8,9 @@ and G^3, G being the gradient of the score s, so that
 
     w_k      = sum over i,j of max(0, G) / (2 + S_k max(0, G))
 
-but for the factor e^s, which all weights of an image share and which is left out.
+but for the factor e^s, which all weights of an image share and which is left out. No weight is negative: of maps behind
+RELU this is a weighted mean, which looks much the same for other weights of the network. See also Lerma and Lucas,
+"Grad-CAM++ is equivalent to Grad-CAM with positive gradients", arXiv 2205.10838.
 
 Source: Chattopadhay et al., "Grad-CAM++", WACV 2018, equations 10, 11 and 19.
 """
@@ -37,4 +39,5 @@ METHOD = cam(
     ),
     source="Chattopadhay et al., 2018",
     weighting=by_raising_positions,
+    edges=True,
 )

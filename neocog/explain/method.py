@@ -52,8 +52,8 @@ class Attribution:
 
     - `signed`: places may count against the target; the map is the sum over channels, else the largest magnitude.
     - `layer`: whether it reads the maps of a layer: "reads", "may", or "unit" where a layer only names a unit.
-    - `edges`: it is known to follow the image's edges whatever the weights are (Adebayo et al., 2018): its sanity
-      score is high by construction, and every picture says so.
+    - `edges`: it follows what stands out in the image whatever the weights are, as is known of it (Adebayo et al.,
+      2018) or seen from its formula: its sanity score is high by construction, and every picture says so.
     """
 
     name: str

@@ -51,7 +51,7 @@ def strongest(question: Question, position: int, units: Sequence[int], best: int
     values, places = [], []
     with torch.no_grad():
         for x in question.inputs(dataset):
-            volume = subject.volumes(x, {position})[position][:, list(units)].flatten(2)
+            volume = subject.finite(subject.volumes(x, {position})[position], position)[:, list(units)].flatten(2)
             largest = volume.max(dim=2)
             values.append(largest.values.cpu().numpy())
             places.append(largest.indices.cpu().numpy())

@@ -188,10 +188,16 @@ class Subject:
         return {k: found[k] for k in wanted}
 
     def volume(self, x: Tensor, position: int) -> Tensor:
-        """The volume (N, K, *size) of a position for any number of images, without gradients."""
+        """The volume (N, K, *size) of a position for any number of images, without gradients. Raises as `finite`."""
         with torch.no_grad():
             parts = self.batches(len(x), backward=False)
-            return torch.cat([self.volumes(x[part], [position])[position] for part in parts])
+            return self.finite(torch.cat([self.volumes(x[part], [position])[position] for part in parts]), position)
+
+    def finite(self, values: Tensor, position: int) -> Tensor:
+        """What was made of a layer's values, as it is. Raises RunError where it is infinite, or no number."""
+        if not torch.isfinite(values).all():
+            raise RunError("the values of this layer overflow", where=self.network.nodes[position].name)
+        return values
 
     def score(self, x: Tensor, target: Target, rule: Rule | None = None) -> Tensor:
         """The targets' scores (N,), with what autograd needs where gradients are on."""
@@ -210,7 +216,7 @@ class Subject:
         return score.detach(), dx
 
     def scores(self, x: Tensor, target: Target) -> Tensor:
-        """The targets' scores (N,) of any number of images, without gradients."""
+        """The targets' scores (N,) of any number of images, without gradients. Raises as `finite`."""
         found = []
         with torch.no_grad():
             for part in self.batches(len(x), backward=False):
@@ -218,7 +224,7 @@ class Subject:
                     found.append(target.of(part).score(self.predicting(x[part])))
                 else:
                     found.append(self.score(x[part], target.of(part)))
-        return torch.cat(found)
+        return self.finite(torch.cat(found), target.position)
 
     def probabilities(self, x: Tensor) -> NDArray[np.float64]:
         """The probability of each class (N, K); of a network that gives a map, that of its scores' mean.

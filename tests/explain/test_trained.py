@@ -103,6 +103,7 @@ def test_wrong_labels_among_digits_are_found(model, digits):
 
 def test_methods_known_for_it_are_marked():
     assert {method.name for method in ATTRIBUTIONS if method.edges} == {
-        *("guided-backprop", "deconvnet", "input-x-guided", "smoothgrad-guided", "guided-grad-cam", "eigen-cam")
+        *("guided-backprop", "deconvnet", "input-x-guided", "smoothgrad-guided", "guided-grad-cam", "eigen-cam"),
+        "grad-cam++",
     }
     assert BY_NAME["grad-cam"].layer == "reads"
