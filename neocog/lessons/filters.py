@@ -48,6 +48,10 @@ ORDER = Text(
     "mean and gaussian make the image smoother, sharpen rougher: {0:.3f} and {1:.3f} < {2:.3f} < {3:.3f}",
     "mean 与 gaussian 使图像更平滑，sharpen 使其更粗糙：{0:.3f}、{1:.3f} < {2:.3f} < {3:.3f}",
 )
+STAYS = Text(
+    "this image is even, and stays so under mean, gaussian and sharpen",
+    "这幅图像是均匀的，经过 mean、gaussian、sharpen 仍然均匀",
+)
 SLOPES = Text(
     "sobel-x answers to slopes across, sobel-y to slopes down: {0:g} and {1:g} on a slope to the right",
     "sobel-x 只响应横向的灰度变化，sobel-y 只响应纵向的：在向右均匀变亮的图像上，输出分别为 {0:g} 和 {1:g}",
@@ -69,7 +73,6 @@ def teach(question: Question) -> Taught:
     across, down = (float(filtered(name, slope)[2, 2, 0]) for name in ("sobel-x", "sobel-y"))
     rough = {name: _roughness(answers[name]) for name in ("mean", "gaussian", "sharpen")}
     own = _roughness(image)
-    smooth = max(rough["mean"], rough["gaussian"])
     height, width = image.shape[:2]
     return Taught(
         blocks=(
@@ -82,9 +85,7 @@ def teach(question: Question) -> Taught:
         ),
         claims=(
             Claim(EVEN, even < 1e-12),
-            Claim(
-                ORDER.filled(rough["mean"], rough["gaussian"], own, rough["sharpen"]), smooth <= own <= rough["sharpen"]
-            ),
+            _order(rough, own),
             Claim(SLOPES.filled(across, down), across > 0 and abs(down) < 1e-12),
         ),
         numbers={
@@ -95,6 +96,14 @@ def teach(question: Question) -> Taught:
         },
         picture=_picture(image, answers),
     )
+
+
+def _order(rough: dict[str, float], own: float) -> Claim:
+    """Which filters make an image of its own roughness smoother, and which rougher."""
+    if own == 0:
+        return Claim(STAYS, max(rough.values()) < 1e-12)
+    mean, gaussian, sharpen = (rough[name] for name in ("mean", "gaussian", "sharpen"))
+    return Claim(ORDER.filled(mean, gaussian, own, sharpen), max(mean, gaussian) < own < sharpen)
 
 
 def filtered(name: str, image: NDArray[Any]) -> NDArray[np.float64]:

@@ -197,7 +197,10 @@ def test_filters_take_a_photo(tmp_path, monkeypatch, capsys):
     assert found["numbers"]["size"] == [18, 320]
     assert found["picture"] == "out.png"
     Image.new("L", (9, 9), 200).save("flat.png")
-    assert all(claim["holds"] for claim in document(capsys, "filters", "flat.png")["claims"])
+    claims = document(capsys, "filters", "flat.png")["claims"]
+    assert all(claim["holds"] for claim in claims)
+    assert "this image is even, and stays so under mean, gaussian and sharpen" in str(claims)
+    assert " < " not in str(claims)
     with pytest.raises(DataError, match="no such file"):
         filters.LESSON.teach(Question(photo=tmp_path / "gone.png"))
 
