@@ -159,7 +159,7 @@ def pictures(page: Page) -> None:
         path = IMAGES / f"studio-{name}.png"
         with Image.open(path) as whole:
             cut = whole.convert("RGB").crop((0, 0, whole.width, min(height, whole.height)))
-        cut.quantize(256).save(path, optimize=True)
+        cut.save(path, optimize=True)
 
 
 def main() -> None:

@@ -175,6 +175,8 @@ class Live:
         self._pass: Pass = session.batches.epoch(self.epoch)
         self._look()
         self._allowance = Allowance(LOOKING, LOOK_SECONDS)  # what it cost before the first step, it does not owe
+        with self._allowance.spent():  # and the next look is at a network that has learned for a while
+            pass
         self.status = "paused" if self.paused else "running"
 
     def _obey(self) -> None:

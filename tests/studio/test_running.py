@@ -445,6 +445,7 @@ def test_what_is_no_run_is_refused(tmp_path):
 
 
 def test_layers_have_all_that_the_page_shows(api, digits):
+    digits.ask(lambda: digits._look(moving=True)).result()
     told = api("POST", f"runs/{digits.name}/layers", {"count": 16}).json
     layers = {layer["name"]: layer for layer in told["layers"]}
     assert layers["conv1"]["parameters"] == "4x1x3x3 + 4 = 40"
