@@ -1,10 +1,11 @@
-"""What watching costs: training alone, and in the studio under a page that asks for all; how soon texts are planned.
+"""What watching costs: the studio's training with a page that asks for all, and without; how soon texts are planned.
 
-Turns alternate, and each pair gives a ratio, so that a machine that gets slower meanwhile decides nothing. The watcher
-is a process of its own that does what the page does: it holds the web socket and asks for layers, test images and
-confusion once a second. Beside the ratio stands how much of one core the server took meanwhile, which another program
-that runs does not change. Run from the repository's root on an idle machine: `python bench/studio.py`, or with names of
-networks, of which a part is enough: `python bench/studio.py VGG`.
+One run goes on all the time, while the page comes and goes every few seconds: neighbouring seconds give a ratio, so
+that a machine that gets slower meanwhile decides nothing. The watcher is a process of its own that does what the page
+does: it holds the web socket and asks for layers, test images and confusion once a second. Beside the ratio stands how
+much of one core the server took while it was there, which another program that runs does not change. Run from the
+repository's root on an idle machine: `python bench/studio.py`, or with names of networks, of which a part is enough:
+`python bench/studio.py VGG`.
 """
 
 from __future__ import annotations
@@ -16,19 +17,15 @@ import subprocess
 import sys
 import threading
 import time
+from typing import NamedTuple
 
 import uvicorn
 from websockets.sync.client import connect
 
-from neocog import Network, load_data
 from neocog.studio import Workshop, guarded
-from neocog.studio.choosing import chosen_settings
 from neocog.studio.drafting import draft
 from neocog.studio.security import Keys
 from neocog.studio.server import listening, settings
-from neocog.studio.workshop import HELD_OUT
-from neocog.training.loop import Pace
-from neocog.training.session import Session
 from neocog.zoo import text
 
 NETWORKS = {
@@ -38,36 +35,20 @@ NETWORKS = {
         "cifar10",
     ),
 }
-SECONDS, TURNS, WARM = 10.0, 5, 3.0
+SECONDS, SETTLED, TURNS, WARM = 3.0, 0.5, 20, 3.0
 PLANNED = ("lenet5", "vgg16", "resnet50", "googlenet", "resnet110", "resnet152", "resnet1202")
 
 
-def alone(source: str, data: str) -> float:
-    """Images a second of the engine that the studio would take, with nobody looking."""
-    network = Network.parse(source)
-    splits = load_data(data)
-    session = Session(network, splits, chosen_settings(network, {}, len(splits.train) // HELD_OUT), "auto", "auto")
-    pace, images, epoch, done = Pace(), 0, 1, 0
-    batches = session.batches.epoch(epoch)
-    began = warm = time.perf_counter()
-    while time.perf_counter() - began < SECONDS + WARM:
-        steps = min(pace.steps, len(batches.sizes) - done)
-        course = batches.course(done, [0.02] * steps)
-        with pace.timed(steps):
-            session.engine.learn(course)
-        done += steps
-        if done == len(batches.sizes):
-            epoch, done = epoch + 1, 0
-            batches = session.batches.epoch(epoch)
-        if time.perf_counter() - began < WARM:
-            warm = time.perf_counter()
-        else:
-            images += int(course.sizes.sum())
-    return images / (time.perf_counter() - warm)
+class Turn(NamedTuple):
+    """Images a second without the page and with it, and the share of a core that serving it took."""
+
+    free: float
+    seen: float
+    share: float
 
 
-def watched(source: str, data: str) -> tuple[float, float]:
-    """Images a second in the studio, with a page that asks for everything; the share of a core that serving took."""
+def turns(source: str, data: str) -> list[Turn]:
+    """The studio's training while a page comes and goes."""
     workshop, keys = Workshop(), Keys()
     with listening(0) as place:
         port = place.getsockname()[1]
@@ -77,18 +58,26 @@ def watched(source: str, data: str) -> tuple[float, float]:
         live = workshop.begin(source, data, {})
         live.ready.wait()
         key = keys.exchange(keys.token) or ""
-        watcher = subprocess.Popen([sys.executable, __file__, "watch", str(port), key, live.name])
-        time.sleep(WARM)
-        seen, served, began = live.seen, serving(thread), time.perf_counter()
-        time.sleep(SECONDS)
-        passed = time.perf_counter() - began
-        rate, share = (live.seen - seen) / passed, (serving(thread) - served) / passed
-        watcher.kill()
-        watcher.wait()
+        page = [sys.executable, __file__, "watch", str(port), key, live.name]
+        with subprocess.Popen(page, stdin=subprocess.PIPE, text=True) as watcher:
+            assert watcher.stdin is not None  # noqa: S101  # it was asked for
+            time.sleep(WARM)
+            found = []
+            for _ in range(TURNS):
+                rates = []
+                for told in ("leave", "come"):
+                    print(told, file=watcher.stdin, flush=True)
+                    time.sleep(SETTLED)
+                    seen, served, began = live.seen, serving(thread), time.perf_counter()
+                    time.sleep(SECONDS)
+                    passed = time.perf_counter() - began
+                    rates.append(((live.seen - seen) / passed, (serving(thread) - served) / passed))
+                found.append(Turn(rates[0][0], *rates[1]))
+            watcher.kill()
         server.should_exit = True
         thread.join(10)
         workshop.close()
-    return rate, share
+    return found
 
 
 def serving(server: threading.Thread) -> float:
@@ -98,23 +87,35 @@ def serving(server: threading.Thread) -> float:
 
 
 def watch(port: str, key: str, name: str) -> None:
-    """Be the page, until killed."""
+    """Be the page, or none, as told by the lines of standard input, until killed."""
+    here, gone = threading.Event(), threading.Event()
+    gone.set()
+    threading.Thread(target=look, args=(port, key, name, here, gone), daemon=True).start()
+    for line in sys.stdin:
+        wanted, other = (here, gone) if line.strip() == "come" else (gone, here)
+        other.clear()
+        wanted.set()
+
+
+def look(port: str, key: str, name: str, here: threading.Event, gone: threading.Event) -> None:
+    """Watch a run whenever it is `here`."""
     headers = {"Authorization": f"Bearer {key}"}
     line = http.client.HTTPConnection("127.0.0.1", int(port))
     looked, have = 0.0, None
-    with connect(f"ws://127.0.0.1:{port}/api/live", additional_headers=headers) as socket:
-        while True:
-            json.loads(socket.recv())
-            if time.monotonic() - looked < 1:
-                continue
-            looked = time.monotonic()
-            body = json.dumps({"count": 8, "have": have})
-            line.request("POST", f"/api/runs/{name}/layers", body, {**headers, "Content-Type": "application/json"})
-            told = line.getresponse().read()
-            have = json.loads(told)["looks"] if told else have
-            for what in ("predictions", "confusion"):
-                line.request("GET", f"/api/runs/{name}/{what}", headers=headers)
-                line.getresponse().read()
+    while here.wait():
+        with connect(f"ws://127.0.0.1:{port}/api/live", additional_headers=headers) as socket:
+            while not gone.is_set():
+                json.loads(socket.recv())
+                if time.monotonic() - looked < 1:
+                    continue
+                looked = time.monotonic()
+                body = json.dumps({"count": 8, "have": have})
+                line.request("POST", f"/api/runs/{name}/layers", body, {**headers, "Content-Type": "application/json"})
+                told = line.getresponse().read()
+                have = json.loads(told)["looks"] if told else have
+                for what in ("predictions", "confusion"):
+                    line.request("GET", f"/api/runs/{name}/{what}", headers=headers)
+                    line.getresponse().read()
 
 
 def main() -> None:
@@ -123,12 +124,12 @@ def main() -> None:
     for name, (source, data) in NETWORKS.items():
         if parts and not any(part in name for part in parts):
             continue
-        pairs = [(alone(source, data), *watched(source, data)) for _ in range(TURNS)]
-        ratios = sorted(seen / free for free, seen, _ in pairs)
-        free, seen, share = (statistics.median(side) for side in zip(*pairs, strict=True))
+        found = turns(source, data)
+        low, middle, high = statistics.quantiles([turn.seen / turn.free for turn in found], n=4)
+        free, seen, share = (statistics.median(side) for side in zip(*found, strict=True))
         print(
-            f"{name}: {free:,.0f} images/s alone, {seen:,.0f} watched; ratio {statistics.median(ratios):.3f} "
-            f"({ratios[0]:.3f} to {ratios[-1]:.3f}, {TURNS} pairs); serving took {100 * share:.1f} % of a core",
+            f"{name}: {free:,.0f} images/s alone, {seen:,.0f} watched; ratio {middle:.3f} "
+            f"(half of {TURNS} turns: {low:.3f} to {high:.3f}); serving took {100 * share:.1f} % of a core",
             flush=True,
         )
     for name in () if parts else PLANNED:

@@ -20,44 +20,47 @@ from ..resources import available_memory
 
 TRIM_THRESHOLD, MMAP_THRESHOLD, MMAP_MAX = -1, -3, -4
 """M_TRIM_THRESHOLD, M_MMAP_THRESHOLD and M_MMAP_MAX in malloc.h."""
-RETURNED = 128 * 1024
+RETURNED, MOST_BLOCKS = 128 * 1024, 65_536
+"""Blocks of so many bytes are the system's, each by itself, up to that many: as malloc.h has it."""
 HELD = 3
 """More times what is alive than glibc was seen to hold."""
 
 
 class _Freed:
-    """What was decided for this process: once memory was short it stays so."""
+    """Whether this process returns freed memory whatever there is."""
 
-    returned = False
+    always_returned = False
 
 
 def keep_memory(needed: int) -> None:
     """Hold freed memory from now on, or return it at once if `needed` bytes would otherwise not be safe to take.
 
-    It holds for the whole process, and needs glibc and a system that says what is free.
+    It goes for the whole process until the next call, and needs glibc and a system that says what is free.
     """
     free = available_memory()
     if free is None:
         return
-    if HELD * needed > free:
-        return_freed_memory()
+    if _Freed.always_returned or HELD * needed > free:
+        _told(MMAP_MAX, MOST_BLOCKS)
+        _told(MMAP_THRESHOLD, RETURNED)
     else:
         hold_freed_memory()
 
 
 def return_freed_memory() -> None:
-    """Let blocks of 128 KiB and more go back to the system as soon as they are freed."""
-    _Freed.returned = _told(MMAP_MAX, 65536) and _told(MMAP_THRESHOLD, RETURNED)
+    """Have `keep_memory` return freed memory in this process wherever it is called, beginning now."""
+    _Freed.always_returned = True
+    keep_memory(0)
 
 
 def hold_freed_memory() -> None:
-    """Let no freed block go back to the system, unless that was wanted before."""
-    if not _Freed.returned:
-        _told(MMAP_MAX, 0)
-        _told(TRIM_THRESHOLD, -1)
+    """Let no freed block go back to the system."""
+    _told(MMAP_MAX, 0)
+    _told(TRIM_THRESHOLD, -1)
 
 
-def _told(setting: int, value: int) -> bool:
-    """Change one of glibc's settings. False where there are none."""
+def _told(setting: int, value: int) -> None:
+    """Change one of glibc's settings, where there are any."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    return mallopt is not None and mallopt(setting, value) == 1
+    if mallopt is not None:
+        mallopt(setting, value)

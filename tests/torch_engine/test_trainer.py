@@ -8,7 +8,7 @@ from neocog import NeocogError, Network, zoo
 from neocog.initialise import initialise
 from neocog.losses import LOSSES
 from neocog.reference import backward, forward
-from neocog.torch_engine import allocator
+from neocog.torch_engine import trainer as engine
 from neocog.torch_engine.device import pick_device, pick_threads
 from neocog.torch_engine.optimizers import make_optimizer
 from neocog.torch_engine.trainer import TorchTrainer
@@ -234,11 +234,8 @@ def test_gradients_are_freed_with_the_step_that_made_them():
     assert all(p.grad is None for p in made.module.parameters())
 
 
-@pytest.mark.parametrize(("free", "returned"), [(2**40, False), (1000, True)])
-def test_freed_memory_is_returned_only_where_memory_is_short(monkeypatch, free, returned):
-    done = []
-    monkeypatch.setattr(allocator, "available_memory", lambda: free)
-    monkeypatch.setattr(allocator, "return_freed_memory", lambda: done.append("returned"))
-    monkeypatch.setattr(allocator, "hold_freed_memory", lambda: done.append("held"))
-    trainer()
-    assert done == ["returned" if returned else "held"]
+def test_what_becomes_of_freed_memory_goes_by_what_the_step_needs(monkeypatch):
+    asked = []
+    monkeypatch.setattr(engine, "keep_memory", asked.append)
+    trainer(batch_size=8, optimizer="adamw")
+    assert asked == [NET.plan(batch=8, optimizer="adamw").memory["training_bytes"]]
