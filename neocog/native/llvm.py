@@ -45,10 +45,13 @@ def module(functions: Iterable[Function], dots: bool = False) -> str:
 
     `dots` says that the processor multiplies pairs of bfloat16 (AVX512_BF16).
     """
-    printers = [_Printer(function, dots) for function in functions]
-    bodies = [printer.text() for printer in printers]
-    declared = sorted({line for printer in printers for line in printer.declared})
-    return "\n".join([*declared, *bodies, ""])
+    declared: set[str] = set()
+    bodies: list[str] = []
+    for function in functions:
+        printer = _Printer(function, dots)  # one at a time, as each holds its lines
+        bodies.append(printer.text())
+        declared |= printer.declared
+    return "\n".join([*sorted(declared), *bodies, ""])
 
 
 class _Printer:
