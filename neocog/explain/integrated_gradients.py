@@ -95,20 +95,19 @@ class Way:
 
 def attribute(subject: Subject, x: Tensor, asked: Asked) -> Attributed:
     """Images whose sum is right are done; the others go on."""
-    target = asked.target
-    expected = (subject.scores(x, target) - subject.scores(torch.zeros_like(x), target)).double().cpu().numpy()
-    ways, mean = [Way() for _ in x], torch.zeros_like(x, dtype=torch.float64)
+    ways, mean = [Way() for _ in x], torch.zeros_like(x)
     ends = np.full(FIRST_STEPS + 1, 1 / FIRST_STEPS)
     ends[[0, -1]] /= 2
     going = {k: Points(np.linspace(0, 1, FIRST_STEPS + 1), ends) for k in range(len(x))}
     while going:
         _add(subject, x, asked, ways, going, mean)
+        expected = np.array([way.scores[-1] - way.scores[0] for way in ways])
         gap = _gap(x, mean, expected)
         nexts = {k: ways[k].halved(GAP * abs(float(expected[k])) / 2) for k in going if gap[k] > GAP}
         going = {k: points for k, (_, points) in nexts.items() if len(points.at)}
         for k in going:
             mean[k] *= nexts[k][0]
-    values = (x * mean).to(x.dtype)
+    values = x * mean
     return Attributed(values, gap, [_note(*one) for one in zip(ways, values, expected, gap, strict=True)])
 
 
@@ -122,12 +121,11 @@ def _add(
     shape = (-1, *(1,) * (x.dim() - 1))
     for part in subject.batches(len(at), backward=True):
         rows = torch.from_numpy(images[part]).to(x.device)
-        way = x[rows]
-        share = torch.from_numpy(at[part]).to(x).view(shape)
-        score, gradient = subject.score_and_gradient(share * way, asked.target.of(images[part]))
-        mean.index_add_(0, rows, gradient.double() * torch.from_numpy(weights[part]).to(x.device).view(shape))
-        scores[part] = score.double().cpu().numpy()
-        slopes[part] = (gradient.double() * way).flatten(1).sum(1).cpu().numpy()
+        share, weight = (torch.from_numpy(one[part]).to(x).view(shape) for one in (at, weights))
+        score, gradient = subject.score_and_gradient(share * x[rows], asked.target.of(images[part]))
+        scores[part] = score.cpu().numpy()
+        slopes[part] = _sums(gradient * x[rows])
+        mean.index_add_(0, rows, gradient.mul_(weight))
     for k, points in going.items():
         mine = images == k
         ways[k].learn(points.at, scores[mine], slopes[mine])
@@ -135,9 +133,14 @@ def _add(
 
 def _gap(x: Tensor, mean: Tensor, expected: Numbers) -> Numbers:
     """By what part of the difference of the scores the sum of the values misses it."""
-    total = (x * mean).flatten(1).sum(1).cpu().numpy()
-    gap: Numbers = np.abs(total - expected) / np.abs(expected).clip(min=1e-12)
+    gap: Numbers = np.abs(_sums(x * mean) - expected) / np.abs(expected).clip(min=1e-12)
     return gap
+
+
+def _sums(values: Tensor) -> Numbers:
+    """Each image's sum, in float64."""
+    sums: Numbers = values.flatten(1).sum(1, dtype=torch.float64).cpu().numpy()
+    return sums
 
 
 def _note(way: Way, values: Tensor, expected: float, gap: float) -> Text:

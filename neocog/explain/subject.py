@@ -172,6 +172,8 @@ class Subject:
         """
         found: dict[int, Tensor] = {}
         last = max(wanted)
+        if torch.is_grad_enabled():  # the weights that prediction keeps make room for what the way back needs
+            self.__dict__.pop("predicting", None)
         with torch.set_grad_enabled(torch.is_grad_enabled() and leaf is None):
             for k, dropped in self.turns:
                 node = self.network.nodes[k]
