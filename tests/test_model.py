@@ -434,7 +434,8 @@ def test_a_hostile_file_takes_no_memory_to_refuse(tmp_path: Path, saved: bytes) 
         (os.mkfifo, "this is not a regular file"),
         (
             lambda path: None,
-            "this file cannot be read\n  received: No such file or directory\n  try: the model.safetensors of a training run",
+            "this file cannot be read\n  received: No such file or directory\n"
+            "  try: the model.safetensors of a training run",
         ),
     ],
     ids=["folder", "pipe", "nothing"],
