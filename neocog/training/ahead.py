@@ -1,10 +1,11 @@
-"""An epoch's images, read by a thread of its own while the engine learns from those before."""
+"""What an epoch needs, made by threads of their own while the engine learns from what came before."""
 
 from __future__ import annotations
 
 import threading
 from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from shlex import quote
 from time import perf_counter
 from types import TracebackType
@@ -17,13 +18,42 @@ from ..data.streamed import Streamed
 from ..feed import Course, Pixels
 from ..resources import cores
 from ..wording import count_of
-from .batches import Pass
+from .batches import Batches, Pass
 
 READY_BYTES = 2**28
 """How much is read ahead at most, and how much an engine is given at once; a mini-batch or two in any case."""
 
 WORTH_SAYING = 0.05
 """The share of an epoch's time that may pass with waiting before something is said of it."""
+
+
+class Passes:
+    """Epoch after epoch, from `first` to `last`: the next one's order and changes are drawn during the one before."""
+
+    def __init__(self, batches: Batches, first: int, last: int) -> None:
+        self._batches, self._last, self._epoch = batches, last, first
+        self._thread = ThreadPoolExecutor(1, "epoch")
+        self._drawn = self._begun()
+
+    def __enter__(self) -> Passes:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._thread.shutdown(wait=False)
+
+    def next(self) -> Pass:
+        """The next epoch's images."""
+        found = self._drawn.result()
+        self._epoch += 1
+        self._drawn = self._begun()
+        return found
+
+    def _begun(self) -> Future[Pass]:
+        if self._epoch > self._last:
+            return Future()
+        return self._thread.submit(self._batches.epoch, self._epoch)
 
 
 class Ahead:

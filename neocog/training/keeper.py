@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
+from types import TracebackType
 from typing import Any
 
 from numpy.typing import NDArray
@@ -23,6 +25,8 @@ from .run import RunFolder
 BEST = "best.safetensors"
 METRIC = "accuracy"
 """By which an epoch is the best; of equal ones it is that of the smaller loss."""
+MEANWHILE = 2**27
+"""Bytes of a state up to which its checkpoint is written while training goes on; a larger one would lie beside it."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,8 @@ class Standing:
 class Keeper:
     """Writes checkpoints of a run into its folder and removes old ones.
 
-    Durations are those of a monotonic clock, by which the run `started`. `resumed` tells how it was taken up.
+    Durations are those of a monotonic clock, by which the run `started`. `resumed` tells how it was taken up. A
+    checkpoint's state is copied at once; then a thread of its own makes the file, which waits for the disk.
     """
 
     def __init__(
@@ -74,6 +79,19 @@ class Keeper:
         self.folder, self.engine, self.config, self.model = folder, engine, config, model
         self.keeping, self.started, self.resumed = keeping, started, resumed
         self.written = perf_counter()
+        self._writer = ThreadPoolExecutor(1, "checkpoint")
+        self._writing: Future[None] | None = None
+
+    def __enter__(self) -> Keeper:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leave no checkpoint half done."""
+        if error is None:
+            self.finish()
+        self._writer.shutdown()
 
     def check_room(self) -> None:
         """Raise RunError where the disk has no room for the checkpoints, which are one more while one is written."""
@@ -97,13 +115,14 @@ class Keeper:
 
     @property
     def last(self) -> Path | None:
-        """The newest checkpoint there is."""
+        """The newest checkpoint there is, once none is being written."""
+        wait([self._writing] if self._writing else [])
         return next(reversed(checkpoint_files(self.folder.checkpoints)), None)
 
     def write(self, step: int, at: Standing) -> None:
-        """Write a checkpoint of this step, then remove the oldest. None is written of weights that are not finite.
+        """Begin a checkpoint of this step, behind the one before. There is none of weights that are not finite.
 
-        Raises RunError where it cannot be written; those before it are then still there.
+        Raises RunError where the one before could not be written.
         """
         self.written = perf_counter()
         state = self.engine.state()
@@ -118,12 +137,27 @@ class Keeper:
             logs=self.folder.log_lengths(),
             seconds=perf_counter() - self.started,
         )
+        self.finish()
+        self._writing = self._writer.submit(self._save, Checkpoint(place, self.config, self.resumed, state))
+        if sum(array.nbytes for array in state.values()) > MEANWHILE:
+            self.finish()
+
+    def finish(self) -> None:
+        """Wait for the checkpoint that is being written. Raises RunError where it cannot be: those before are there."""
+        if self._writing is None:
+            return
         try:
-            Checkpoint(place, self.config, self.resumed, state).save(self.folder.checkpoints)
+            self._writing.result()
         except RunError as error:
             kept = f"{self.last.name} is whole; " if self.last else ""
             hint = kept + self.folder.going_on
             raise RunError(error.rule, where=error.where, received=error.received, hint=hint) from None
+        finally:
+            self._writing = None
+
+    def _save(self, checkpoint: Checkpoint) -> None:
+        """Write it, then remove the oldest."""
+        checkpoint.save(self.folder.checkpoints)
         for old in checkpoint_files(self.folder.checkpoints)[: -self.keeping.checkpoints]:
             old.unlink(missing_ok=True)
 

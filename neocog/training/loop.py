@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -15,8 +14,8 @@ from numpy.typing import NDArray
 from ..data import Dataset
 from ..errors import RunError
 from ..feed import Course, Taken
-from .ahead import Ahead, advice
-from .batches import Batches, held_out
+from .ahead import Ahead, Passes, advice
+from .batches import Batches, Pass, held_out
 from .checkpoint import Place
 from .engine import Engine
 from .keeper import Keeper, Standing
@@ -36,10 +35,10 @@ FASTER = 16
 
 
 class Pace:
-    """How many steps an engine is given at once, `most` at most: the first alone, as a doctor wants to see it."""
+    """How many steps an engine is given at once."""
 
-    def __init__(self, most: int = sys.maxsize) -> None:
-        self.steps, self.most = 1, most
+    def __init__(self) -> None:
+        self.steps = 1
 
     @contextmanager
     def timed(self, steps: int) -> Iterator[None]:
@@ -47,7 +46,7 @@ class Pace:
         started = perf_counter()
         yield
         fitting = round(steps * CALL_SECONDS / max(1e-9, perf_counter() - started))
-        self.steps = max(1, min(fitting, FASTER * steps, self.most))
+        self.steps = max(1, min(fitting, max(self.steps, FASTER * steps)))
 
 
 class Left(KeyboardInterrupt):
@@ -79,9 +78,10 @@ class Loop:
         """
         epochs, result = self.folder.epochs(), None
         at = Standing.of(self.start) if self.start else Standing()
-        with listening() as asked:
+        pace = Pace()
+        with listening() as asked, self.keeper, Passes(self.batches, at.epoch, self.settings.epochs) as passes:
             while at.epoch <= self.settings.epochs and not self._reached(epochs):
-                self._learn(at, asked)
+                self._learn(passes.next(), at, pace, asked)
                 if at.epoch % self.settings.measure_every == 0 or at.epoch == self.settings.epochs:
                     at.whole.stop()
                     result = self._measure()
@@ -102,13 +102,12 @@ class Loop:
             return False
         return (target is not None and epochs[-1].accuracy >= target) or 0 < patience <= since_best(epochs)
 
-    def _learn(self, at: Standing, asked: Asked) -> None:
+    def _learn(self, once: Pass, at: Standing, pace: Pace, asked: Asked) -> None:
         """Every mini-batch of the epoch once, but for those that were done."""
-        with Ahead(self.batches.epoch(at.epoch)) as images:
-            pace = Pace(images.most)
+        with Ahead(once) as images:
             while at.done < len(self.batches):
                 step = self._step(at)
-                rates = [self._rate(step + k) for k in range(self._together(at, pace))]
+                rates = [self._rate(step + k) for k in range(self._together(at, pace, images.most))]
                 course = images.course(at.done, rates)
                 with pace.timed(len(rates)):
                     taken = self.engine.learn(course)
@@ -121,12 +120,15 @@ class Loop:
         """How many steps were made so far."""
         return (at.epoch - 1) * len(self.batches) + at.done
 
-    def _together(self, at: Standing, pace: Pace) -> int:
-        """For how many steps the engine is left alone: up to the end of the epoch at most, or of what is asked for."""
+    def _together(self, at: Standing, pace: Pace, most: int) -> int:
+        """For how many steps the engine is left alone: up to the end of the epoch at most, or of what is asked for.
+
+        The first of an epoch is made alone, as a doctor wants to see it.
+        """
         left = len(self.batches) - at.done
         if self.until is not None:
             left = min(left, self.until - self._step(at))
-        return min(pace.steps, left)
+        return min(pace.steps if at.done else 1, most, left)
 
     def _count(self, at: Standing, course: Course, taken: Taken) -> None:
         """Take in what steps came to, and log some of it. Raises RunError where a loss is not finite."""
@@ -143,12 +145,18 @@ class Loop:
         at.done += len(course.sizes)
 
     def _keep(self, at: Standing, asked: Asked) -> None:
-        """Write a checkpoint where one is due or asked for, and leave where that was asked for."""
+        """Write a checkpoint where one is due or asked for, and leave where that was asked for.
+
+        That of an epoch's end is not waited for.
+        """
         step = self._step(at)
         leave = asked.end or step == self.until
-        if leave or asked.snapshot or at.done == 0 or self.keeper.due:
+        now = leave or asked.snapshot or self.keeper.due
+        if now or at.done == 0:
             asked.snapshot = False
             self.keeper.write(step, at)
+        if now:
+            self.keeper.finish()
         if leave:
             raise Left
 

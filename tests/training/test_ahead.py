@@ -14,7 +14,7 @@ from neocog.data.reading import How
 from neocog.layer import Shape
 from neocog.network import Network
 from neocog.training import ahead
-from neocog.training.ahead import Ahead, advice
+from neocog.training.ahead import Ahead, Passes, advice
 from neocog.training.augment import Augment
 from neocog.training.batches import Batches
 from neocog.training.metrics import Meter
@@ -53,6 +53,17 @@ def run(data, out: Path, **settings):
         **settings,
     )
     return model.weights, [line for line in read_metrics(out) if line["kind"] == "epoch"]
+
+
+def test_passes_are_those_of_the_epochs_each_drawn_while_another_is_taken():
+    images = np.random.default_rng(1).integers(0, 256, (40, 9, 8, 3), np.uint8)
+    noise = Dataset("noise", "train", images, np.arange(40) % 2, ("a", "b"))
+    batches = Batches(noise, Preprocessing.learn(noise, SHAPE), 8, Augment(shift=1), 5)
+    with Passes(batches, 2, 3) as passes:
+        for epoch in (2, 3):
+            found, expected = passes.next(), batches.epoch(epoch)
+            np.testing.assert_array_equal(found.order, expected.order)
+            np.testing.assert_array_equal(found.moves, expected.moves)
 
 
 def test_a_run_is_the_same_in_memory_streamed_by_any_number_of_threads_and_packed(photos, tmp_path):

@@ -35,13 +35,18 @@ class Journal:
         self.disk, self.moments = Disk({}, {}, {}, {}, 0, 0), []
         for place, name in ((tempfile, "mkstemp"), (os, "fsync"), (os, "replace"), (Path, "unlink")):
             patch.setattr(place, name, self.followed(name, getattr(place, name)))
-        write = Keeper.write
+        self.begun, write, finish = 0, Keeper.write, Keeper.finish
 
-        def finished(keeper, step, *rest):
+        def begun(keeper, step, *rest):
             write(keeper, step, *rest)
-            self.note(finished=step)
+            self.begun = step
 
-        patch.setattr(Keeper, "write", finished)
+        def finished(keeper):
+            finish(keeper)
+            self.note(finished=self.begun)
+
+        patch.setattr(Keeper, "write", begun)
+        patch.setattr(Keeper, "finish", finished)
 
     def note(self, **changes):
         self.disk = self.disk._replace(**changes)

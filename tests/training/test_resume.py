@@ -9,6 +9,7 @@ import resource
 import shutil
 import signal
 import struct
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -26,11 +27,11 @@ from neocog.data.reading import How
 from neocog.native.engine import NativeNetwork
 from neocog.training import lock
 from neocog.training import session as room
-from neocog.training.checkpoint import checkpoint_files, read_checkpoint
+from neocog.training.checkpoint import Checkpoint, checkpoint_files, read_checkpoint
 from neocog.training.lock import Lock
 from neocog.training.progress import Silence
 from neocog.training.run import EVENTS, RESULTS, RunFolder, read_metrics
-from neocog.training.verifying import verify_resume
+from neocog.training.verifying import state_hash, verify_resume
 
 NET = Network.parse("INPUT[28x28x1] -> POOL4 -> CONV3-3 -> RELU -> FC10")
 STEPS = 6
@@ -559,6 +560,72 @@ def test_a_full_disk_ends_the_run_and_keeps_the_checkpoint_before(digits_folder,
     assert f"step-00000007.safetensors is whole; make room, then neocog train --resume {run}" in text
     assert names(run / "checkpoints") == ["best.safetensors", "step-00000006.safetensors", "step-00000007.safetensors"]
     assert resume(run, progress="none").record["epochs"] == 3
+
+
+class Slow:
+    """Makes the file of an epoch's end only when the next epoch is under way."""
+
+    def __init__(self, patch, fault=None):
+        self.waiting, self.go, self.fault, save = [], threading.Event(), fault, Checkpoint.save
+
+        def held(checkpoint, folder):
+            self.waiting.append(checkpoint.place.step)
+            assert self.go.wait(60)
+            if self.fault and checkpoint.place.step == STEPS:
+                raise self.fault
+            return save(checkpoint, folder)
+
+        patch.setattr(Checkpoint, "save", held)
+
+
+class Watch(Silence):
+    def __init__(self, slow, folder):
+        self.slow, self.folder, self.seen = slow, folder, []
+
+    def stepped(self, epoch, meter, steps):
+        if epoch == 2 and not self.slow.go.is_set():
+            self.seen = names(self.folder / "checkpoints") + self.slow.waiting
+            self.slow.go.set()
+
+
+def test_training_goes_on_while_the_checkpoint_of_an_epochs_end_is_written(digits_folder, tmp_path, monkeypatch):
+    run, slow = tmp_path / "run", Slow(monkeypatch)
+    watch = Watch(slow, run)
+    train(NET, digits_folder, epochs=2, batch_size=16, out=run, progress=watch, device="cpu")
+    assert watch.seen == ["best.safetensors", 6]
+    assert [path.name[11:13] for path in checkpoint_files(run / "checkpoints")] == ["06", "12"]
+    other = tmp_path / "other"
+    more = {"checkpoint_minutes": 0, "keep_checkpoints": 9}  # which are waited for
+    train(NET, digits_folder, epochs=2, batch_size=16, out=other, progress="none", device="cpu", **more)
+    for end in ("06", "12"):
+        path = Path("checkpoints", f"step-000000{end}.safetensors")
+        states = [read_checkpoint(folder / path, NET).state for folder in (run, other)]
+        assert state_hash(states[0]) == state_hash(states[1])
+
+
+def test_a_checkpoint_that_could_not_be_written_meanwhile_ends_the_run(digits_folder, tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    slow = Slow(monkeypatch, RunError("this file cannot be written", where="there", received="No space left"))
+    with pytest.raises(RunError, match="No space left\n  try: make room, then neocog train --resume"):
+        train(NET, digits_folder, epochs=3, batch_size=16, out=run, progress=Watch(slow, run), device="cpu")
+    assert slow.waiting == [6]
+
+
+def test_a_large_state_is_written_before_training_goes_on(digits_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("neocog.training.keeper.MEANWHILE", 100)
+    run, slow = tmp_path / "run", Slow(monkeypatch)
+    slow.go.set()
+
+    class Seen(Silence):
+        at_first = None
+
+        def stepped(self, epoch, meter, steps):
+            if epoch == 2 and self.at_first is None:
+                self.at_first = names(run / "checkpoints")
+
+    seen = Seen()
+    train(NET, digits_folder, epochs=2, batch_size=16, out=run, progress=seen, device="cpu")
+    assert seen.at_first == ["best.safetensors", "step-00000006.safetensors"]
 
 
 def test_a_log_that_cannot_be_written_says_how_the_run_goes_on(tmp_path):
