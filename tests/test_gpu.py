@@ -1,13 +1,17 @@
 """The torch modules give the same numbers on a GPU as on the CPU; run where there is a GPU."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from tokens import layer_of, shapes_of
 
 from neocog import Network, zoo
 from neocog.feed import Course, Pixels
 from neocog.initialise import initialise
+from neocog.layer import Shape
 from neocog.layers import LAYERS
 from neocog.torch_engine.trainer import TorchTrainer
 
@@ -21,6 +25,8 @@ def test_a_layer_gives_the_same_values_and_gradients(example):
     shapes = shapes_of(example.inputs)
     module = layer_of(example.token).module(*shapes).double().eval()
     torch.manual_seed(0)
+    for parameter in module.parameters():
+        torch.nn.init.normal_(parameter)
     xs = [torch.randn(2, shape.channels, *shape.spatial, dtype=torch.float64) for shape in shapes or ()]
     xs = xs or [torch.randn(2, 1, 4, 4, dtype=torch.float64)]
     results = []
@@ -31,6 +37,25 @@ def test_a_layer_gives_the_same_values_and_gradients(example):
         results.append([y.detach().cpu(), *(x.grad.cpu() for x in moved)])
     for mine, other in zip(*results, strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("order", [torch.channels_last, torch.contiguous_format], ids=str)
+@pytest.mark.parametrize(
+    ("token", "size"), [("POOL2(fit=floor)", (3, 7, 9)), ("POOL3x2(S=3x2)", (5, 6, 6)), ("POOL5", (1, 5, 5))]
+)
+def test_pooling_by_tiles_learns_as_torchs_own_pooling_does(token, size, order, dtype):
+    shape = Shape(size[1:], size[0])
+    module = layer_of(token).module(shape).train()
+    given = torch.randint(-3, 3, (4, *size), device="cuda").to(dtype).contiguous(memory_format=order)  # many ties
+    results = []
+    for pool in (module, partial(F.max_pool2d, kernel_size=module.tile)):
+        x = given.clone().requires_grad_()
+        y = pool(x)
+        y.backward(torch.arange(y.numel(), device="cuda").view(y.shape).to(dtype))
+        results.append((y, x.grad))
+    for mine, other in zip(*results, strict=True):
+        torch.testing.assert_close(mine, other, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("name", ["lenet5", "convnetjs-cifar10", "resnet20"])

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..spelling import Dims
+from . import _tiles
 
 Index = tuple[list[int], list[int]]
 
@@ -19,18 +20,22 @@ Index = tuple[list[int], list[int]]
 class _SpecialConv(nn.modules.conv._ConvNd):
     """A convolution with a connection table, a flipped kernel, or a last window that hangs over the edge."""
 
+    pairs: Tensor | None
+
     def __init__(self, *, index: Index | None, flip: bool, hang: tuple[int, ...], **arguments: Any) -> None:
         super().__init__(**arguments)
-        self.index, self.flip, self.hang = index, flip, hang
+        self.flip, self.hang = flip, hang
+        pairs = None if index is None else torch.tensor(index, device="cpu")  # numbers, though weights may be none yet
+        self.register_buffer("pairs", pairs, persistent=False)
         if index is not None:
-            self.weight = nn.Parameter(torch.empty(len(index[0]), *self.weight.shape[2:]))  # one kernel per pair
+            self.weight = nn.Parameter(torch.zeros(len(index[0]), *self.weight.shape[2:]))  # one kernel per pair
 
     def kernel(self, weight: Tensor | None = None) -> Tensor:
         """The weight, or another array of its shape, as cross-correlation uses it: (K, C/G, *F)."""
         weight = self.weight if weight is None else weight
-        if self.index is not None:
+        if self.pairs is not None:
             dense = weight.new_zeros(self.out_channels, self.in_channels, *weight.shape[1:])
-            weight = dense.index_put(tuple(torch.tensor(i, device=weight.device) for i in self.index), weight)
+            weight = dense.index_put(self.pairs.unbind(), weight)
         return weight.flip(tuple(range(2, weight.dim()))) if self.flip else weight
 
     def forward(self, x: Tensor) -> Tensor:
@@ -45,6 +50,21 @@ class Conv1d(_SpecialConv, nn.Conv1d):
 
 class Conv2d(_SpecialConv, nn.Conv2d):
     """`nn.Conv2d` with what `_SpecialConv` adds."""
+
+
+class TilePool2d(nn.MaxPool2d):
+    """`nn.MaxPool2d` of windows that touch each other; training on a GPU is by `_tiles`."""
+
+    def __init__(self, tile: tuple[int, int]) -> None:
+        super().__init__(tile)
+        self.tile = tile
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (N, C, H, W) -> y (N, C, H', W')."""
+        if self.training and _tiles.can(x, self.tile):
+            return _tiles.pooled(x, self.tile)
+        y: Tensor = super().forward(x)
+        return y
 
 
 class LocallyConnected(nn.Module):

@@ -126,11 +126,15 @@ class MaxPool(Pooling):
         return any(2 * p > f for p, f in zip(window.padding, window.kernel, strict=True))
 
     def module(self, *inputs: Shape) -> nn.Module:
-        """`nn.MaxPool1d` or `nn.MaxPool2d`, behind padding of its own where torch allows less."""
+        """`nn.MaxPool1d` or a kind of `nn.MaxPool2d`, behind padding of its own where torch allows less."""
         from torch import nn
+
+        from . import _modules
 
         (x,) = inputs
         w = self.window(x)
+        if x.rank == 2 and self.fit != "ceil" and w.stride == w.kernel and not any(w.padding) and max(w.dilation) == 1:
+            return _modules.TilePool2d((w.kernel[0], w.kernel[1]))
         pool = nn.MaxPool1d if x.rank == 1 else nn.MaxPool2d
         if not self._pads_more_than_torch(x):
             return pool(w.kernel, w.stride, w.padding, w.dilation, ceil_mode=self.fit == "ceil")

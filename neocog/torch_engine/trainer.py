@@ -169,9 +169,10 @@ class TorchTrainer:
         self.failed.zero_()
         losses = torch.stack([step.loss for step in made]).double().cpu().numpy()
         finite = np.isfinite(losses)
-        count = len(losses) if finite.all() else int(finite.argmin()) + 1
-        right = [_hits(self.loss, step) if math.isfinite(step.loss) else 0 for step in made[:count]]
-        return Taken(losses[:count], np.array(right))
+        good = len(losses) if finite.all() else int(finite.argmin())
+        right = np.zeros(min(good + 1, len(losses)), np.int64)
+        right[:good] = _hits(self.loss, made[:good])
+        return Taken(losses[: len(right)], right)
 
     def _loss(self, outputs: Mapping[str, Tensor], labels: Tensor, shares: Sequence[Tensor]) -> Tensor:
         """The loss of the network's scores, and of each side output by its weight."""
@@ -272,9 +273,15 @@ def _slices(count: int, parts: int) -> list[slice]:
     return [slice(a, b) for a, b in pairwise(borders) if a < b]
 
 
-def _hits(loss: Loss, step: _Step) -> int:
-    predicted = loss.posterior(step.scores.cpu().numpy()).argmax(axis=1)
-    return int((predicted == step.labels.cpu().numpy()).sum())
+def _hits(loss: Loss, made: Sequence[_Step]) -> NDArray[np.int64]:
+    """How many labels each step's scores say. They come from a GPU together."""
+    if not made:
+        return np.zeros(0, np.int64)
+    scores, labels = (torch.cat([getattr(step, kind) for step in made]).cpu().numpy() for kind in ("scores", "labels"))
+    right = loss.posterior(scores).argmax(axis=1) == labels
+    begins = np.cumsum([0, *(len(step.labels) for step in made[:-1])])
+    counts: NDArray[np.int64] = np.add.reduceat(right.astype(np.int64), begins)
+    return counts
 
 
 def _mixed(seed: int, step: int) -> int:

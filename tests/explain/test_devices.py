@@ -47,7 +47,8 @@ def test_a_network_without_parameters_is_where_its_buffers_are():
 def test_a_gpu_gives_the_map_of_the_cpu(net, name):
     model = model_of(NETS[net])
     (mine,), (other,) = (explain(model, images_for(model, 1), name, target=1, device=d) for d in ("cpu", "cuda"))
-    assert likeness(mine.map, other.map) > 0.98
+    assert mine.map.any() == other.map.any()  # where every channel speaks against a class, some maps are empty
+    assert likeness(mine.map, other.map) > 0.98 or not mine.map.any()
     assert mine.score == pytest.approx(other.score, rel=1e-2, abs=1e-2)
     assert np.isfinite(other.evidence.sanity)
 
