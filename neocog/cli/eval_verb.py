@@ -199,7 +199,7 @@ def _print(result: Evaluation, split: str, golden: float) -> None:
     out = console()
     print_table(out, header, rows, text=("class", "most often taken for"), optional=("precision", "F1", "images"))
     wrong = result.count - int(result.confusion.trace())
-    shares = f"top-1 {result.top1:.2%}, top-5 {result.top5:.2%}"
+    shares = f"top-1 {result.top1:.2%}" + (f", top-5 {result.top5:.2%}" if len(result.classes) > 5 else "")
     out.print()
     print_wrapped(out, f"{shares} on {result.count:,} {'' if split == 'all' else f'{split} '}images ({wrong:,} wrong)")
     low, high = result.interval
