@@ -93,5 +93,6 @@ class OpenVINORuntime(Runtime):
         return _missing(cls.name, model) if dtype in (FLOAT32, BFLOAT16) else f"no products of {dtype}"
 
     def scores(self, x: NDArray[Any]) -> NDArray[np.float32]:
-        """One request; its memory is used again, so what it gives is copied."""
-        return np.array(self._request.infer([x])[0], np.float32)
+        """One request, which reads x where it is; its own memory is used again, so what it gives is copied."""
+        found = self._request.infer([np.ascontiguousarray(x)], share_inputs=True, share_outputs=True)
+        return np.array(found[0], np.float32)
