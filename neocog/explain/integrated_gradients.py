@@ -118,17 +118,26 @@ def _add(
     images = np.concatenate([np.full(len(points.at), k) for k, points in going.items()])
     at, weights = (np.concatenate([getattr(one, name) for one in going.values()]) for name in ("at", "weights"))
     scores, slopes = np.empty(len(at)), np.empty(len(at))
-    shape = (-1, *(1,) * (x.dim() - 1))
     for part in subject.batches(len(at), backward=True):
-        rows = torch.from_numpy(images[part]).to(x.device)
-        share, weight = (torch.from_numpy(one[part]).to(x).view(shape) for one in (at, weights))
-        score, gradient = subject.score_and_gradient(share * x[rows], asked.target.of(images[part]))
-        scores[part] = score.cpu().numpy()
-        slopes[part] = _sums(gradient * x[rows])
-        mean.index_add_(0, rows, gradient.mul_(weight))
+        scores[part], slopes[part] = _learn(subject, x, asked, images[part], at[part], weights[part], mean)
     for k, points in going.items():
         mine = images == k
         ways[k].learn(points.at, scores[mine], slopes[mine])
+
+
+def _learn(
+    subject: Subject, x: Tensor, asked: Asked, images: NDArray[np.int64], at: Numbers, weights: Numbers, mean: Tensor
+) -> tuple[Numbers, Numbers]:
+    """Scores and slopes at places of images' ways, whose gradients are added to the means by their weights.
+
+    A function of its own, so that nothing of it is kept in memory while the next ones are computed.
+    """
+    rows = torch.from_numpy(images).to(x.device)
+    share, weight = (torch.from_numpy(one).to(x).view(-1, *(1,) * (x.dim() - 1)) for one in (at, weights))
+    score, gradient = subject.score_and_gradient(share * x[rows], asked.target.of(images))
+    slopes = _sums(gradient * x[rows])
+    mean.index_add_(0, rows, gradient.mul_(weight))
+    return score.cpu().numpy(), slopes
 
 
 def _gap(x: Tensor, mean: Tensor, expected: Numbers) -> Numbers:

@@ -25,7 +25,7 @@ Sources: Bach et al., PLoS ONE 10 (7), 2015; Montavon et al., "Layer-wise releva
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -94,22 +94,20 @@ def propagate(subject: Subject, x: Tensor, target: Target, place: int) -> tuple[
     nodes, end = subject.network.nodes, target.position
     order = [k for k in subject.order if k <= end]
     norms = {host: k for k, host in fused(subject.network).items() if isinstance(nodes[k].layer, BatchNorm)}
-    merged = {k: host for host, k in norms.items()}
+    passed = {k for k in order if k in norms.values() or isinstance(nodes[k].layer, PASSED) or bends(nodes[k])}
     with torch.no_grad():
-        volumes = subject.volumes(x, order)
+        volumes = subject.volumes(x, _read(subject, order, passed) | {end})
     score = target.score(volumes[end]).double()
     relevance = {end: _at_target(volumes[end], target, score)}
     biases = torch.zeros_like(score)
     for k in reversed(order):
-        arrived = relevance.get(k)
-        if k == place or arrived is None or not nodes[k].inputs:
+        volumes.pop(k, None)  # whoever reads it was before
+        if k == place or k not in relevance or not nodes[k].inputs:
             continue
-        inputs = tuple(volumes[i] for i in nodes[k].inputs)
-        handed = Handed((arrived,)) if k in merged else _hand(subject, k, norms.get(k), inputs, arrived)
+        handed = _hand(subject, k, norms.get(k), passed, volumes, relevance.pop(k))
         biases = biases + handed.biases
         for i, one in zip(nodes[k].inputs, handed.inputs, strict=True):
             relevance[i] = relevance[i] + one if i in relevance else one
-        del relevance[k]
     if place not in relevance:
         raise NeocogError("the score does not depend on this layer", where=nodes[place].name)
     for k, one in relevance.items():  # what went around the layer
@@ -125,20 +123,34 @@ def _at_target(volume: Tensor, target: Target, score: Tensor) -> Tensor:
     return start
 
 
-def _hand(subject: Subject, k: int, norm: int | None, inputs: tuple[Tensor, ...], relevance: Tensor) -> Handed:
+def _read(subject: Subject, order: Sequence[int], passed: Collection[int]) -> set[int]:
+    """The volumes that steps back read."""
+    nodes = subject.network.nodes
+    return {i for k in order for i in nodes[k].inputs if k not in passed and not isinstance(nodes[k].layer, Concat)}
+
+
+def _hand(
+    subject: Subject,
+    k: int,
+    norm: int | None,
+    passed: Collection[int],
+    volumes: Mapping[int, Tensor],
+    relevance: Tensor,
+) -> Handed:
     """One layer's step back."""
     node = subject.network.nodes[k]
     layer, module = node.layer, subject.module.get_submodule(node.name)
+    if k in passed:
+        return Handed((relevance,))
+    if isinstance(layer, Concat):
+        return Handed(torch.split(relevance, [subject.network.shapes[i].channels for i in node.inputs], dim=1))
+    inputs = tuple(volumes[i] for i in node.inputs)
     if isinstance(layer, RBF):
         return Handed((_by_distance(module, inputs[0], relevance),))
     if isinstance(layer, Add):
         total = torch.stack([x.abs() for x in inputs]).sum(0)
         share = relevance / torch.where(total == 0, 1.0, total)
         return Handed(tuple(torch.where(total == 0, relevance / len(inputs), x.abs() * share) for x in inputs))
-    if isinstance(layer, Concat):
-        return Handed(torch.split(relevance, [x.shape[1] for x in inputs], dim=1))
-    if isinstance(layer, PASSED) or bends(node):
-        return Handed((relevance,))
     (x,) = inputs
     if isinstance(layer, (*WEIGHTED, FullyConnected)):
         behind = None if norm is None else subject.module.get_submodule(subject.network.nodes[norm].name)
@@ -157,8 +169,8 @@ def _arrays(module: nn.Module, norm: Any) -> tuple[Tensor, Tensor | None]:
         return weight, bias
     scale = (norm.running_var + norm.eps).rsqrt() * norm.weight
     shift = norm.bias + ((0 if bias is None else bias) - norm.running_mean) * scale
-    index = getattr(module, "index", None)  # a connection table: one kernel for each pair of maps
-    rows = scale if index is None else scale[torch.tensor(index[0], device=scale.device)]
+    pairs = getattr(module, "pairs", None)  # a connection table: one kernel for each pair of maps
+    rows = scale if pairs is None else scale[pairs[0]]
     return weight * rows.view(-1, *(1,) * (weight.dim() - 1)), shift
 
 

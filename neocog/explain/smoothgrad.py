@@ -37,20 +37,20 @@ CAPTION = Text(
 )
 
 
-def noise(x: Tensor, image: int, copies: int, sigma: float, seed: int) -> Tensor:
-    """Noise (copies, C, *size) for one image (C, *size): its deviation is sigma times the image's range."""
-    drawn = np.random.default_rng([seed, image]).standard_normal((copies, *x.shape), np.float32)
-    return torch.from_numpy(drawn).to(x) * (sigma * float(x.max() - x.min()))
+def noisy(subject: Subject, x: Tensor, drawing: np.random.Generator, copies: int, sigma: float) -> Tensor:
+    """Copies of one image (C, *size) with noise whose deviation is sigma times its range: (copies, C, *size)."""
+    noise = subject.tensor(drawing.standard_normal((copies, *x.shape), np.float32))
+    return noise.mul_(sigma * float(x.max() - x.min())).add_(x)
 
 
 def smooth(subject: Subject, x: Tensor, asked: Asked, rule: Rule | None, copies: int, sigma: float) -> Tensor:
-    """The mean of the gradients of so many noisy copies of each image."""
+    """The mean of the gradients of so many noisy copies of each image, which are made as they are needed."""
     total = torch.zeros_like(x)
     for image in range(len(x)):
-        added = noise(x[image], image, copies, sigma, asked.seed)
-        target = asked.target.of(np.full(copies, image))
+        drawing, target = np.random.default_rng([asked.seed, image]), asked.target.of(np.full(copies, image))
         for part in subject.batches(copies, backward=True):
-            total[image] += subject.gradient(x[image] + added[part], target.of(part), rule).sum(0)
+            made = noisy(subject, x[image], drawing, part.stop - part.start, sigma)
+            total[image] += subject.gradient(made, target.of(part), rule).sum(0)
     return total / copies
 
 

@@ -12,7 +12,7 @@ MEASURED = """
 import gc, json, sys
 import numpy as np
 from neocog import Network
-from neocog.explain import BY_NAME, Subject
+from neocog.explain import BY_NAME, Subject, integrated_gradients, smoothgrad
 from neocog.explain.method import Asked
 from neocog.initialise import initialise
 from neocog.measure.resident import _forget_the_most, _resident, _settle
@@ -20,6 +20,7 @@ from neocog.torch_engine.allocator import return_freed_memory
 from neocog.zoo import text
 
 return_freed_memory()
+integrated_gradients.MOST_STEPS, smoothgrad.COPIES = 8, 3  # more of them take longer and no more memory
 
 
 def run(net, method):
@@ -31,7 +32,7 @@ def run(net, method):
 
 
 run(Network.parse("INPUT[64x64x3] -> CONV3-16 -> BN -> RELU -> GAP -> FC10"), sys.argv[1])
-net = Network.parse(text("resnet50").replace("224x224", "1000x1000"))
+net = Network.parse(text(sys.argv[2]).replace(*sys.argv[3:]))
 _settle()
 before = _resident("VmRSS")
 _forget_the_most()
@@ -41,9 +42,19 @@ print(json.dumps({"peak": _resident("VmHWM") - before, "planned": planned}))
 """
 
 
+PASSING_FORWARD = ("score-cam", "occlusion", "ablation-cam")
+"""Methods of so many passes that a smaller network is asked."""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["gradient", "grad-cam"])
-def test_resnet_50_on_a_large_image_takes_no_more_than_planned(method):
-    done = subprocess.run([sys.executable, "-c", MEASURED, method], capture_output=True, text=True, check=True)
+@pytest.mark.parametrize(
+    ("method", "net"),
+    [(name, "resnet50") for name in ("gradient", "grad-cam", "integrated-gradients", "smoothgrad", "lrp")]
+    + [(name, "resnet20") for name in PASSING_FORWARD],
+)
+def test_a_large_image_takes_no_more_than_planned(method, net):
+    sizes = ("224x224", "1000x1000") if net == "resnet50" else ("32x32", "640x640")
+    command = [sys.executable, "-c", MEASURED, method, net, *sizes]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     found = json.loads(done.stdout)
     assert found["peak"] < found["planned"], found

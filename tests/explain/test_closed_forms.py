@@ -281,6 +281,22 @@ def test_without_biases_all_relevance_reaches_the_image():
     torch.testing.assert_close(found, subject.scores(x, subject.classes([0, 2])), rtol=1e-3, atol=1e-5)
 
 
+def test_relevance_goes_back_through_a_table_with_its_normalization():
+    """As through the same connections written as a full convolution with zeros."""
+    text = "INPUT[7x6x3] -> CONV3-4 -> RELU -> CONV3-3({0}) -> BN -> RELU -> FC3"
+    table = Network.parse(text.format('TABLE="0 1; 1 2 3; 0 3"'))
+    weights, rng = initialise(table), np.random.default_rng(3)
+    weights |= {name: rng.uniform(0.5, 2, 3).astype(np.float32) for name in ("bn1.weight", "bn1.running_var")}
+    dense = np.zeros((3, 4, 3, 3), np.float32)
+    dense[[0, 0, 1, 1, 1, 2, 2], [0, 1, 1, 2, 3, 0, 3]] = weights["conv2.weight"]
+    first = Subject.from_arrays(table, weights)
+    second = Subject.from_arrays(Network.parse(text.format("D=1")), weights | {"conv2.weight": dense})
+    found, expected = (attribute("lrp", one, noise(one), [0, 2]) for one in (first, second))
+    torch.testing.assert_close(found.values, expected.values)
+    assert found.values.any()
+    assert found.gap.max() < 1e-3
+
+
 def test_relevance_of_a_linear_layer_is_each_products_share():
     network = Network.parse("INPUT[1x1x3] -> FC1(BIAS=no)")
     weights = {"fc1.weight": np.array([[2.0, -1.0, 0.5]], np.float32)}
@@ -308,13 +324,18 @@ def test_guided_values_forward_are_the_networks_own(subject, x):
         torch.testing.assert_close(subject.score(x, target, rule), subject.score(x, target))
 
 
-def test_smoothgrad_adds_noise_of_the_stated_deviation():
+def test_smoothgrad_adds_noise_of_the_stated_deviation(subject):
     image = torch.zeros(3, 40, 40)
     image[0, 0, 0], image[1, 0, 0] = 3.0, -1.0
-    drawn = smoothgrad.noise(image, 0, 50, 0.15, seed=0)
+
+    def copies(*parts, seed=0):
+        drawing = np.random.default_rng(seed)
+        return torch.cat([smoothgrad.noisy(subject, image, drawing, count, 0.15) for count in parts])
+
+    drawn = copies(50) - image
     assert float(drawn.std()) == pytest.approx(0.15 * 4, rel=0.01)
-    assert torch.equal(drawn, smoothgrad.noise(image, 0, 50, 0.15, seed=0))
-    assert not torch.equal(drawn, smoothgrad.noise(image, 1, 50, 0.15, seed=0))
+    assert torch.equal(copies(50), copies(1, 30, 19))  # however many are made at once
+    assert not torch.equal(copies(50), copies(50, seed=1))
 
 
 def test_smoothgrad_of_a_linear_network_is_its_gradient():
