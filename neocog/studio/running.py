@@ -62,6 +62,7 @@ class Live:
         start: Checkpoint | None = None,
         weights: Weights | None = None,
         paused: bool = False,
+        made: Future[Session] | None = None,
     ) -> None:
         self.name, self.network, self.data, self.asked_engine = name, network, data, engine
         self.first, self.settings, self.text = settings, settings, str(network)
@@ -76,6 +77,7 @@ class Live:
         self._orders, self._closed, self._looked_at = Orders(), False, -1
         self._allowance, self._pace = Allowance(LOOKING, LOOK_SECONDS), Pace()
         self._session: Session | None = None
+        self._made = made
         self._thread = Thread(target=self._work, name=f"run {name}", daemon=True)
         self._thread.start()
 
@@ -162,7 +164,10 @@ class Live:
             self._orders.end()
 
     def _prepare(self) -> None:
-        session = Session(self.network, self.data, self.settings, self.asked_engine, "auto")
+        if self._made is not None:
+            session, self._made = self._made.result(), None
+        else:
+            session = Session(self.network, self.data, self.settings, self.asked_engine, "auto")
         if self._given:
             session.engine.restore(session.engine.state() | {f"weights/{n}": w for n, w in self._given.items()})
         if at := self._start:

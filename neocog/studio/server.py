@@ -7,7 +7,7 @@ import socket
 import webbrowser
 from collections.abc import Callable
 from dataclasses import dataclass
-from threading import Timer
+from threading import Thread
 
 import uvicorn
 
@@ -61,10 +61,10 @@ def serve(workshop: Workshop, port: int, told: Callable[[Place, bool], None], *,
         place = Place(place_on.getsockname()[1], Keys())
         app = guarded(workshop, place.keys, place.port, lambda: told(place, True))
         told(place, False)
+        if not workshop.runs:
+            workshop.foresee()
         if browser:
-            opened = Timer(0.3, webbrowser.open, [place.link])
-            opened.daemon = True
-            opened.start()
+            Thread(target=webbrowser.open, args=[place.link], daemon=True).start()  # it waits for the first answer
         try:
             uvicorn.Server(settings(app)).run(sockets=[place_on])
         finally:

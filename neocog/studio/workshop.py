@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data import load_data
+from ..data import Splits, load_data
 from ..data.decode import quiet, read_stream
 from ..errors import DataError, NeocogError, escaped
 from ..initialise import initialise
@@ -25,9 +25,11 @@ from ..network import Network
 from ..torch_engine.optimizers import OPTIMIZERS
 from ..training.batches import held_out
 from ..training.fits import check_fits
+from ..training.settings import Settings
 from ..wording import Text
 from .attached import Attached
 from .choosing import available, check_settings, chosen_settings
+from .foreseen import Foreseen
 from .inside import Inside, Picture, Run, Seen, scene_of, test_images
 from .restoring import restored
 from .running import Live
@@ -71,6 +73,8 @@ class Workshop:
         self.scenes: OrderedDict[str, Scene] = OrderedDict()
         self._insides: WeakKeyDictionary[Run, Inside] = WeakKeyDictionary()
         self._numbers, self._lock = count(1), Lock()
+        self._loaded: tuple[str, Splits] | None = None
+        self._foreseen, self._loading = Foreseen(), Lock()
 
     @classmethod
     def open(cls, source: str | None) -> Workshop:
@@ -81,6 +85,17 @@ class Workshop:
         return made
 
     # runs
+
+    def foresee(self) -> None:
+        """Make the run ready that the page offers first."""
+        self._foreseen.begin(self._data, _first_settings)
+
+    def _data(self, name: str, network: Network) -> Splits:
+        """A published data set; the latest stays, so that run after run reads it once."""
+        with self._loading:
+            if self._loaded is None or self._loaded[0] != name:
+                self._loaded = name, load_data(name, network.input_shape)
+            return self._loaded[1]
 
     @property
     def runs(self) -> list[Run]:
@@ -171,11 +186,13 @@ class Workshop:
             raise DataError(
                 "the studio trains on data sets that are there", received=data[:QUOTED], hint=", ".join(available())
             )
-        splits = load_data(data, network.input_shape)
+        splits = self._data(data, network)
         chosen = chosen_settings(network, settings, held=len(splits.train) // HELD_OUT)
         check_fits(network, splits.train, chosen.loss)
         check_settings(network, chosen, len(held_out(len(splits.train), chosen.validation)[0]))
-        live = Live(f"{data}-{next(self._numbers)}", network, splits, chosen, **more)
+        alone = not any(more.get(name) for name in ("script", "start", "weights")) and more.get("engine") == "auto"
+        made = self._foreseen.take(network, splits, chosen) if alone else None
+        live = Live(f"{data}-{next(self._numbers)}", network, splits, chosen, made=made, **more)
         self._add(live)
         return live
 
@@ -277,3 +294,8 @@ class Workshop:
             while len(kept) > most or (len(kept) > 1 and sum(other.bytes for other in kept.values()) > most_bytes):
                 kept.popitem(last=False)
         return key
+
+
+def _first_settings(network: Network, data: Splits) -> Settings:
+    """Those that the page offers."""
+    return chosen_settings(network, {}, held=len(data.train) // HELD_OUT)
