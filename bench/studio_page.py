@@ -7,18 +7,13 @@ from the repository's root on an idle machine: `python bench/studio_page.py`.
 
 from __future__ import annotations
 
-import json
-import shutil
 import statistics
-import subprocess
-import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 from playwright.sync_api import Browser, Page, sync_playwright
+from studio_link import chromium, studio
 
-STUDIO = [sys.executable, "-m", "neocog", "studio", "--port", "0", "--no-browser", "--json"]
 OPENED, BEGUN, TIMES, PAUSE = 20, 5, 20, 300
 PAINTED = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
 LOSS = "parseFloat(document.getElementById('stat-loss')?.textContent)"
@@ -30,21 +25,6 @@ INPUT[32x32x3] -> CONV3-16(BIAS=no) -> BN -> RELU
 """As ResNet-110, for images of CIFAR-10."""
 AREA = "document.querySelector('#main textarea')"
 FRAME = "new Promise((seen) => requestAnimationFrame(() => requestAnimationFrame(() => seen(performance.now()))))"
-
-
-@contextmanager
-def studio() -> Iterator[str]:
-    """The link of a studio that runs meanwhile."""
-    process = subprocess.Popen(STUDIO, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    assert process.stdout is not None  # noqa: S101  # it was asked for
-    told = ""
-    while not told.rstrip().endswith("}"):
-        told += process.stdout.readline()
-    try:
-        yield json.loads(told)["url"]
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def opened(browser: Browser, link: str) -> Page:
@@ -150,9 +130,8 @@ def planned(page: Page, classes: int) -> float:
 
 def main() -> None:
     """Print a line for each."""
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
         for measure in (paints, begins, clicks):
             measure(browser)
         browser.close()

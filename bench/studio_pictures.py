@@ -1,48 +1,29 @@
 """Draws docs/images/studio-*.png: the studio's page in Chromium without a screen, while LeNet-5 learns digits.
 
-Run from the repository's root: `python docs/studio_pictures.py`. With a folder, every view is drawn there instead, in
-both languages, light and dark, on a desk and a phone, to be looked through: `python docs/studio_pictures.py views`.
+Run from the repository's root: `python bench/studio_pictures.py`. With a folder, every view is drawn there instead, in
+both languages, light and dark, on a desk and a phone, to be looked through: `python bench/studio_pictures.py views`.
 Chromium is needed, and for Chinese a font that has it (Debian: chromium, fonts-noto-cjk or fonts-wqy-microhei).
 """
 
 from __future__ import annotations
 
-import json
 import re
-import shutil
-import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+from page import DOCS
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
+from studio_link import chromium, studio
 
-IMAGES = Path(__file__).parent / "images"
-STUDIO = [sys.executable, "-m", "neocog", "studio", "--port", "0", "--no-browser", "--json"]
+IMAGES = DOCS / "images"
 DESK, PHONE = (1400, 900), (390, 844)
 STEPS = 3000
 MISTAKE = "INPUT[28x28x1] -> CONV5-6(S=2) -> RELU -> FC10"
 PLAYS = re.compile("Pause|暂停")
 SEVEN = IMAGES / "seven.jpg"
-
-
-@contextmanager
-def studio() -> Iterator[str]:
-    """The link of a studio that runs meanwhile."""
-    process = subprocess.Popen(STUDIO, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None  # noqa: S101  # it was asked for
-    told = ""
-    while not told.rstrip().endswith("}"):
-        told += process.stdout.readline()
-    try:
-        yield json.loads(told)["url"]
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def turn(page: Page, view: str, *, language: str = "en", theme: str = "light", size: tuple[int, int] = DESK) -> None:
@@ -164,9 +145,8 @@ def pictures(page: Page) -> None:
 
 def main() -> None:
     """Draw."""
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     with studio() as link, sync_playwright() as playwright:
-        browser: Browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        browser: Browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
         page = browser.new_context(locale="en-US", reduced_motion="reduce").new_page()
         page.goto(link)
         page.locator(".card").first.wait_for()
