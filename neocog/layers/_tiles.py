@@ -14,8 +14,8 @@ from torch import Tensor
 
 THERE = find_spec("triton") is not None
 """Whether there is Triton to write kernels with; torch brings it where it finds a GPU, but not on every system."""
-MOST_ELEMENTS, MOST_TAPS = 2**31, 128
-"""From which on a number of an element needs more than 32 bits, and that of a value of a window more than 8."""
+MOST_ELEMENTS, MOST_TAPS = 2**30, 128
+"""From which on the number of an element may need more than 31 bits, and that of a value of a window more than 7."""
 BLOCK = 1024
 
 if THERE:
