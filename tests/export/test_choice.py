@@ -106,6 +106,22 @@ def test_the_fastest_is_taken_and_remembered(residual, raced):
     assert len(timed) > count
 
 
+def test_the_fastest_are_timed_by_turns_and_each_counts_by_its_best(residual, raced, monkeypatch):
+    timed = raced(fake("torch", 1000), fake("native", 9000), fake("onnxruntime", 8000), fake("openvino", 400))
+    disturbed = {("native", 0), ("onnxruntime", 1), ("native", 2)}
+
+    def stopwatch(made, x):
+        turn = timed.count(made.name)
+        timed.append(made.name)
+        return len(x) / made.images_per_second * (1.9 if (made.name, turn) in disturbed else 1)
+
+    monkeypatch.setattr(choice, "_seconds", stopwatch)
+    chosen = choose(residual, 30_000)
+    assert chosen.runtime == "native"
+    assert "native 9,000, onnxruntime 8,000, torch 1,000, openvino 400" in chosen.reason
+    assert timed[-2 * choice.TURNS :] == ["native", "onnxruntime"] * choice.TURNS
+
+
 def test_one_image_at_a_time_is_measured_by_itself(residual, raced):
     timed = raced(fake("torch", 1000), fake("native", 9000))
     choose(residual, 3000)
