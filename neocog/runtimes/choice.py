@@ -26,7 +26,7 @@ from ..losses import LOSSES
 from ..measure.clock import repeated, typical
 from ..measure.kept import Question, digest, machine_name
 from ..model import Model
-from ..resources import cores
+from ..resources import available_memory, cores
 from ..wording import count_of
 from .base import DTYPES, FLOAT32, Runtime
 from .table import RUNTIMES
@@ -40,6 +40,8 @@ SAMPLE_MACS, LARGEST_SAMPLE = 2_000_000_000, 256
 TIMED = 0.05
 NEAR, TURNS = 2.0, 5
 """How many times as fast as another the fastest runtime is at most where both are timed again, and how many times."""
+TURN_SECONDS, HELD = 10.0, 3
+"""How long turns may take in all, and how often a runtime may have the weights: as they came, and as it reads them."""
 FORMAT = 2
 """Of how they are measured: what was kept of another is not used."""
 LONG, NOTICED = 1.0, 0.1
@@ -209,9 +211,16 @@ def _measured(model: Model, x: NDArray[np.float32], dtype: str, tried: list[str]
             tell(str(error))
         else:
             rates[name], fast[name] = len(x) / _seconds(made, x), made
-            fast = {one: run for one, run in fast.items() if NEAR * rates[one] >= max(rates.values())}
+            fast = {one: fast[one] for one in _fastest_of(rates, model) if one in fast}
     _take_turns(fast, x, rates, budget)
     return Rates(len(x), rates, ready)
+
+
+def _fastest_of(rates: Mapping[str, float], model: Model) -> list[str]:
+    """Those that will be timed again, and are held until then: as many of the fastest as memory has room for."""
+    near = sorted((name for name in rates if NEAR * rates[name] >= max(rates.values())), key=lambda name: -rates[name])
+    room, each = available_memory(), HELD * sum(array.nbytes for array in model.weights.values())
+    return near if room is None else near[: max(1, int(room / 2 / max(1, each)))]
 
 
 def _take_turns(fast: Mapping[str, Runtime], x: NDArray[np.float32], rates: dict[str, float], budget: float) -> None:
@@ -220,7 +229,7 @@ def _take_turns(fast: Mapping[str, Runtime], x: NDArray[np.float32], rates: dict
     for _ in range(TURNS if len(fast) > 1 else 0):
         for name, runtime in fast.items():
             rates[name] = max(rates[name], len(x) / _seconds(runtime, x))
-        if perf_counter() - start > budget:
+        if perf_counter() - start > min(budget, TURN_SECONDS):
             return
 
 

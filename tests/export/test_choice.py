@@ -119,7 +119,14 @@ def test_the_fastest_are_timed_by_turns_and_each_counts_by_its_best(residual, ra
     chosen = choose(residual, 30_000)
     assert chosen.runtime == "native"
     assert "native 9,000, onnxruntime 8,000, torch 1,000, openvino 400" in chosen.reason
-    assert timed[-2 * choice.TURNS :] == ["native", "onnxruntime"] * choice.TURNS
+    assert timed[-2 * choice.TURNS :] == ["onnxruntime", "native"] * choice.TURNS
+
+
+def test_where_memory_is_short_none_is_held_to_be_timed_again(residual, raced, monkeypatch):
+    timed = raced(fake("torch", 1000), fake("native", 9000), fake("onnxruntime", 8000))
+    monkeypatch.setattr(choice, "available_memory", lambda: 1)
+    assert choose(residual, 30_000).runtime == "native"
+    assert timed.count("native") == timed.count("onnxruntime") == 1
 
 
 def test_one_image_at_a_time_is_measured_by_itself(residual, raced):
