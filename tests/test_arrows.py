@@ -34,7 +34,8 @@ LATE = {
 }
 """Rooms to the right that a file may import inside a function or for type checking only."""
 
-TORCH_MODULES = PACKAGE / "layers" / "_modules.py"  # what a layer's `module` returns; imported only inside it
+TORCH_MODULES = {PACKAGE / "layers" / name for name in ("_modules.py", "_tiles.py")}
+"""What a layer's `module` returns, imported only inside it, and what that computes by."""
 
 
 class Import(NamedTuple):
@@ -91,7 +92,7 @@ def offences(source: str, path: Path) -> list[str]:
     """What a file imports that it may not."""
     room = room_of(path)
     place = len(ROOMS) if room in OUTSIDE else ROOMS.index(room)
-    must_start_fast = place < FIRST_WITH_TORCH and path != TORCH_MODULES
+    must_start_fast = place < FIRST_WITH_TORCH and path not in TORCH_MODULES
     to_the_right = LATE.get(name(path), set())
     found = []
     for used in imports(source, path):

@@ -257,7 +257,6 @@ class Conv(Layer):
             made += run.volume(Shape(tuple(n + h for n, h in zip(x.spatial, hang, strict=True)), x.channels))
         if run.training and (self.flip or self.table is not None):
             made += 0 if run.cast(weights) else MASTER * weights
-            made += 2 * 8 * sum(map(len, self.table or ()))  # the table as two columns of 64-bit indices
         ready = run.value_bytes * weights
         anew = ready if run.training or x.rank == 1 else 0
         volumes = run.volume(x) + run.volume(y)
