@@ -17,6 +17,7 @@ from neocog.interop import export_weights, import_weights
 from neocog.interop.weights.keras import default_names
 from neocog.interop.weights.layouts import LAYOUTS, map_in, maps_for
 from neocog.model import Model
+from neocog.torch_engine import build
 
 EVERY_MAP = [one for maps in LAYOUTS.values() for one in maps]
 LARGE = re.compile(r"vgg(11|13|19)|resnet(101|152)")
@@ -24,13 +25,21 @@ COUNTER = "a counter that torch's batch normalization keeps"
 
 
 def agree(model, module, size):
-    """Whether a model and a torch module give the same scores for two images, to 1e-4."""
+    """Whether a model and a torch module are one function of two images, and the model's scores as near it as float32.
+
+    Those of a module of 152 layers are 1e-3 off by rounding alone, on some processors.
+    """
     torch.manual_seed(5)
     x = torch.randn(2, 3, size, size)
+    own = build(model.network, weights=model.weights).double().eval()
     with torch.no_grad():
-        wanted = module(x).numpy()
+        rounded = module(x).numpy()
+        wanted = module.double()(x.double()).numpy()
+        module.float()
+        np.testing.assert_allclose(own(x.double()).numpy(), wanted, rtol=0, atol=1e-9 * np.abs(wanted).max())
     assert wanted.std() > 0.1
-    np.testing.assert_allclose(model.scores(x.numpy()), wanted, rtol=0, atol=1e-3 * max(1.0, wanted.std()))
+    off = max(1e-3 * max(1.0, wanted.std()), 4 * np.abs(rounded - wanted).max())
+    np.testing.assert_allclose(model.scores(x.numpy()), wanted, rtol=0, atol=off)
 
 
 def slow(*values):
