@@ -34,7 +34,7 @@ LATE = {
 }
 """Rooms to the right that a file may import inside a function or for type checking only."""
 
-TORCH_MODULES = {PACKAGE / "layers" / name for name in ("_modules.py", "_tiles.py")}
+TORCH_MODULES = {PACKAGE / "layers" / name for name in ("_modules.py", "_tiles.py", "_tile_kernels.py")}
 """What a layer's `module` returns, imported only inside it, and what that computes by."""
 
 

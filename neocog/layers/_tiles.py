@@ -18,68 +18,6 @@ MOST_ELEMENTS, MOST_TAPS = 2**30, 128
 """From which on the number of an element may need more than 31 bits, and that of a value of a window more than 7."""
 BLOCK = 1024
 
-if THERE:
-    import triton
-    import triton.language as tl
-
-    @triton.jit  # type: ignore[untyped-decorator]
-    def _there(  # type: ignore[no-untyped-def]  # what it is given has no type that Python knows
-        x,
-        y,
-        switches,
-        count,
-        inner,
-        height,
-        width,
-        rows,
-        columns,
-        F: tl.constexpr,
-        G: tl.constexpr,
-        BLOCK: tl.constexpr,
-    ):
-        at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-        mask = at < count
-        c, q = at % inner, at // inner
-        j, q = q % columns, q // columns
-        i, n = q % rows, q // rows
-        first = x + ((n * height + i * F) * width + j * G) * inner + c
-        best = tl.load(first, mask=mask)
-        switch = tl.zeros((BLOCK,), tl.int8)
-        for t in tl.static_range(1, F * G):
-            value = tl.load(first + ((t // G) * width + t % G) * inner, mask=mask)
-            better = (value > best) | (value != value)  # a NaN wins, as in torch
-            best = tl.where(better, value, best)
-            switch = tl.where(better, t, switch).to(tl.int8)
-        tl.store(y + at, best, mask=mask)
-        tl.store(switches + at, switch, mask=mask)
-
-    @triton.jit  # type: ignore[untyped-decorator]
-    def _back(  # type: ignore[no-untyped-def]
-        dy,
-        dx,
-        switches,
-        count,
-        inner,
-        height,
-        width,
-        rows,
-        columns,
-        F: tl.constexpr,
-        G: tl.constexpr,
-        BLOCK: tl.constexpr,
-    ):
-        at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-        c, q = at % inner, at // inner
-        v, q = q % width, q // width
-        u, n = q % height, q // height
-        i, j = u // F, v // G
-        inside = (at < count) & (i < rows) & (j < columns)  # fit=floor leaves a rest
-        window = ((n * rows + i) * columns + j) * inner + c
-        gradient = tl.load(dy + window, mask=inside, other=0.0)
-        switch = tl.load(switches + window, mask=inside, other=-1)
-        won = switch == (u - i * F) * G + v - j * G
-        tl.store(dx + at, tl.where(won, gradient, 0.0), mask=at < count)
-
 
 def can(x: Tensor, window: tuple[int, int]) -> bool:
     """Whether x (N, C, H, W) can be pooled here."""
@@ -107,7 +45,7 @@ class _Tiles(torch.autograd.Function):
         ctx.sizes = (channels if last else 1, height, width, rows, columns)
         ctx.save_for_backward(switches)
         with torch.cuda.device(x.device):
-            _there[_blocks(y)](x, y, switches, y.numel(), *ctx.sizes, *window, BLOCK)
+            _kernels().there[_blocks(y)](x, y, switches, y.numel(), *ctx.sizes, *window, BLOCK)
         return y
 
     @staticmethod
@@ -116,8 +54,14 @@ class _Tiles(torch.autograd.Function):
         dy = dy.contiguous(memory_format=ctx.order)
         dx = torch.empty(ctx.shape, dtype=dy.dtype, device=dy.device, memory_format=ctx.order)
         with torch.cuda.device(dy.device):
-            _back[_blocks(dx)](dy, dx, switches, dx.numel(), *ctx.sizes, *ctx.window, BLOCK)
+            _kernels().back[_blocks(dx)](dy, dx, switches, dx.numel(), *ctx.sizes, *ctx.window, BLOCK)
         return dx, None
+
+
+def _kernels() -> Any:
+    from . import _tile_kernels
+
+    return _tile_kernels
 
 
 def _blocks(tensor: Tensor) -> tuple[int]:
