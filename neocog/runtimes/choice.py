@@ -145,7 +145,7 @@ def _taken(model: Model, name: str, dtype: str, batch: int, reason: str, tell: T
     if lack := kind.lacks(model, dtype):
         raise NeocogError(f"{name} cannot run this model in {dtype}", received=lack, hint=f"--runtime {AUTO}")
     made, _ = _made(model, name, dtype, batch, tell)
-    found = agreement(model, made)
+    found = agreement(model, made, batch)
     if dtype == FLOAT32 and found.error > AGREED:
         raise NeocogError(f"{name} does not give the model's answers", received=str(found), hint=f"--runtime {DEFAULT}")
     return Choice(replace(model, runtime=made), name, dtype, f"{reason}; {found}")
@@ -259,10 +259,11 @@ def _images(model: Model, count: int) -> NDArray[np.float32]:
     return np.random.default_rng(0).standard_normal((count, shape.channels, *shape.spatial)).astype(np.float32)
 
 
-def agreement(model: Model, made: Runtime) -> Agreement:
-    """A runtime beside the plain module on a few images."""
-    x = _images(model, PROBES)
-    return compared(model, model.scores(x), made.scores(x))
+def agreement(model: Model, made: Runtime, batch: int) -> Agreement:
+    """A runtime beside the plain module on a few images, in batches of the size that it was made for."""
+    x = _images(model, -(-PROBES // batch) * batch)
+    found = [made.scores(x[k : k + batch]) for k in range(0, len(x), batch)]
+    return compared(model, model.scores(x), np.concatenate(found))
 
 
 def compared(model: Model, wanted: NDArray[np.float32], found: NDArray[np.float32]) -> Agreement:

@@ -72,13 +72,32 @@ def test_every_runtime_gives_the_models_scores(residual, name):
     chosen = choose(residual, len(images), name)
     assert (chosen.runtime, chosen.model.runtime.name) == (name, name)
     np.testing.assert_allclose(chosen.model.answers(images), residual.answers(images), rtol=0, atol=1e-4)
-    assert "the same classes on 4 images" in chosen.reason
+    assert "the same classes on 32 images" in chosen.reason
+
+
+def test_a_runtime_is_looked_at_in_batches_of_the_size_it_was_made_for(residual, monkeypatch):
+    sizes = []
+    runtime = RUNTIMES["torch"](residual, "float32")
+    monkeypatch.setattr(type(runtime), "scores", lambda self, x: sizes.append(len(x)) or residual.scores(x))
+    for batch, expected in ((1, [1] * 4), (3, [3, 3]), (16, [16])):
+        sizes.clear()
+        found = agreement(residual, runtime, batch)
+        assert found.error < 1e-5  # sums of batches of other sizes are made in another order
+        assert (found.others, found.images) == (0, sum(expected))
+        assert sizes == expected
+
+
+@pytest.mark.parametrize("name", HERE)
+def test_a_runtime_takes_batches_of_other_sizes_than_it_was_made_for(residual, name):
+    runtime, x = RUNTIMES[name](residual, "float32", 4), residual.preprocessing(digits(11).images)
+    for size in (4, 4, 7, 1, 11):
+        np.testing.assert_allclose(runtime.scores(x[:size]), residual.scores(x[:size]), rtol=0, atol=1e-4)
 
 
 def test_bfloat16_states_how_far_it_is(residual):
     chosen = choose(residual, 100, "torch", "bfloat16")
     assert "outputs within" in chosen.reason
-    error = agreement(residual, chosen.model.runtime).error
+    error = agreement(residual, chosen.model.runtime, 1).error
     assert 0 < error < 0.1
 
 
