@@ -12,14 +12,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..network import Node
 from ..wording import Text, counted
 from .cam import PASSES, layer_of, weighted
 from .method import Asked, Attributed, Attribution
 from .placing import onto_image, spatial
-from .subject import Subject
+from .subject import Function, Subject
 
 
 def attribute(subject: Subject, x: Tensor, asked: Asked) -> Attributed:
@@ -30,10 +30,11 @@ def attribute(subject: Subject, x: Tensor, asked: Asked) -> Attributed:
     count = maps.shape[1]
     left = torch.zeros(len(x), count, device=x.device)
     with torch.no_grad():
-        for images, numbers in subject.variants(len(x), count, backward=False):
+        each, held = x[0].nbytes + maps[0].nbytes, maps.nbytes
+        for images, numbers in subject.variants(len(x), count, backward=False, each=each, held=held):
 
-            def without(at: Node, module: nn.Module, inputs: Sequence[Tensor], numbers: Tensor = numbers) -> Tensor:
-                y: Tensor = module(*inputs)
+            def without(at: Node, run: Function, inputs: Sequence[Tensor], numbers: Tensor = numbers) -> Tensor:
+                y = run(*inputs)
                 if at is node:
                     y = y.clone()
                     y[torch.arange(len(y), device=y.device), numbers] = 0

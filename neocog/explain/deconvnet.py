@@ -12,21 +12,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..network import Node
 from ..wording import Text
 from . import gradient
 from .guided_backprop import bends, rectified_back
 from .method import Attribution
+from .subject import Function
 
 
-def deconvolved(node: Node, module: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
+def deconvolved(node: Node, run: Function, inputs: Sequence[Tensor]) -> Tensor:
     """The layer; an activation function's own derivative is replaced by rectification."""
     if not bends(node):
-        y: Tensor = module(*inputs)
-        return y
-    signal, forward = rectified_back(inputs[0]), module(inputs[0]).detach()
+        return run(*inputs)
+    signal, forward = rectified_back(inputs[0]), run(inputs[0]).detach()
     passed: Tensor = forward + signal - signal.detach()
     return passed
 

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..layer import Activation
 from ..layers.auxiliary import Auxiliary
@@ -25,6 +25,7 @@ from ..network import Node
 from ..wording import Text
 from . import gradient
 from .method import Attribution
+from .subject import Function
 
 
 class _Rectified(torch.autograd.Function):
@@ -49,9 +50,9 @@ def bends(node: Node) -> bool:
     return isinstance(layer, Activation) and not isinstance(layer, Auxiliary | Dropout | Identity | Softmax)
 
 
-def guided(node: Node, module: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
+def guided(node: Node, run: Function, inputs: Sequence[Tensor]) -> Tensor:
     """The layer, with a rectified gradient arriving at activation functions."""
-    y: Tensor = module(*inputs)
+    y = run(*inputs)
     return rectified_back(y) if bends(node) else y
 
 

@@ -53,7 +53,7 @@ from ..wording import Text
 from .guided_backprop import bends
 from .method import Asked, Attributed, Attribution
 from .placing import onto_image, spatial
-from .subject import Subject, Target
+from .subject import Subject, Target, scale_and_offset
 
 EPSILON = 1e-6
 BIASES = Text("biases hold {0:.0%} of the score", "偏置占得分的 {0:.0%}")
@@ -167,8 +167,8 @@ def _arrays(module: nn.Module, norm: Any) -> tuple[Tensor, Tensor | None]:
     weight, bias = module.get_parameter("weight"), getattr(module, "bias", None)
     if norm is None:
         return weight, bias
-    scale = (norm.running_var + norm.eps).rsqrt() * norm.weight
-    shift = norm.bias + ((0 if bias is None else bias) - norm.running_mean) * scale
+    scale, offset = scale_and_offset(norm)
+    shift = offset if bias is None else offset + bias * scale
     pairs = getattr(module, "pairs", None)  # a connection table: one kernel for each pair of maps
     rows = scale if pairs is None else scale[pairs[0]]
     return weight * rows.view(-1, *(1,) * (weight.dim() - 1)), shift

@@ -45,7 +45,8 @@ def attribute(subject: Subject, x: Tensor, asked: Asked) -> Attributed:
     starts = torch.tensor(corners, device=x.device)
     falls = torch.zeros(len(x), *size, device=x.device)
     times = torch.zeros(len(x), *size, device=x.device)
-    for images, squares in subject.variants(len(x), len(corners), backward=False):
+    each, held = x[0].nbytes + 3 * x[0, 0].nbytes, falls.nbytes + times.nbytes
+    for images, squares in subject.variants(len(x), len(corners), backward=False, each=each, held=held):
         covered = inside(starts[squares], side, size)
         score = subject.scores(x[images] * ~covered[:, None], asked.target.of(images.cpu().numpy()))
         fall = (whole[images] - score).view(-1, *(1,) * len(size))

@@ -30,7 +30,8 @@ def attribute(subject: Subject, x: Tensor, asked: Asked) -> Attributed:
     unit = ((flat - low) / range_.clamp(min=1e-12)).reshape(maps.shape)
     count = maps.shape[1]
     gains = torch.zeros(len(x), count, device=x.device)
-    for images, numbers in subject.variants(len(x), count, backward=False):
+    each, held = x[0].nbytes + 3 * x[0, 0].nbytes, maps.nbytes + unit.nbytes  # masks, made larger axis by axis
+    for images, numbers in subject.variants(len(x), count, backward=False, each=each, held=held):
         masks = onto_image(unit[images, numbers], row.field, size)
         gains[images, numbers] = subject.scores(masks[:, None] * x[images], asked.target.of(images.cpu().numpy()))
     gains -= subject.scores(torch.zeros_like(x), asked.target)[:, None]

@@ -40,18 +40,26 @@ CAPTION = Text(
 def noisy(subject: Subject, x: Tensor, drawing: np.random.Generator, copies: int, sigma: float) -> Tensor:
     """Copies of one image (C, *size) with noise whose deviation is sigma times its range: (copies, C, *size)."""
     noise = subject.tensor(drawing.standard_normal((copies, *x.shape), np.float32))
-    return noise.mul_(sigma * float(x.max() - x.min())).add_(x)
+    low, high = x.detach().aminmax()
+    return noise.mul_(sigma * float(high - low)).add_(x)
 
 
 def smooth(subject: Subject, x: Tensor, asked: Asked, rule: Rule | None, copies: int, sigma: float) -> Tensor:
-    """The mean of the gradients of so many noisy copies of each image, which are made as they are needed."""
-    total = torch.zeros_like(x)
-    for image in range(len(x)):
-        drawing, target = np.random.default_rng([asked.seed, image]), asked.target.of(np.full(copies, image))
+    """The mean of the gradients of so many noisy copies of each image, which are made as they are needed.
+
+    Gradients add up where the copies came from, so that no copy outlives the layer that reads it.
+    """
+    found = []
+    for number, values in enumerate(x):
+        image = values.detach().requires_grad_()
+        drawing, target = np.random.default_rng([asked.seed, number]), asked.target.of(np.full(copies, number))
         for part in subject.batches(copies, backward=True):
-            made = noisy(subject, x[image], drawing, part.stop - part.start, sigma)
-            total[image] += subject.gradient(made, target.of(part), rule).sum(0)
-    return total / copies
+            count = part.stop - part.start
+            with torch.enable_grad():
+                score = subject.score(noisy(subject, image, drawing, count, sigma), target.of(part), rule)
+            torch.autograd.backward(score.sum())
+        found.append(image.grad / copies)
+    return torch.stack(found)
 
 
 def attribute(subject: Subject, x: Tensor, asked: Asked, rule: Rule | None = None) -> Attributed:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -34,8 +34,10 @@ MOST = 256
 SHARE = 0.5
 """Of the memory that is free, where the caller sets no limit."""
 
-Rule = Callable[[Node, nn.Module, Sequence[Tensor]], Tensor]
-"""What stands for a layer in a pass: its node, its module and its inputs -> its output."""
+Function = Callable[..., Tensor]
+"""A layer as prediction runs it: its inputs -> its output."""
+Rule = Callable[[Node, Function, Sequence[Tensor]], Tensor]
+"""What stands for a layer in a pass: its node, its function and its inputs -> its output."""
 
 
 class Target(NamedTuple):
@@ -62,11 +64,13 @@ class Target(NamedTuple):
 class Subject:
     """A network with weights under examination, on one device.
 
-    `loss` says how its outputs become probabilities; `memory_limit` is how many bytes a batch may take by the plan.
+    `loss` says how its outputs become probabilities; `memory_limit` is how many bytes a batch may take by the plan,
+    of which `beside` are taken already. It refuses one image that needs more; more than one at once keep within it.
     """
 
     def __init__(self, module: NetworkModule, loss: str, memory_limit: int | None = None) -> None:
         self.module, self.loss, self.memory_limit = module.eval().requires_grad_(False), loss, memory_limit
+        self.beside = 0
         self.network = module.network
         self.turns = schedule(self.network, training=False)
         self.order = [k for k, _ in self.turns]
@@ -101,6 +105,7 @@ class Subject:
         device = str(self.device)
         random = Subject.from_arrays(self.network, initialise(self.network, seed), self.loss, device, self.memory_limit)
         settle(random.module, x.cpu().numpy())
+        random.beside = 2 * sum(one.nbytes for one in self.module.parameters())  # as they are and as they predict
         return random
 
     @property
@@ -177,8 +182,8 @@ class Subject:
         with torch.set_grad_enabled(torch.is_grad_enabled() and leaf is None):
             for k, dropped in self.turns:
                 node = self.network.nodes[k]
-                module, inputs = self.module.get_submodule(node.name), [found[i] for i in node.inputs] or [x]
-                found[k] = module(*inputs) if rule is None else rule(node, module, inputs)
+                run, inputs = _function(self.module.get_submodule(node.name)), [found[i] for i in node.inputs] or [x]
+                found[k] = run(*inputs) if rule is None else rule(node, run, inputs)
                 if k == leaf:
                     found[k] = found[k].detach().requires_grad_()
                     torch.set_grad_enabled(True)
@@ -245,21 +250,12 @@ class Subject:
             raise RunError("the network's scores overflow, so nothing can be said about them")
         return np.asarray(LOSSES[self.loss].posterior(scores), np.float64)
 
-    def at_once(self, *, backward: bool) -> int:
-        """How many images may run together, by the plan. Raises RunError where the limit allows not even one."""
-        return self._forward_and_back if backward else self._forward
+    def at_once(self, *, backward: bool, each: int = 0, held: int = 0) -> int:
+        """How many images may run together, by the plan, where `held` bytes are taken besides and `each` for every one.
 
-    @cached_property
-    def _forward(self) -> int:
-        return self._fitting(*(plan(self.network, batch=n).memory["inference_bytes"] for n in (1, 2)))
-
-    @cached_property
-    def _forward_and_back(self) -> int:
-        sizes = (plan(self.network, batch=n, optimizer="sgd").memory["training_bytes"] for n in (1, 2))
-        return self._fitting(*sizes)
-
-    def _fitting(self, one: int, two: int) -> int:
-        limit = self.memory_limit
+        Raises RunError where the limit allows not even one.
+        """
+        (one, two), limit = self._forward_and_back if backward else self._forward, self.memory_limit
         if limit is not None and one > limit:
             raise RunError(
                 "one image needs more memory than it may take",
@@ -267,18 +263,31 @@ class Subject:
                 hint=f"a limit of {one:,} bytes",
             )
         free = available_memory() if self.device.type == "cpu" else torch.cuda.mem_get_info(self.device)[0]
-        room = limit if limit is not None else int(SHARE * (free or 2**31))
-        return max(1, min(MOST, 1 + (room - one) // max(1, two - one)))
+        room = (limit if limit is not None else int(SHARE * (free or 2**31))) - self.beside - held
+        return max(1, min(MOST, 1 + (room - one - each) // max(1, two - one + each)))
 
-    def batches(self, images: int, *, backward: bool) -> Iterator[slice]:
-        """Slices of so many images that run at once."""
-        size = self.at_once(backward=backward)
+    @cached_property
+    def _forward(self) -> tuple[int, int]:
+        """The bytes that one and two images take by the plan."""
+        one, two = (plan(self.network, batch=n).memory["inference_bytes"] for n in (1, 2))
+        return one, two
+
+    @cached_property
+    def _forward_and_back(self) -> tuple[int, int]:
+        one, two = (plan(self.network, batch=n, optimizer="sgd").memory["training_bytes"] for n in (1, 2))
+        return one, two
+
+    def batches(self, images: int, *, backward: bool, each: int = 0, held: int = 0) -> Iterator[slice]:
+        """Slices of so many images that run at once: see `at_once`."""
+        size = self.at_once(backward=backward, each=each, held=held)
         for start in range(0, images, size):
             yield slice(start, min(start + size, images))
 
-    def variants(self, images: int, variants: int, *, backward: bool) -> Iterator[tuple[Tensor, Tensor]]:
-        """All pairs (image, variant) in parts that run at once: two (n,) of numbers for each part."""
-        for part in self.batches(images * variants, backward=backward):
+    def variants(
+        self, images: int, variants: int, *, backward: bool, each: int = 0, held: int = 0
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """All pairs (image, variant) in parts that run at once (`at_once`): two (n,) of numbers for each part."""
+        for part in self.batches(images * variants, backward=backward, each=each, held=held):
             flat = torch.arange(part.start, part.stop, device=self.device)
             yield flat // variants, flat % variants
 
@@ -287,3 +296,22 @@ class Subject:
         """With as many threads as a batch keeps busy."""
         with threads(pick_threads(self.network, self.at_once(backward=False))):
             yield
+
+
+def _function(module: nn.Module) -> Function:
+    """A layer as prediction runs it; a normalization as a product and a sum, whose way back needs no volume kept."""
+    return partial(_normalised, module) if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) else module
+
+
+def _normalised(norm: Any, x: Tensor) -> Tensor:
+    """x (N, C, *size) by the running statistics."""
+    each = (-1, *(1,) * (x.dim() - 2))
+    scale, offset = (array.view(each) for array in scale_and_offset(norm))
+    return torch.addcmul(offset, x, scale)
+
+
+def scale_and_offset(norm: Any) -> tuple[Tensor, Tensor]:
+    """What a normalization by running statistics multiplies each channel by, and then adds: two (C,)."""
+    scale = (norm.running_var + norm.eps).rsqrt()
+    scale, bias = (scale * norm.weight, norm.bias) if norm.affine else (scale, 0.0)
+    return scale, bias - norm.running_mean * scale

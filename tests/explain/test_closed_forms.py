@@ -297,6 +297,32 @@ def test_relevance_goes_back_through_a_table_with_its_normalization():
     assert found.gap.max() < 1e-3
 
 
+def test_relevance_goes_back_through_a_normalization_that_learns_nothing():
+    """As where it has the weights 1 and the biases 0."""
+    text = "INPUT[7x6x3] -> CONV3-4 -> {0} -> RELU -> FC3"
+    learning, fixed = Network.parse(text.format("BN")), Network.parse(text.format("BN(AFFINE=no)"))
+    weights = initialise(learning) | {"bn1.running_var": np.array([0.5, 1, 2, 3], np.float32)}
+    first = Subject.from_arrays(learning, weights)
+    second = Subject.from_arrays(fixed, {k: v for k, v in weights.items() if k not in ("bn1.weight", "bn1.bias")})
+    found, expected = (attribute("lrp", one, noise(one), [0, 2]) for one in (second, first))
+    torch.testing.assert_close(found.values, expected.values)
+    assert found.values.any()
+
+
+def test_the_way_back_through_a_normalization_keeps_no_volume():
+    network = Network.parse("INPUT[9x8x3] -> BN -> FC2")
+    subject = Subject.from_arrays(network, initialise(network))
+    x, sizes = noise(subject).requires_grad_(), []
+
+    def noted(kept):
+        sizes.append(kept.numel())
+        return kept
+
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(noted, lambda kept: kept):
+        assert subject.volumes(x, [1])[1].requires_grad
+    assert max(sizes) <= 3
+
+
 def test_relevance_of_a_linear_layer_is_each_products_share():
     network = Network.parse("INPUT[1x1x3] -> FC1(BIAS=no)")
     weights = {"fc1.weight": np.array([[2.0, -1.0, 0.5]], np.float32)}

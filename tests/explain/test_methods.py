@@ -78,6 +78,21 @@ def test_memory_for_one_image_at_a_time_changes_nothing(name):
     np.testing.assert_allclose(tight, roomy, rtol=1e-2, atol=1e-3 * np.abs(roomy).max() + 1e-7)
 
 
+def test_what_is_held_besides_makes_room_for_fewer_images():
+    model = model_of(NETS["resnet"])
+    one, two = (model.network.plan(batch=n).memory["inference_bytes"] for n in (1, 2))
+    limit = one + 9 * (two - one)
+    question = ask(model, images_for(model), memory_limit=limit)
+    subject, more = question.subject, two - one
+    assert subject.at_once(backward=False) == 10
+    assert subject.at_once(backward=False, held=3 * more) == 7
+    assert subject.at_once(backward=False, each=more) == 5
+    assert subject.at_once(backward=False, each=limit, held=limit) == 1
+    random = subject.randomised(question.x, seed=1)
+    weights = sum(array.nbytes for name, array in model.weights.items() if "running" not in name)
+    assert random.at_once(backward=False) == 10 - -(-2 * weights // more)
+
+
 def test_what_does_not_fit_is_refused_with_the_plans_number():
     model = model_of(NETS["resnet"])
     with pytest.raises(
