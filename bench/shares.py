@@ -3,12 +3,14 @@
 A training step's useful operations a second, float32, on all cores, as a share of those of a kernel of nothing but
 multiply-adds: the two take turns in one process, because shared processors change their pace within seconds. Below it,
 the step's calls one by one on one thread: what share of the time convolutions and full connections take, and the share
-of the limit that they reach themselves. `--write` puts the tables into docs/performance.md.
+of the limit that they reach themselves. `--write` puts the tables into docs/performance.md. `--layers NETWORK` prints
+the same of each layer of one network instead, with products of bfloat16 beside the limit of float32.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import median
@@ -118,6 +120,20 @@ def inside(name: str, batch: int) -> tuple[float, float]:
     return sums / total, useful(name, batch) / cores() / sums / most
 
 
+def by_layer(name: str, batch: int, dtype: str) -> Iterator[str]:
+    """Of each layer that multiplies: its part of a step's time, and its operations a second beside float32's limit."""
+    plan = NETWORKS[name].network().plan(batch=batch, optimizer="nesterov", dtype=dtype)
+    course, most = course_of(plan, "training", cores()), limit(1)
+    spent: defaultdict[str, float] = defaultdict(float)
+    for task, seconds in zip(course.tasks, Stepper(course).seconds(9), strict=True):
+        spent[task.layer] += task.times * float(seconds)
+    most, total = max(most, limit(1)), sum(spent.values())
+    for found, flops in zip(plan.rows, operations(plan, "training"), strict=True):
+        own, layer = spent[found.node.name], found.node
+        if layer.layer.op in SUMS:
+            yield row([layer.name, f"{own / total:.0%}", f"{float(flops) / cores() / own / most:.2f}"])
+
+
 def measured() -> Iterator[Found]:
     for name, batch in ASKED.items():
         found = Found(name, batch, *turns(name, batch), *inside(name, batch))
@@ -126,6 +142,15 @@ def measured() -> Iterator[Found]:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--write", action="store_true")
+    parser.add_argument("--layers", metavar="NETWORK", choices=NETWORKS)
+    parser.add_argument("--batch", type=int, default=64, help="with --layers")
+    parser.add_argument("--dtype", default="float32", help="with --layers")
+    args = parser.parse_args()
+    if args.layers:
+        print("\n".join([row(["layer", "time", "times the limit"]), *by_layer(args.layers, args.batch, args.dtype)]))
+        return
     heads = [
         "network",
         "batch",
@@ -137,7 +162,7 @@ def main() -> None:
         "their own share",
     ]
     lines = [row(heads), row(["---", *("---:" for _ in heads[1:])]), *(row(found.cells()) for found in measured())]
-    if "--write" in sys.argv:
+    if args.write:
         write("bench/shares.py", lines)
 
 
