@@ -55,8 +55,8 @@ NETWORKS = {
         (16,),
     ),
     "alexnet": Entry("alexnet", (16,), (16,)),
-    "resnet18": Entry("resnet18", (8,), (8,)),
-    "vgg11": Entry("vgg11", (4,), (4,)),
+    "resnet18": Entry("resnet18", (8, 32), (8,)),
+    "vgg11": Entry("vgg11", (4, 16), (4,)),
 }
 
 

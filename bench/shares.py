@@ -26,6 +26,7 @@ from neocog.measure.calls import Stepper
 from neocog.measure.pace import peak
 from neocog.native.pace import course_of
 from neocog.native.trainer import NativeTrainer
+from neocog.plan import Plan
 from neocog.plan.time import operations
 from neocog.resources import cores
 
@@ -105,33 +106,32 @@ def turns(name: str, batch: int) -> tuple[list[float], list[float]]:
     return found, limits
 
 
+def alone(plan: Plan) -> tuple[dict[str, float], float]:
+    """On one thread: the seconds of each layer in a step, those of no layer under "", and the limit around them."""
+    course, most = course_of(plan, "training", cores()), limit(1)
+    spent: defaultdict[str, float] = defaultdict(float)
+    for task, seconds in zip(course.tasks, Stepper(course).seconds(5), strict=True):
+        spent[task.layer] += task.times * float(seconds)
+    return spent, max(most, limit(1))
+
+
 def inside(name: str, batch: int) -> tuple[float, float]:
     """The share of a step's time that multiply-adds take, and the share of the limit that they reach, on one thread."""
     network = NETWORKS[name].network()
-    course = course_of(network.plan(batch=batch, optimizer="nesterov"), "training", cores())
-    most = limit(1)
-    seconds = Stepper(course).seconds(5)
-    most = max(most, limit(1))
-    ops = {node.name: node.layer.op for node in network.nodes}
-    spent = [
-        (task.times * second, ops.get(task.layer) in SUMS) for task, second in zip(course.tasks, seconds, strict=True)
-    ]
-    sums, total = sum(s for s, own in spent if own), sum(s for s, _ in spent)
-    return sums / total, useful(name, batch) / cores() / sums / most
+    spent, most = alone(network.plan(batch=batch, optimizer="nesterov"))
+    sums = sum(spent[node.name] for node in network.nodes if node.layer.op in SUMS)
+    return sums / sum(spent.values()), useful(name, batch) / cores() / sums / most
 
 
 def by_layer(name: str, batch: int, dtype: str) -> Iterator[str]:
     """Of each layer that multiplies: its part of a step's time, and its operations a second beside float32's limit."""
     plan = NETWORKS[name].network().plan(batch=batch, optimizer="nesterov", dtype=dtype)
-    course, most = course_of(plan, "training", cores()), limit(1)
-    spent: defaultdict[str, float] = defaultdict(float)
-    for task, seconds in zip(course.tasks, Stepper(course).seconds(9), strict=True):
-        spent[task.layer] += task.times * float(seconds)
-    most, total = max(most, limit(1)), sum(spent.values())
+    spent, most = alone(plan)
     for found, flops in zip(plan.rows, operations(plan, "training"), strict=True):
-        own, layer = spent[found.node.name], found.node
-        if layer.layer.op in SUMS:
-            yield row([layer.name, f"{own / total:.0%}", f"{float(flops) / cores() / own / most:.2f}"])
+        if found.node.layer.op in SUMS:
+            own = spent[found.node.name]
+            share = own / sum(spent.values())
+            yield row([found.node.name, f"{share:.0%}", f"{float(flops) / cores() / own / most:.2f}"])
 
 
 def measured() -> Iterator[Found]:
