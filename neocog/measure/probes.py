@@ -18,6 +18,7 @@ from ..network import Network
 from ..plan.work import FREE, PASSES, Work, work
 from ..torch_engine.device import precision
 from ..torch_engine.inference import ready
+from ..torch_engine.winograd import filtered
 from .clock import repeated, typical
 
 SECONDS = 0.006
@@ -147,7 +148,7 @@ def _passes(probe: Probe, dtype: str, device: torch.device) -> Iterator[tuple[st
             yield which, lambda: images.contiguous(memory_format=torch.channels_last)
         return
     xs = [_volume(shape, probe.batch, dtype, device) for shape in probe.inputs]
-    copies = [_Copy(probe, xs, device) for _ in range(_count(probe))]
+    copies = [_Copy(probe, xs, dtype, device) for _ in range(_count(probe))]
     turns = cycle(copies)
 
     def run(module: nn.Module, xs: Sequence[Tensor]) -> Tensor:
@@ -185,12 +186,14 @@ def _passes(probe: Probe, dtype: str, device: torch.device) -> Iterator[tuple[st
 class _Copy:
     """A layer with arrays of its own: in a network it finds its weights and inputs where others have been since."""
 
-    def __init__(self, probe: Probe, xs: Sequence[Tensor], device: torch.device) -> None:
+    def __init__(self, probe: Probe, xs: Sequence[Tensor], dtype: str, device: torch.device) -> None:
         self.module = probe.layer.module(*probe.inputs).to(device)
         with torch.no_grad():
             for parameter in self.module.parameters():
                 parameter.copy_(_values(parameter.shape))
         self.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack this form
+        if dtype == "bfloat16" and device.type == "cpu":
+            self.module = filtered(self.module)
         self.owned = [p for p in self.module.parameters() if p.requires_grad]
         self.xs = [x.clone(memory_format=torch.preserve_format).requires_grad_() for x in xs]
         self.y = xs[0]

@@ -34,7 +34,7 @@ from ..resources import give_back_freed
 from ..torch_engine.allocator import return_freed_memory
 from ..torch_engine.trainer import TorchTrainer
 
-TINY = "INPUT[64x64x3] -> CONV3-16 -> BN -> RELU -> POOL2 -> CONV3-32 -> RELU -> FC512 -> RELU -> FC10"
+TINY = "INPUT[64x64x3] -> CONV3-32 -> BN -> RELU -> POOL2 -> CONV3-32 -> RELU -> FC512 -> RELU -> FC10"
 STEPS = 3
 
 

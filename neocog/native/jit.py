@@ -93,7 +93,12 @@ class Compiled:
 
     def function(self, name: str, kinds: Sequence[Any]) -> Callable[..., None]:
         """A function to run many times, by the ctypes of its arguments. It must not outlive this object."""
-        return ctypes.CFUNCTYPE(None, *kinds)(self._engine.get_function_address(name))
+        return ctypes.CFUNCTYPE(None, *kinds)(self.address(name))
+
+    def address(self, name: str) -> int:
+        """Where a function's code is; it stays there as long as this object."""
+        place: int = self._engine.get_function_address(name)
+        return place
 
 
 def _assembled(ir: str, target: Any) -> bytes:

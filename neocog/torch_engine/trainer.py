@@ -27,6 +27,7 @@ from .module import NetworkModule, build, read_weights
 from .optimizers import make_optimizer
 from .rates import freeze
 from .state import read_state, write_state
+from .winograd import filtered
 
 
 class TorchTrainer:
@@ -82,6 +83,9 @@ class TorchTrainer:
         self.module = build(network, weights=weights).to(self.device)
         self._format = torch.channels_last if network.input_shape.rank == 2 else torch.contiguous_format
         self.module.to(memory_format=self._format)  # type: ignore[call-overload]  # torch's stubs lack this form
+        if self.device == "cpu" and dtype == "bfloat16":
+            for name, layer in list(self.module.named_children()):
+                self.module.add_module(name, filtered(layer))
         freeze(self.module, factors or {})
         self.module.cuts = tuple(cuts)
         self.optimizer = make_optimizer(self.module, optimizer, momentum, weight_decay, factors or {})

@@ -236,13 +236,14 @@ def main_for(functions: dict[str, Function]) -> str:
     return "\n".join([MAIN, "int main(void) {", *lines, "}\n"])
 
 
-def assert_same(folder, functions: dict[str, Function]) -> None:
-    """Every function gives the same numbers as C and as machine code."""
+def assert_same(folder, functions: dict[str, Function], halves: frozenset[str] = frozenset()) -> None:
+    """Every function gives the same numbers as C and as machine code. `halves` are buffers of pairs of bfloat16."""
     rng = np.random.default_rng(1)
     buffers = {}
     for name, function in functions.items():
         touched = Touched(function, functions)
-        buffers[name] = [Buffer(rng, *touched.bytes.get(b, (0, 4)), touched.kinds[b]) for b in function.buffers]
+        kinds = {b: {"pair"} if b in halves else touched.kinds[b] for b in function.buffers}
+        buffers[name] = [Buffer(rng, *touched.bytes.get(b, (0, 4)), kinds[b]) for b in function.buffers]
     text = "#define _POSIX_C_SOURCE 200809L\n" + c_functions(functions.values()) + main_for(functions)
     printed = run(folder, text, b"".join(buffer.given() for own in buffers.values() for buffer in own))
     compiled, at = Compiled(functions.values()), 0

@@ -1,0 +1,193 @@
+"""Convolutions by 3x3 kernels in a bfloat16 training step on a CPU: by Winograd's filtering, not by oneDNN.
+
+oneDNN sums over windows, at nearly what the processor can do; the kernels of `native/winograd.py` need 4/9 of the
+products. They take many channels, which come by the block, and processors that multiply pairs of bfloat16 but not whole
+matrices: beside those, transforming volumes would take longer than all products.
+"""
+
+from __future__ import annotations
+
+from functools import cache, cached_property
+from itertools import pairwise, product
+from typing import Any, TypeGuard
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ..layers import _modules
+from ..native.jit import machine
+from ..native.winograd import GROUP, LANES, POSITIONS, TURNING_BYTES, Filtering, Gradient
+from .team import Team, openmp
+
+HELD_BYTES = 8 << 20
+"""Transformed tiles of a weight gradient that are there at once: the last-level cache keeps them."""
+
+Tasks = NDArray[np.int64]
+
+
+class Convolution:
+    """y (N, K, H, W) of x (N, C, H, W), both bfloat16 and channels last, and weights (K, C, 3, 3) of float32.
+
+    A `turned` one is back from the gradient of what another gives, with its weights (C, K, 3, 3).
+    """
+
+    def __init__(self, shape: Filtering, turned: bool) -> None:
+        self.shape = shape
+        *kernels, convolve = shape.convolution()
+        weights = shape.turned_weights() if turned else shape.weights()
+        self.team, self.weights = Team([*kernels, convolve, weights], [convolve, weights]), weights.name
+
+    def __call__(self, x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
+        """The sums and biases, as a new volume."""
+        shape, threads = self.shape, torch.get_num_threads()
+        u, turning, own = map(_bytes, (shape.weight_bytes, threads * TURNING_BYTES, threads * shape.own_bytes))
+        self.team.run(self.weights, self._weight_tasks, [w, u, turning], TURNING_BYTES)
+        y = _volume(len(x), shape.outputs, x)
+        slots = torch.zeros(shape.outputs) if bias is None else bias.view(-1, LANES, 2).transpose(1, 2).contiguous()
+        self.team.run("convolve", self._tasks(len(x), threads), [x, u, slots, y, own], shape.own_bytes)
+        return y
+
+    @cached_property
+    def _weight_tasks(self) -> Tasks:
+        """Blocks of outputs, and a group of inputs."""
+        groups = self.shape.inputs // GROUP
+        return np.array([(k, k + 1, c, c + 1) for k, c in product(range(self.shape.blocks), range(groups))])
+
+    @cache  # noqa: B019  # of objects that stay
+    def _tasks(self, images: int, threads: int) -> Tasks:
+        """Images from and to, rows of tiles from and to, and how many sets of tiles that makes."""
+        shape = self.shape
+        rows = shape.most // shape.columns
+        if rows >= shape.rows:
+            size = min(rows // shape.rows, -(-images // threads))
+            parts = [(n, min(n + size, images), 0, shape.rows) for n in range(0, images, size)]
+        else:
+            count = -(-shape.rows // rows)
+            borders = [shape.rows * k // count for k in range(count + 1)]
+            parts = [(n, n + 1, *part) for n in range(images) for part in pairwise(borders)]
+        sets = [-(-(m - n) * (b - a) * shape.columns // shape.together) for n, m, a, b in parts]
+        return np.array([(*part, count) for part, count in zip(parts, sets, strict=True)])
+
+
+class WeightGradient:
+    """dw (K, C, 3, 3) of float32 of x (N, C, H, W) and dy (N, K, H, W), both bfloat16; all channels last."""
+
+    def __init__(self, inputs: int, outputs: int, height: int, width: int) -> None:
+        self.shape = Gradient.within(HELD_BYTES, inputs, outputs, height, width)
+        *kernels, gather = self.shape.transforms()
+        first, more, last = self.shape.sums(begin=True), self.shape.sums(begin=False), self.shape.kernels()
+        self.team = Team([*kernels, gather, first, more, last], [gather, first, more, last])
+
+    def __call__(self, x: Tensor, dy: Tensor) -> Tensor:
+        """The sums over all tiles, a part of them after the other."""
+        shape = self.shape
+        v, d = (_bytes(4 * POSITIONS * shape.pairs * n) for n in (shape.inputs, shape.outputs))
+        sums = _bytes(shape.sum_bytes)
+        for k, (gather, add) in enumerate(self._parts(len(x))):
+            self.team.run("gather_tiles", gather, [x, dy, v, d])
+            self.team.run("more_sums" if k else "first_sums", add, [v, d, sums])
+        dw = torch.empty(shape.outputs, 3, 3, shape.inputs)
+        self.team.run("kernels", self._groups, [sums, dw])
+        return dw.permute(0, 3, 1, 2)
+
+    @cached_property
+    def _groups(self) -> Tasks:
+        """Groups of outputs, one by one."""
+        return np.array([(k, k + 1) for k in range(self.shape.outputs // GROUP)])
+
+    @cache  # noqa: B019  # of objects that stay
+    def _parts(self, images: int) -> list[tuple[Tasks, Tasks]]:
+        """Rows of tiles as large as memory is held, one task each, and the tasks that multiply them."""
+        shape = self.shape
+        rows = list(product(range(images), range(shape.rows)))
+        borders = np.linspace(0, len(rows), -(-len(rows) * shape.pairs_in_row // shape.pairs) + 1).astype(int)
+        found = []
+        for start, end in pairwise(borders):
+            tasks = [(n, n + 1, i, i + 1, k * shape.pairs_in_row) for k, (n, i) in enumerate(rows[start:end])]
+            pairs = (end - start) * shape.pairs_in_row
+            sums = [(p, k, pairs) for k in range(shape.blocks) for p in range(POSITIONS)]
+            found.append((np.array(tasks), np.array(sums)))
+        return found
+
+
+forwards = cache(lambda c, k, h, w: Convolution(Filtering(c, k, h, w), turned=False))
+backwards = cache(lambda c, k, h, w: Convolution(Filtering(k, c, h, w), turned=True))
+weight_gradient = cache(WeightGradient)
+
+
+class _Filter(torch.autograd.Function):
+    """A convolution with its gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
+        x, w = _last(x), _last(w)
+        ctx.save_for_backward(x, w)
+        return forwards(*_sizes(x, w))(x, w, bias)
+
+    @staticmethod
+    def backward(ctx: Any, *dys: Tensor) -> tuple[Tensor | None, ...]:
+        x, w = ctx.saved_tensors
+        dy, sizes, (of_x, of_w, of_bias) = _last(dys[0]), _sizes(x, w), ctx.needs_input_grad
+        dx = backwards(*sizes)(dy, w) if of_x else None
+        dw = weight_gradient(*sizes)(x, dy) if of_w else None
+        return dx, dw, _summed(dy) if of_bias else None
+
+
+def _bytes(count: int) -> Tensor:
+    return torch.empty(count, dtype=torch.uint8)
+
+
+def _last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def _sizes(x: Tensor, w: Tensor) -> tuple[int, ...]:
+    """Channels in and out, height and width."""
+    return (x.shape[1], w.shape[0], *x.shape[2:])
+
+
+def _volume(images: int, channels: int, like: Tensor) -> Tensor:
+    """A new volume of other channels."""
+    return torch.empty(images, *like.shape[2:], channels, dtype=like.dtype).permute(0, 3, 1, 2)
+
+
+def _summed(dy: Tensor) -> Tensor:
+    """The sum (K,) over images and places: as a product, several times as fast as torch's sum."""
+    rows = dy.permute(0, 2, 3, 1).reshape(-1, dy.shape[1])
+    return (rows.new_ones(1, len(rows)) @ rows).view(-1).float()
+
+
+class FilteredConv2d(nn.Conv2d):
+    """Another convolution's weights, in bfloat16 by Winograd's filtering and in any other type as before."""
+
+    def __init__(self, of: nn.Conv2d) -> None:
+        super().__init__(of.in_channels, of.out_channels, 3, padding=1, bias=of.bias is not None, device="meta")
+        self.weight, self.bias = of.weight, of.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (N, C, H, W) -> y (N, K, H, W)."""
+        if not torch.is_autocast_enabled("cpu") or torch.get_autocast_dtype("cpu") is not torch.bfloat16:
+            return super().forward(x)
+        y: Tensor = _Filter.apply(x.to(torch.bfloat16), self.weight, self.bias)  # type: ignore[no-untyped-call]
+        return y
+
+
+def filtered(layer: nn.Module) -> nn.Module:
+    """The module that trains a layer fastest in bfloat16 on this CPU; it has the parameters of the one given."""
+    return FilteredConv2d(layer) if _possible() and _is_covered(layer) else layer
+
+
+@cache
+def _possible() -> bool:
+    """Whether this processor gains by it, and torch has threads to lend."""
+    return machine().dots and not machine().tiles and openmp() is not None
+
+
+def _is_covered(module: nn.Module) -> TypeGuard[nn.Conv2d]:
+    """3x3, an output for each place, and whole groups of channels."""
+    if not isinstance(module, nn.Conv2d) or isinstance(module, _modules.Conv2d):
+        return False
+    plain = (module.kernel_size, module.stride, module.dilation, module.groups) == ((3, 3), (1, 1), (1, 1), 1)
+    return plain and module.padding == (1, 1) and not (module.in_channels % GROUP or module.out_channels % GROUP)

@@ -1,0 +1,101 @@
+"""The kernels of Winograd's filtering touch what is theirs, and are the same as C and as machine code."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sanitized import NUMBERS, Touched, assert_same, needs_compiler
+
+from neocog.native.winograd import POSITIONS, TURNING_BYTES, Edge, Filtering, Gradient, channel, edges
+
+SIZES = [(32, 64, 6, 8), (64, 96, 5, 3), (96, 32, 1, 2), (32, 32, 1, 1)]
+IMAGES = 2
+
+
+def named(functions):
+    return {function.name: function for function in functions}
+
+
+def for_a_task(monkeypatch, **numbers):
+    for name, number in numbers.items():
+        monkeypatch.setitem(NUMBERS, name, number)
+
+
+def touched(functions, name):
+    """The last byte of each buffer that a function touches, and none before the first."""
+    found = Touched(functions[name], functions).bytes
+    assert all(low == 0 for low, _ in found.values()), found
+    return {buffer: high for buffer, (_, high) in found.items()}
+
+
+@pytest.mark.parametrize("sizes", SIZES, ids=str)
+def test_a_convolution_reads_and_writes_its_volumes_and_nothing_else(sizes, monkeypatch):
+    shape = Filtering(*sizes)
+    assert shape.rows * shape.columns * IMAGES <= shape.most  # so that one task can be all of it
+    sets = -(-IMAGES * shape.rows * shape.columns // shape.together)
+    for_a_task(monkeypatch, n0=0, n1=IMAGES, top=0, bottom=shape.rows, sets=sets)
+    volume = IMAGES * shape.height * shape.width
+    found = touched(named(shape.convolution()), "convolve")
+    assert found.pop("own") <= shape.own_bytes
+    assert found.pop("u") in range(shape.weight_bytes - 64, shape.weight_bytes + 1)  # the last step may be a gap
+    assert found == {"x": 2 * volume * shape.inputs, "y": 2 * volume * shape.outputs, "bias": 4 * shape.outputs}
+
+
+@pytest.mark.parametrize("sizes", SIZES, ids=str)
+def test_weights_are_read_whole_and_written_where_they_are_read(sizes, monkeypatch):
+    shape = Filtering(*sizes)
+    for_a_task(monkeypatch, k0=0, k1=shape.blocks, c0=0, c1=shape.inputs // 32)
+    for function in (shape.weights(), shape.turned_weights()):
+        found = touched({function.name: function}, function.name)
+        assert found["w"] == 4 * 9 * shape.inputs * shape.outputs
+        assert found["u"] in range(shape.weight_bytes - 64, shape.weight_bytes + 1)
+        assert found.get("own", TURNING_BYTES) == TURNING_BYTES
+
+
+@pytest.mark.parametrize("sizes", SIZES, ids=str)
+def test_a_gradient_stays_within_its_volumes_and_what_is_held(sizes, monkeypatch):
+    shape = Gradient.within(1 << 20, *sizes)
+    pairs = IMAGES * shape.rows * shape.pairs_in_row
+    assert pairs <= shape.pairs
+    for_a_task(monkeypatch, n0=0, n1=IMAGES, top=0, bottom=shape.rows, at=0, p=POSITIONS - 1, k=shape.blocks - 1)
+    for_a_task(monkeypatch, pairs=pairs, k0=0, k1=shape.outputs // 32)
+    volume = 2 * IMAGES * shape.height * shape.width
+    held = {name: 4 * POSITIONS * shape.pairs * n for name, n in (("v", shape.inputs), ("d", shape.outputs))}
+    found = touched(named(shape.transforms()), "gather_tiles")
+    assert (found["x"], found["dy"]) == (volume * shape.inputs, volume * shape.outputs)
+    assert all(found[name] <= size for name, size in held.items())
+    for begin in (True, False):
+        sums = shape.sums(begin)
+        found = Touched(sums, {}).bytes
+        assert all(found[name][1] <= size for name, size in held.items())
+        assert found["sums"][1] in range(shape.sum_bytes - 64, shape.sum_bytes + 1)
+    kernels = shape.kernels()
+    found = touched({kernels.name: kernels}, kernels.name)
+    assert found["dw"] == 4 * 9 * shape.inputs * shape.outputs
+    assert found["sums"] in range(shape.sum_bytes - 64, shape.sum_bytes + 1)
+
+
+@needs_compiler
+def test_kernels_are_the_same_in_c_without_a_word_from_sanitizers(tmp_path, monkeypatch):
+    shape, gradient = Filtering(32, 64, 5, 3), Gradient.within(1 << 16, 32, 64, 5, 3)
+    for_a_task(monkeypatch, n0=0, n1=2, top=0, bottom=3, sets=2, k0=0, k1=1, c0=0, c1=1, at=0, p=3, k=0, pairs=6)
+    functions = [*shape.convolution(), shape.weights(), shape.turned_weights()]
+    functions += [*gradient.transforms(), gradient.sums(True), gradient.sums(False), gradient.kernels()]
+    assert_same(tmp_path, named(functions), halves=frozenset({"x", "dy", "u", "v", "d", "to", "y", "own"}))
+
+
+def test_slots_are_channels_the_even_ones_of_32_first():
+    assert [channel(slot) for slot in (0, 1, 15, 16, 31, 32, 48)] == [0, 2, 30, 1, 31, 32, 33]
+    assert sorted(map(channel, range(96))) == list(range(96))
+
+
+@pytest.mark.parametrize("size", range(1, 10))
+def test_edges_cover_an_axis_and_no_more(size):
+    for before, count in ((1, 4), (0, 2)):
+        tiles = [(k, edge.there) for edge in edges(size, before, count) for k in range(edge.first, edge.last)]
+        assert [k for k, _ in tiles] == list(range(-(-size // 2)))
+        seen = np.zeros(size, int)
+        for k, there in tiles:
+            seen[[2 * k - before + r for r in there]] += 1
+        assert seen.min() >= 1
+    assert edges(1, 1, 4) == [Edge(0, 1, (1,))]

@@ -1,0 +1,190 @@
+"""3x3 convolutions in fewer products: what they come to, and that networks train with them as with torch's own."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from neocog import Network
+from neocog.initialise import initialise
+from neocog.torch_engine import winograd
+from neocog.torch_engine.device import threads
+from neocog.torch_engine.team import openmp
+from neocog.torch_engine.trainer import TorchTrainer
+from neocog.torch_engine.winograd import FilteredConv2d, backwards, filtered, forwards, weight_gradient
+
+pytestmark = pytest.mark.skipif(openmp() is None, reason="torch's threads are not GNU OpenMP's here")
+
+B = torch.tensor([[1.0, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, -1, 0, 1]], dtype=torch.float64)
+A = torch.tensor([[1.0, 0], [1, 1], [1, -1], [0, 1]], dtype=torch.float64)
+G = torch.tensor([[1.0, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], dtype=torch.float64)
+SIZES = [
+    (64, 64, 7, 9, 3),
+    (32, 96, 6, 6, 2),
+    (96, 32, 2, 1, 2),
+    (128, 64, 13, 14, 5),
+    (32, 32, 1, 1, 1),
+    (64, 32, 15, 40, 1),
+]
+
+
+def rounded(x):
+    return x.float().bfloat16().double()
+
+
+def made(c, k, h, w, n):
+    generator = torch.Generator().manual_seed(c + h)
+    x, dy = (torch.randn(n, m, h, w, generator=generator).bfloat16() for m in (c, k))
+    weight, bias = torch.randn(k, c, 3, 3, generator=generator) / (9 * c) ** 0.5, torch.randn(k, generator=generator)
+    return [t.to(memory_format=torch.channels_last) for t in (x, dy, weight)] + [bias]
+
+
+def tiles(x, before, size):
+    """Squares two places apart, with zeros around the volume."""
+    ends = [(2 * -(-n // 2) + size - 2 - n - before) for n in (x.shape[3], x.shape[2])]
+    return F.pad(x.double(), (before, ends[0], before, ends[1])).unfold(2, size, 2).unfold(3, size, 2)
+
+
+def convolved(x, weight):
+    """By the equation, with what is multiplied rounded to bfloat16."""
+    v, u = rounded(B @ tiles(x, 1, 4) @ B.T), rounded(G @ weight.double() @ G.T)
+    y = A.T @ torch.einsum("ncijpq,kcpq->nkijpq", v, u) @ A
+    n, k, rows, columns = y.shape[:4]
+    return y.permute(0, 1, 2, 4, 3, 5).reshape(n, k, 2 * rows, 2 * columns)[:, :, : x.shape[2], : x.shape[3]]
+
+
+def far(got, expected):
+    return float((got.double() - expected).abs().max() / expected.abs().max())
+
+
+@pytest.mark.parametrize("sizes", SIZES, ids=str)
+def test_outputs_are_those_of_the_equation_on_rounded_transforms(sizes):
+    x, _, weight, bias = made(*sizes)
+    y = forwards(*sizes[:4])(x, weight, bias)
+    expected = convolved(x, weight) + bias.view(-1, 1, 1)
+    assert y.dtype is torch.bfloat16
+    assert y.is_contiguous(memory_format=torch.channels_last)
+    assert far(y, expected) < 2**-8  # the last rounding
+    assert far(expected, F.conv2d(x.double(), weight.double(), bias.double(), padding=1)) < 0.02
+
+
+@pytest.mark.parametrize("sizes", SIZES, ids=str)
+def test_gradients_are_the_transposes(sizes):
+    x, dy, weight, _ = made(*sizes)
+    turned = weight.flip(2, 3).transpose(0, 1)
+    assert far(backwards(*sizes[:4])(dy, weight), convolved(dy, turned)) < 2**-8
+    v, d = rounded(B @ tiles(x, 1, 4) @ B.T), rounded(A @ tiles(dy, 0, 2) @ A.T)
+    expected = G.T @ torch.einsum("ncijpq,nkijpq->kcpq", v, d) @ G
+    got = weight_gradient(*sizes[:4])(x, dy)
+    assert got.shape == weight.shape
+    assert got.stride() == weight.stride()
+    assert far(got, expected) < 1e-4
+    real = torch.nn.grad.conv2d_weight(x.double(), weight.shape, dy.double(), padding=1)
+    assert far(got, real) < 0.03
+
+
+def test_any_number_of_threads_gives_the_same_bits():
+    sizes = (64, 96, 20, 12, 5)
+    x, dy, weight, bias = made(*sizes)
+    found = []
+    for count in (1, 2, 3, 5):
+        with threads(count):
+            results = forwards(*sizes[:4])(x, weight, bias), backwards(*sizes[:4])(dy, weight)
+            found.append([*results, weight_gradient(*sizes[:4])(x, dy)])
+    for other in found[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))
+
+
+def test_a_gradient_held_in_parts_is_the_same_sum(monkeypatch):
+    sizes = (32, 32, 12, 12, 7)
+    x, dy, _, _ = made(*sizes)
+    whole = winograd.WeightGradient(*sizes[:4])
+    monkeypatch.setattr(winograd, "HELD_BYTES", 1)  # one row of tiles at a time
+    parts = winograd.WeightGradient(*sizes[:4])
+    assert (len(whole._parts(7)), len(parts._parts(7))) == (1, 42)
+    assert far(parts(x, dy), whole(x, dy).double()) < 1e-5
+
+
+# -- in networks -------------------------------------------------------------------------------------------------
+
+NET = Network.parse(
+    "INPUT[12x10x3] -> CONV3-32 -> RELU -> CONV3-64 -> BN -> RELU -> POOL2 -> CONV3-32(BIAS=no) -> RELU -> GAP -> FC4"
+)
+RNG = np.random.default_rng(5)
+X, LABELS = RNG.standard_normal((8, 3, 12, 10)).astype(np.float32), RNG.integers(0, 4, 8)
+
+
+@pytest.fixture
+def possible(monkeypatch):
+    """As on a processor that gains by it: the kernels run on any."""
+    monkeypatch.setattr(winograd, "_possible", lambda: True)
+
+
+def trainer(**settings):
+    given = {"loss": "cross-entropy", "device": "cpu", "dtype": "bfloat16", "batch_size": 8} | settings
+    return TorchTrainer(NET, initialise(NET, 1), **given)
+
+
+def types(made):
+    return [type(made.module.get_submodule(name)) for name in ("conv1", "conv2", "conv3")]
+
+
+def test_a_network_trains_as_with_torchs_own_convolutions(possible, monkeypatch):
+    ours = trainer()
+    monkeypatch.setattr(winograd, "_possible", lambda: False)
+    theirs, exact = trainer(), trainer(dtype="float32")
+    assert types(ours) == [nn.Conv2d, FilteredConv2d, FilteredConv2d]  # the first has three channels
+    assert types(theirs) == types(exact) == [nn.Conv2d] * 3
+    losses = np.array([[made.step(X, LABELS, lr=0.05)[0] for _ in range(20)] for made in (ours, theirs, exact)])
+    assert losses[0, -1] < 0.7 * losses[0, 0]
+    assert abs(losses[0] - losses[2]).max() < 3 * max(abs(losses[1] - losses[2]).max(), 0.01)
+    assert ours.weights().keys() == theirs.weights().keys()
+
+
+@pytest.mark.parametrize("settings", [{"cuts": (4,)}, {"accumulate": 2}, {"ema": 0.9}], ids=str)
+def test_with_other_ways_to_make_a_step(possible, settings):
+    made = trainer(**settings)
+    losses = [made.step(X, LABELS, lr=0.05)[0] for _ in range(10)]
+    assert losses[-1] < losses[0]
+    scores = made.scores(X)
+    again = trainer(**settings)
+    again.restore(made.state())
+    assert np.array_equal(again.scores(X), scores)
+    assert again.step(X, LABELS, lr=0.05) == made.step(X, LABELS, lr=0.05)
+
+
+def test_frozen_layers_keep_their_weights(possible):
+    made = trainer(factors={"conv2.weight": 0.0, "conv2.bias": 0.0})
+    before = made.weights()
+    made.step(X, LABELS, lr=0.05)
+    after = made.weights()
+    assert np.array_equal(before["conv2.weight"], after["conv2.weight"])
+    assert not np.array_equal(before["conv3.weight"], after["conv3.weight"])
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Conv2d(32, 32, 3, padding=1, stride=2),
+        nn.Conv2d(32, 32, 3, padding=2, dilation=2),
+        nn.Conv2d(32, 32, 3),
+        nn.Conv2d(64, 64, 3, padding=1, groups=2),
+        nn.Conv2d(32, 32, 5, padding=2),
+        nn.Conv2d(48, 32, 3, padding=1),
+        nn.Conv2d(32, 40, 3, padding=1),
+        nn.Conv1d(32, 32, 3, padding=1),
+        nn.Linear(32, 32),
+    ],
+    ids=str,
+)
+def test_other_layers_stay_as_they_are(possible, layer):
+    assert filtered(layer) is layer
+
+
+def test_in_single_precision_it_is_torchs_convolution():
+    layer = nn.Conv2d(32, 32, 3, padding=1)
+    x = torch.randn(2, 32, 5, 5)
+    assert torch.equal(FilteredConv2d(layer)(x), layer(x))
