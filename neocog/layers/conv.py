@@ -65,6 +65,15 @@ def _write_table(table: Table) -> str:
 
 TABLE = Kind('rows of input maps in quotes, as in "0 1; 1 2"', _read_table, _write_table)
 
+FILTERED = 32
+"""Channels that the kernels of Winograd's filtering take at once (`native/winograd.py`)."""
+
+
+def is_filtered(window: Window, groups: int, *channels: int) -> bool:
+    """Whether such a convolution may run by Winograd's filtering in bfloat16: 3x3, with an output for each place."""
+    same = Window((3, 3), (1, 1), (1, 1), (1, 1))
+    return window == same and groups == 1 and not any(n % FILTERED for n in channels)
+
 
 @dataclass(frozen=True)
 class Conv(Layer):
@@ -246,7 +255,8 @@ class Conv(Layer):
     def footprint(self, run: Pass, *inputs: Shape) -> Footprint:
         """Keeps its input. oneDNN lays out the weights anew: once forwards, twice backwards; to predict, for good.
 
-        Sequences, and dilated kernels on the way back, have their volumes laid out anew too.
+        Sequences, and dilated kernels on the way back, have their volumes laid out anew too. Weights that bfloat16
+        prediction may filter with are 16 for every 9.
         """
         (x,) = inputs
         y = self.output_shape(x)
@@ -258,6 +268,8 @@ class Conv(Layer):
         if run.training and (self.flip or self.table is not None):
             made += 0 if run.cast(weights) else MASTER * weights
         ready = run.value_bytes * weights
+        if run.cast(1) and not run.training and is_filtered(self.window(x), self.groups, x.channels, self.out_channels):
+            ready = ready * 16 // 9
         anew = ready if run.training or x.rank == 1 else 0
         volumes = run.volume(x) + run.volume(y)
         return Footprint(

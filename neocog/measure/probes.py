@@ -157,7 +157,7 @@ def _passes(probe: Probe, dtype: str, device: torch.device) -> Iterator[tuple[st
         return y
 
     with torch.inference_mode():
-        predicting = cycle([ready(copy.module.eval(), dtype) for copy in copies])
+        predicting = cycle([ready(copy.module.eval(), dtype, size=xs[0].shape[2:]) for copy in copies])
         yield "inference", lambda: run(next(predicting), xs)
     for copy in copies:
         copy.module.train()

@@ -34,6 +34,7 @@ from .expressions import (
     both,
     constant,
     dot,
+    largest,
     load,
     load_from,
     pair,
@@ -157,13 +158,14 @@ class Filtering:
         return odd(self.words * self.vectors), odd(self.most * self.words // LANES), odd(self.most * self.vectors)
 
     def convolution(self) -> list[Function]:
-        """`convolve`: outputs `y` of `x`, with `u` (see `weights`) and `bias`.
+        """`convolve`: outputs `y` of `x`, with `u` (see `weights`), and `ends` (see `ends`).
 
-        A task is images n0 to n1, of each the rows of tiles top to bottom, and how many `sets` of tiles that makes.
+        A task is images n0 to n1, of each the rows of tiles top to bottom, how many `sets` of tiles that makes, and
+        blocks k0 to k1 of outputs.
         """
         words, size = self.words, block(self.outputs)
         weights, inputs, _ = (step * LANES * POSITIONS for step in self._steps)
-        f = Function("convolve", ("x", "u", "bias", "y", "own"), ("n0", "n1", "top", "bottom", "sets"))
+        f = Function("convolve", ("x", "u", "ends", "y", "own"), ("n0", "n1", "top", "bottom", "sets", "k0", "k1"))
         products = self._products()
         into = [(edge, self._transform(edge)) for edge in edges(self.height, 1, 4)]
         out = [(edge, self._outputs(edge)) for edge in edges(self.height, 0, 2)]
@@ -171,7 +173,7 @@ class Filtering:
             for n, i, row in self._tile_rows(f, edge):
                 at = (n * self.height + 2 * i - 1) * (self.width * words)
                 f.call(transform, {"x": Access("x", at), "v": Access("own", row * words)})
-        with f.loop(self.blocks) as k:
+        with f.loop(f.number("k1"), f.number("k0")) as k:
             sums = Access("own", Index(inputs))
             f.call(
                 products, {"v": Access("own", Index()), "u": Access("u", k * weights), "sums": sums}, [f.number("sets")]
@@ -180,7 +182,8 @@ class Filtering:
                 for n, i, row in self._tile_rows(f, edge):
                     at = (n * self.height + 2 * i) * (self.width * self.outputs // 2) + k * (size // 2)
                     own = Access("own", row * size + inputs)
-                    f.call(outputs, {"sums": own, "bias": Access("bias", k * size), "y": Access("y", at)})
+                    ends = {"bias": Access("ends", k * size), "least": Access("ends", Index(self.outputs))}
+                    f.call(outputs, {"sums": own, "y": Access("y", at), **ends})
         return [products, *(made for _, made in (*into, *out)), f]
 
     def _tile_rows(self, f: Function, edge: Edge) -> Iterator[tuple[Index, Index, Index]]:
@@ -238,8 +241,9 @@ class Filtering:
         return f
 
     def _outputs(self, edge: Edge) -> Function:
-        """A row of tiles of a block of `y`, from `sums` and `bias` (slots)."""
-        f = Function(f"outputs_{edge.first}", ("sums", "bias", "y"))
+        """A row of tiles of a block of `y`, from `sums` and `bias` (slots), nowhere below `least`."""
+        f = Function(f"outputs_{edge.first}", ("sums", "bias", "least", "y"))
+        least = f.let(load_from(NUMBERS, "least", Index()))
         words = self.outputs // 2
         for columns in edges(self.width, 0, 2):
             with f.loop(columns.last, columns.first) as j:
@@ -250,7 +254,7 @@ class Filtering:
                             load(NUMBERS, "sums", j * self.vectors + p * self._steps[2] + v) for p in range(POSITIONS)
                         ]
                         bias = f.let(load_from(NUMBERS, "bias", Index(v * LANES)))
-                        halves.append([y + bias for y in twice(f, from_products, sums)])
+                        halves.append([largest(least, y + bias) for y in twice(f, from_products, sums)])
                     for r, s in product(edge.there, columns.there):
                         at = (2 * j + s + r * self.width) * words + q * LANES
                         f.store_to("y", at, pair(*(half[2 * r + s] for half in halves)))

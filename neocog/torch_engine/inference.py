@@ -6,7 +6,8 @@ Batch normalization by running statistics multiplies and shifts each channel, so
 
 A RELU behind that is applied where the sums were written. Weights are rounded to bfloat16 once; autocast, under which
 the other layers run, would do so in each call. On a CPU oneDNN lays out the weights of convolutions of images for the
-processor once, and applies RELU before the sums leave the registers (`torch.ops.mkldnn`: what torch's compiler calls).
+processor once, and applies RELU before the sums leave the registers (`torch.ops.mkldnn`: what torch's compiler calls);
+some of 3x3 run in bfloat16 by kernels that need 4/9 of the products (`winograd.py`).
 Convolutions of very many weights are one product, and LRN takes one image after the other.
 
 `network.fused` says which layers run in another one's pass.
@@ -28,6 +29,7 @@ from torch import Tensor, nn
 from ..layers import _modules
 from ..network import Network, fused, schedule
 from .module import NetworkModule, as_scores
+from .winograd import ending, forwards, gains
 
 CAST = (nn.modules.conv._ConvTransposeNd, _modules.LocallyConnected)
 """Layers that stay as they are, but for the type of their weights."""
@@ -56,7 +58,8 @@ class InferenceModule(nn.Module):
                 ends = [module.get_submodule(self.nodes[j].name) for j in followers[k]]
                 norms = [end for end in ends if not isinstance(end, nn.ReLU)]
                 relu = len(norms) < len(ends)
-                made = ready(module.get_submodule(self.nodes[k].name), dtype, *norms, relu=relu, plain=plain)
+                size = () if plain else module.network.input_shapes(self.nodes[k])[0].spatial
+                made = ready(module.get_submodule(self.nodes[k].name), dtype, *norms, relu=relu, plain=plain, size=size)
                 self.add_module(self.nodes[k].name, made)
         self.eval()
 
@@ -81,14 +84,23 @@ class InferenceModule(nn.Module):
         return as_scores(volumes[self.turns[-1].position])
 
 
-def ready(module: nn.Module, dtype: str, *norms: nn.Module, relu: bool = False, plain: bool = False) -> nn.Module:
+def ready(
+    module: nn.Module,
+    dtype: str,
+    *norms: nn.Module,
+    relu: bool = False,
+    plain: bool = False,
+    size: tuple[int, ...] = (),
+) -> nn.Module:
     """A layer's module for predicting in a dtype, taking in a batch normalization and RELU if such follow.
 
-    The module itself where there is nothing to do.
+    `size` is that of the volumes that it is made for, if it is known. The module itself where there is nothing to do.
     """
     kind: torch.dtype = getattr(torch, dtype)
     with torch.no_grad():
         if isinstance(module, nn.Conv1d | nn.Conv2d):
+            if not plain and kind is torch.bfloat16 and size and _is_on_cpu(module) and gains(module):
+                return _FilteredConv(module, kind, norms, relu, size)
             made = _Conv if plain else _convolving(module, kind)
             return made(module, kind, norms, relu)
         if isinstance(module, nn.Linear):
@@ -114,14 +126,19 @@ class _Weighted(nn.Module):
 
     def make_ready(self) -> None:
         """Take the weights as they are now."""
+        weight, bias = self.taken()
+        self.register_buffer("weight", weight.to(self.kind))
+        self.register_buffer("bias", None if bias is None else bias.to(self.kind))
+
+    def taken(self) -> tuple[Tensor, Tensor | None]:
+        """Weights and biases with the normalizations in them."""
         module, norms = self.source
         weight, bias = module.weight, module.bias
         if isinstance(module, _modules.Conv1d | _modules.Conv2d):
             weight = module.kernel()
         for norm in norms:
             weight, bias = folded(weight, bias, norm)
-        self.register_buffer("weight", weight.detach().to(self.kind))
-        self.register_buffer("bias", None if bias is None else bias.detach().to(self.kind))
+        return weight.detach(), None if bias is None else bias.detach()
 
 
 class _Linear(_Weighted):
@@ -192,6 +209,32 @@ class _PackedConv(_Conv):
             x, self.weight, self.bias, padding, stride, dilation, groups, after, [], ""
         )
         return y
+
+
+class _FilteredConv(_PackedConv):
+    """A 3x3 convolution in bfloat16 by Winograd's filtering, where volumes have the planned size.
+
+    For each size there must be kernels, which take a moment to be made; at any other one oneDNN convolves.
+    """
+
+    def __init__(
+        self, module: nn.Conv2d, kind: torch.dtype, norms: tuple[nn.Module, ...], relu: bool, planned: tuple[int, ...]
+    ) -> None:
+        super().__init__(module, kind, norms, relu)
+        self.planned = planned
+
+    def convolved(self, x: Tensor) -> Tensor:
+        """The sums after RELU."""
+        if x.shape[2:] != self.planned:
+            return super().convolved(x)
+        layer = self.source[0]
+        convolve = forwards(layer.in_channels, layer.out_channels, *self.planned)
+        if self.size is None or self.size[2:] != self.planned:
+            weight, bias = self.taken()
+            self.register_buffer("weight", convolve.transformed(weight.contiguous(memory_format=torch.channels_last)))
+            self.register_buffer("bias", ending(len(weight), bias, relu=self.relu))
+            self.size = x.shape
+        return convolve(x.contiguous(memory_format=torch.channels_last), self.weight, self.bias)
 
 
 class _ProductConv(_Conv):
@@ -272,12 +315,16 @@ def _is_product(module: nn.Module) -> bool:
     """Whether a convolution's weights are too many for a CPU's caches, so that it is best one product."""
     if not isinstance(module, nn.Conv2d) or module.groups > 1:
         return False
-    return module.weight.device.type == "cpu" and module.weight.numel() > UNCACHED
+    return _is_on_cpu(module) and module.weight.numel() > UNCACHED
+
+
+def _is_on_cpu(module: nn.Conv1d | nn.Conv2d) -> bool:
+    return module.weight.device.type == "cpu"
 
 
 def _packs(module: nn.Module, kind: torch.dtype) -> bool:
     """Whether oneDNN lays out a convolution's weights here: of images, on a CPU."""
-    if not isinstance(module, nn.Conv2d) or module.weight.device.type != "cpu":
+    if not isinstance(module, nn.Conv2d) or not _is_on_cpu(module):
         return False
     there: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]  # torch's
     return there and (kind is torch.float32 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()))

@@ -1,4 +1,4 @@
-"""Convolutions by 3x3 kernels in a bfloat16 training step on a CPU: by Winograd's filtering, not by oneDNN.
+"""Convolutions by 3x3 kernels in bfloat16 on a CPU: by Winograd's filtering, not by oneDNN.
 
 oneDNN sums over windows, at nearly what the processor can do; the kernels of `native/winograd.py` need 4/9 of the
 products. They take many channels, which come by the block, and processors that multiply pairs of bfloat16 but not whole
@@ -7,16 +7,20 @@ matrices: beside those, transforming volumes would take longer than all products
 
 from __future__ import annotations
 
+import math
 from functools import cache, cached_property
 from itertools import pairwise, product
 from typing import Any, TypeGuard
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ..layer import Window
 from ..layers import _modules
+from ..layers.conv import is_filtered
 from ..native.jit import machine
 from ..native.winograd import GROUP, LANES, POSITIONS, TURNING_BYTES, Filtering, Gradient
 from .team import Team, openmp
@@ -28,9 +32,9 @@ Tasks = NDArray[np.int64]
 
 
 class Convolution:
-    """y (N, K, H, W) of x (N, C, H, W), both bfloat16 and channels last, and weights (K, C, 3, 3) of float32.
+    """y (N, K, H, W) of x (N, C, H, W), both bfloat16 and channels last.
 
-    A `turned` one is back from the gradient of what another gives, with its weights (C, K, 3, 3).
+    A `turned` one is back from the gradient of what another gives, with its weights.
     """
 
     def __init__(self, shape: Filtering, turned: bool) -> None:
@@ -39,14 +43,17 @@ class Convolution:
         weights = shape.turned_weights() if turned else shape.weights()
         self.team, self.weights = Team([*kernels, convolve, weights], [convolve, weights]), weights.name
 
-    def __call__(self, x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
-        """The sums and biases, as a new volume."""
-        shape, threads = self.shape, torch.get_num_threads()
-        u, turning, own = map(_bytes, (shape.weight_bytes, threads * TURNING_BYTES, threads * shape.own_bytes))
+    def transformed(self, w: Tensor) -> Tensor:
+        """Weights (K, C, 3, 3) as they are multiplied with, or turned ones of (C, K, 3, 3); float32, channels last."""
+        u, turning = _bytes(self.shape.weight_bytes), _bytes(torch.get_num_threads() * TURNING_BYTES)
         self.team.run(self.weights, self._weight_tasks, [w, u, turning], TURNING_BYTES)
-        y = _volume(len(x), shape.outputs, x)
-        slots = torch.zeros(shape.outputs) if bias is None else bias.view(-1, LANES, 2).transpose(1, 2).contiguous()
-        self.team.run("convolve", self._tasks(len(x), threads), [x, u, slots, y, own], shape.own_bytes)
+        return u
+
+    def __call__(self, x: Tensor, u: Tensor, ends: Tensor) -> Tensor:
+        """A new volume by transformed weights and `ending`."""
+        shape, threads = self.shape, torch.get_num_threads()
+        y, own = _volume(len(x), shape.outputs, x), _bytes(threads * shape.own_bytes)
+        self.team.run("convolve", self._tasks(len(x), threads), [x, u, ends, y, own], shape.own_bytes)
         return y
 
     @cached_property
@@ -57,18 +64,36 @@ class Convolution:
 
     @cache  # noqa: B019  # of objects that stay
     def _tasks(self, images: int, threads: int) -> Tasks:
-        """Images from and to, rows of tiles from and to, and how many sets of tiles that makes."""
+        """Images from and to, rows of tiles from and to, their number of sets, and blocks of outputs from and to.
+
+        Where that would leave threads without work, outputs are shared as well.
+        """
         shape = self.shape
         rows = shape.most // shape.columns
         if rows >= shape.rows:
             size = min(rows // shape.rows, -(-images // threads))
             parts = [(n, min(n + size, images), 0, shape.rows) for n in range(0, images, size)]
         else:
-            count = -(-shape.rows // rows)
-            borders = [shape.rows * k // count for k in range(count + 1)]
+            borders = _shared(shape.rows, -(-shape.rows // rows))
             parts = [(n, n + 1, *part) for n in range(images) for part in pairwise(borders)]
         sets = [-(-(m - n) * (b - a) * shape.columns // shape.together) for n, m, a, b in parts]
-        return np.array([(*part, count) for part, count in zip(parts, sets, strict=True)])
+        shares = 1
+        while len(parts) * shares % threads and shares < min(shape.blocks, threads):
+            shares += 1
+        blocks = list(pairwise(_shared(shape.blocks, shares)))
+        return np.array([(*part, count, *ks) for part, count in zip(parts, sets, strict=True) for ks in blocks])
+
+
+def _shared(count: int, among: int) -> list[int]:
+    """Where each one's part of so many begins, and where the last one's ends."""
+    return [count * k // among for k in range(among + 1)]
+
+
+def ending(channels: int, bias: Tensor | None = None, *, relu: bool = False) -> Tensor:
+    """What is added to sums, and what they do not fall below then: in the order of the kernels' slots."""
+    ends = torch.zeros(channels + LANES) if bias is None else F.pad(bias.view(-1, LANES, 2).mT.reshape(-1), (0, LANES))
+    ends[channels:] = 0.0 if relu else -math.inf
+    return ends
 
 
 class WeightGradient:
@@ -124,13 +149,17 @@ class _Filter(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
         x, w = _last(x), _last(w)
         ctx.save_for_backward(x, w)
-        return forwards(*_sizes(x, w))(x, w, bias)
+        convolve = forwards(*_sizes(x, w))
+        return convolve(x, convolve.transformed(w), ending(len(w), bias))
 
     @staticmethod
     def backward(ctx: Any, *dys: Tensor) -> tuple[Tensor | None, ...]:
         x, w = ctx.saved_tensors
         dy, sizes, (of_x, of_w, of_bias) = _last(dys[0]), _sizes(x, w), ctx.needs_input_grad
-        dx = backwards(*sizes)(dy, w) if of_x else None
+        dx = None
+        if of_x:
+            back = backwards(*sizes)
+            dx = back(dy, back.transformed(w), ending(x.shape[1]))
         dw = weight_gradient(*sizes)(x, dy) if of_w else None
         return dx, dw, _summed(dy) if of_bias else None
 
@@ -176,18 +205,18 @@ class FilteredConv2d(nn.Conv2d):
 
 def filtered(layer: nn.Module) -> nn.Module:
     """The module that trains a layer fastest in bfloat16 on this CPU; it has the parameters of the one given."""
-    return FilteredConv2d(layer) if _possible() and _is_covered(layer) else layer
+    return FilteredConv2d(layer) if gains(layer) else layer
+
+
+def gains(layer: nn.Module) -> TypeGuard[nn.Conv2d]:
+    """Whether a layer is faster by filtering on this processor."""
+    if not possible() or not isinstance(layer, nn.Conv2d) or isinstance(layer, _modules.Conv2d):
+        return False
+    window = Window(layer.kernel_size, layer.stride, tuple(map(int, layer.padding)), layer.dilation)
+    return is_filtered(window, layer.groups, layer.in_channels, layer.out_channels)
 
 
 @cache
-def _possible() -> bool:
+def possible() -> bool:
     """Whether this processor gains by it, and torch has threads to lend."""
     return machine().dots and not machine().tiles and openmp() is not None
-
-
-def _is_covered(module: nn.Module) -> TypeGuard[nn.Conv2d]:
-    """3x3, an output for each place, and whole groups of channels."""
-    if not isinstance(module, nn.Conv2d) or isinstance(module, _modules.Conv2d):
-        return False
-    plain = (module.kernel_size, module.stride, module.dilation, module.groups) == ((3, 3), (1, 1), (1, 1), 1)
-    return plain and module.padding == (1, 1) and not (module.in_channels % GROUP or module.out_channels % GROUP)

@@ -33,12 +33,12 @@ def test_a_convolution_reads_and_writes_its_volumes_and_nothing_else(sizes, monk
     shape = Filtering(*sizes)
     assert shape.rows * shape.columns * IMAGES <= shape.most  # so that one task can be all of it
     sets = -(-IMAGES * shape.rows * shape.columns // shape.together)
-    for_a_task(monkeypatch, n0=0, n1=IMAGES, top=0, bottom=shape.rows, sets=sets)
+    for_a_task(monkeypatch, n0=0, n1=IMAGES, top=0, bottom=shape.rows, sets=sets, k0=0, k1=shape.blocks)
     volume = IMAGES * shape.height * shape.width
     found = touched(named(shape.convolution()), "convolve")
     assert found.pop("own") <= shape.own_bytes
     assert found.pop("u") in range(shape.weight_bytes - 64, shape.weight_bytes + 1)  # the last step may be a gap
-    assert found == {"x": 2 * volume * shape.inputs, "y": 2 * volume * shape.outputs, "bias": 4 * shape.outputs}
+    assert found == {"x": 2 * volume * shape.inputs, "y": 2 * volume * shape.outputs, "ends": 4 * (shape.outputs + 16)}
 
 
 @pytest.mark.parametrize("sizes", SIZES, ids=str)

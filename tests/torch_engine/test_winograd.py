@@ -12,9 +12,11 @@ from neocog import Network
 from neocog.initialise import initialise
 from neocog.torch_engine import winograd
 from neocog.torch_engine.device import threads
+from neocog.torch_engine.inference import InferenceModule
+from neocog.torch_engine.module import build
 from neocog.torch_engine.team import openmp
 from neocog.torch_engine.trainer import TorchTrainer
-from neocog.torch_engine.winograd import FilteredConv2d, backwards, filtered, forwards, weight_gradient
+from neocog.torch_engine.winograd import FilteredConv2d, backwards, ending, filtered, forwards, weight_gradient
 
 pytestmark = pytest.mark.skipif(openmp() is None, reason="torch's threads are not GNU OpenMP's here")
 
@@ -56,6 +58,16 @@ def convolved(x, weight):
     return y.permute(0, 1, 2, 4, 3, 5).reshape(n, k, 2 * rows, 2 * columns)[:, :, : x.shape[2], : x.shape[3]]
 
 
+def outputs(sizes, x, weight, bias=None, **settings):
+    convolve = forwards(*sizes[:4])
+    return convolve(x, convolve.transformed(weight), ending(len(weight), bias, **settings))
+
+
+def input_gradient(sizes, dy, weight):
+    convolve = backwards(*sizes[:4])
+    return convolve(dy, convolve.transformed(weight), ending(sizes[0]))
+
+
 def far(got, expected):
     return float((got.double() - expected).abs().max() / expected.abs().max())
 
@@ -63,11 +75,12 @@ def far(got, expected):
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
 def test_outputs_are_those_of_the_equation_on_rounded_transforms(sizes):
     x, _, weight, bias = made(*sizes)
-    y = forwards(*sizes[:4])(x, weight, bias)
+    y = outputs(sizes, x, weight, bias)
     expected = convolved(x, weight) + bias.view(-1, 1, 1)
     assert y.dtype is torch.bfloat16
     assert y.is_contiguous(memory_format=torch.channels_last)
     assert far(y, expected) < 2**-8  # the last rounding
+    assert torch.equal(outputs(sizes, x, weight, bias, relu=True), y.relu())
     assert far(expected, F.conv2d(x.double(), weight.double(), bias.double(), padding=1)) < 0.02
 
 
@@ -75,7 +88,7 @@ def test_outputs_are_those_of_the_equation_on_rounded_transforms(sizes):
 def test_gradients_are_the_transposes(sizes):
     x, dy, weight, _ = made(*sizes)
     turned = weight.flip(2, 3).transpose(0, 1)
-    assert far(backwards(*sizes[:4])(dy, weight), convolved(dy, turned)) < 2**-8
+    assert far(input_gradient(sizes, dy, weight), convolved(dy, turned)) < 2**-8
     v, d = rounded(B @ tiles(x, 1, 4) @ B.T), rounded(A @ tiles(dy, 0, 2) @ A.T)
     expected = G.T @ torch.einsum("ncijpq,nkijpq->kcpq", v, d) @ G
     got = weight_gradient(*sizes[:4])(x, dy)
@@ -91,7 +104,7 @@ def test_rounding_once_more_costs_little():
     sizes = (64, 64, 12, 12, 4)
     x, dy, weight, _ = made(*sizes)
     half = weight.bfloat16()
-    ours = forwards(*sizes[:4])(x, weight), backwards(*sizes[:4])(dy, weight), weight_gradient(*sizes[:4])(x, dy)
+    ours = outputs(sizes, x, weight), input_gradient(sizes, dy, weight), weight_gradient(*sizes[:4])(x, dy)
     settings = (None, [1, 1], [1, 1], [1, 1], False, [0, 0], 1, [True, True, False])
     theirs = F.conv2d(x, half, padding=1), *torch.ops.aten.convolution_backward(dy, x, half, *settings)[:2]
     exact = (
@@ -99,16 +112,17 @@ def test_rounding_once_more_costs_little():
         *(torch.ops.aten.convolution_backward(dy.double(), x.double(), weight.double(), *settings)[:2]),
     )
     ratios = [float((a - c).norm() / (b - c).norm()) for a, b, c in zip(ours, theirs, exact, strict=True)]
-    assert ratios[0] < 1.8 and max(ratios) < 2.5, ratios
+    assert ratios[0] < 1.8, ratios
+    assert max(ratios) < 2.5, ratios
 
 
-def test_any_number_of_threads_gives_the_same_bits():
-    sizes = (64, 96, 20, 12, 5)
+@pytest.mark.parametrize("sizes", [(64, 96, 20, 12, 5), (32, 256, 6, 6, 1)], ids=str)
+def test_any_number_of_threads_gives_the_same_bits(sizes):
     x, dy, weight, bias = made(*sizes)
     found = []
     for count in (1, 2, 3, 5):
         with threads(count):
-            results = forwards(*sizes[:4])(x, weight, bias), backwards(*sizes[:4])(dy, weight)
+            results = outputs(sizes, x, weight, bias), input_gradient(sizes, dy, weight)
             found.append([*results, weight_gradient(*sizes[:4])(x, dy)])
     for other in found[1:]:
         assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))
@@ -136,7 +150,7 @@ X, LABELS = RNG.standard_normal((8, 3, 12, 10)).astype(np.float32), RNG.integers
 @pytest.fixture
 def possible(monkeypatch):
     """As on a processor that gains by it: the kernels run on any."""
-    monkeypatch.setattr(winograd, "_possible", lambda: True)
+    monkeypatch.setattr(winograd, "possible", lambda: True)
 
 
 def trainer(**settings):
@@ -150,7 +164,7 @@ def types(made):
 
 def test_a_network_trains_as_with_torchs_own_convolutions(possible, monkeypatch):
     ours = trainer()
-    monkeypatch.setattr(winograd, "_possible", lambda: False)
+    monkeypatch.setattr(winograd, "possible", lambda: False)
     theirs, exact = trainer(), trainer(dtype="float32")
     assert types(ours) == [nn.Conv2d, FilteredConv2d, FilteredConv2d]  # the first has three channels
     assert types(theirs) == types(exact) == [nn.Conv2d] * 3
@@ -170,6 +184,28 @@ def test_with_other_ways_to_make_a_step(possible, settings):
     again.restore(made.state())
     assert np.array_equal(again.scores(X), scores)
     assert again.step(X, LABELS, lr=0.05) == made.step(X, LABELS, lr=0.05)
+
+
+@pytest.mark.parametrize(
+    "text", [str(NET), "INPUT[9x9x32] -> CONV3-32(BIAS=no) -> BN -> RELU -> CONV3-64 -> GAP"], ids=["net", "norm"]
+)
+def test_predictions_are_those_of_torchs_own_convolutions(possible, monkeypatch, text):
+    network = Network.parse(text)
+    module = build(network, seed=3).eval()
+    x = torch.randn(
+        5, network.input_shape.channels, *network.input_shape.spatial, generator=torch.Generator().manual_seed(2)
+    )
+    exact, found = module(x), {}
+    for which in (True, False):
+        monkeypatch.setattr(winograd, "possible", lambda which=which: which)
+        predicting = InferenceModule(module, "bfloat16")
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+            found[which] = [predicting(x[:n]).double() for n in (5, 2)]
+            other = predicting(x[:, :, 1:, 2:]).double()  # not the planned size
+        assert far(found[which][1], found[which][0][:2]) == 0
+        assert far(other, module(x[:, :, 1:, 2:]).double()) < 0.05
+    errors = {which: float((y[0] - exact).norm() / exact.norm()) for which, y in found.items()}
+    assert 0 < errors[True] < 2.5 * errors[False]
 
 
 def test_frozen_layers_keep_their_weights(possible):
