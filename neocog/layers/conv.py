@@ -69,12 +69,6 @@ FILTERED = 32
 """Channels that the kernels of Winograd's filtering take at once (`native/winograd.py`)."""
 
 
-def is_filtered(window: Window, groups: int, *channels: int) -> bool:
-    """Whether such a convolution may run by Winograd's filtering in bfloat16: 3x3, with an output for each place."""
-    same = Window((3, 3), (1, 1), (1, 1), (1, 1))
-    return window == same and groups == 1 and not any(n % FILTERED for n in channels)
-
-
 @dataclass(frozen=True)
 class Conv(Layer):
     """K filters of F x F x C sliding over a volume: `CONV3-64`. The module's docstring has the formulas."""
@@ -268,7 +262,7 @@ class Conv(Layer):
         if run.training and (self.flip or self.table is not None):
             made += 0 if run.cast(weights) else MASTER * weights
         ready = run.value_bytes * weights
-        if run.cast(1) and not run.training and is_filtered(self.window(x), self.groups, x.channels, self.out_channels):
+        if run.cast(1) and not run.training and self.is_filtered(x):
             ready = ready * 16 // 9
         anew = ready if run.training or x.rank == 1 else 0
         volumes = run.volume(x) + run.volume(y)
@@ -281,6 +275,20 @@ class Conv(Layer):
             ready=ready,
             relaid=run.volume(y),
         )
+
+    def is_filtered(self, *inputs: Shape) -> bool:
+        """Whether a CPU may compute it in bfloat16 by Winograd's filtering: 3x3, with an output for each place.
+
+        16 products take the place of those of 2x2 windows. Where so many tiles hang over an edge that more than half
+        are left, it is not worth what rounding once more costs.
+        """
+        (x,) = inputs
+        same = Window((3, 3), (1, 1), (1, 1), (1, 1))
+        if self.window(x) != same or self.groups > 1 or self.table is not None or self.flip:
+            return False
+        tiles = math.prod(-(-n // 2) for n in x.spatial)
+        whole = not (x.channels % FILTERED or self.out_channels % FILTERED)
+        return whole and 2 * 16 * tiles <= 9 * x.positions
 
     def _is_special(self, hang: Dims) -> bool:
         """Whether an option asks for what `nn.Conv2d` cannot do."""

@@ -18,7 +18,7 @@ from ..network import Network
 from ..plan.work import FREE, PASSES, Work, work
 from ..torch_engine.device import precision
 from ..torch_engine.inference import ready
-from ..torch_engine.winograd import filtered
+from ..torch_engine.winograd import filtered, gains
 from .clock import repeated, typical
 
 SECONDS = 0.006
@@ -157,7 +157,8 @@ def _passes(probe: Probe, dtype: str, device: torch.device) -> Iterator[tuple[st
         return y
 
     with torch.inference_mode():
-        predicting = cycle([ready(copy.module.eval(), dtype, size=xs[0].shape[2:]) for copy in copies])
+        planned = probe.inputs[0].spatial if gains(probe.layer, probe.inputs) else ()
+        predicting = cycle([ready(copy.module.eval(), dtype, planned=planned) for copy in copies])
         yield "inference", lambda: run(next(predicting), xs)
     for copy in copies:
         copy.module.train()
@@ -193,7 +194,7 @@ class _Copy:
                 parameter.copy_(_values(parameter.shape))
         self.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack this form
         if dtype == "bfloat16" and device.type == "cpu":
-            self.module = filtered(self.module)
+            self.module = filtered(self.module, probe.layer, probe.inputs)
         self.owned = [p for p in self.module.parameters() if p.requires_grad]
         self.xs = [x.clone(memory_format=torch.preserve_format).requires_grad_() for x in xs]
         self.y = xs[0]

@@ -47,22 +47,17 @@ from .weight_gradient import transposed
 
 LANES = 16
 WORDS, NUMBERS = Type("i32", LANES), Type("f32", LANES)
-GROUP = 2 * LANES
-"""Channels that are in hand at once: a vector of words."""
+GROUP, VECTORS = 2 * LANES, 2
+"""Channels that are in hand at once: a vector of words, two vectors of numbers."""
 POSITIONS, TAPS = 16, 9
 TURNING_BYTES = 4 * TAPS * LANES * LANES
 """What a thread needs for itself to transform weights."""
-SUMS = 28
-"""That grow at the same time in a kernel, at most: with what they are summed of they fill 32 registers."""
-MAPS = {4: 6, 2: 12}
+TILES = 14
+"""For each of which a group of outputs is summed at once: 28 sums, two vectors of weights and one input's copies."""
+MAPS = {4: 6, 2: 11}
 """Maps of outputs for each of which the gradient of so many vectors of weights is summed at once."""
 MOST_TILES = 98
 """Tiles of a task: their transformed inputs stay in the second-level cache."""
-
-
-def block(channels: int) -> int:
-    """Channels that a kernel sums over tiles or sums up at once: two vectors, or four where that divides them."""
-    return GROUP if channels % (2 * GROUP) else 2 * GROUP
 
 
 def odd(vectors: int) -> int:
@@ -122,48 +117,38 @@ class Filtering:
         return self.inputs // 2
 
     @property
-    def vectors(self) -> int:
-        """Of a block of outputs."""
-        return block(self.outputs) // LANES
-
-    @property
-    def together(self) -> int:
-        """Tiles for each of which a block of outputs is summed at once."""
-        return SUMS // self.vectors
-
-    @property
     def most(self) -> int:
-        """Tiles that a task may have: whole rows of them, and whole sets that are summed at once."""
+        """Tiles that a task may have: whole rows of them, and whole sets of TILES."""
         rows = max(1, MOST_TILES // self.columns)
-        return -(-rows * self.columns // self.together) * self.together
+        return -(-rows * self.columns // TILES) * TILES
 
     @property
-    def blocks(self) -> int:
+    def groups(self) -> int:
         """Of outputs."""
-        return self.outputs // block(self.outputs)
+        return self.outputs // GROUP
 
     @property
     def weight_bytes(self) -> int:
         """Of transformed weights."""
-        return 4 * LANES * self.blocks * POSITIONS * self._steps[0]
+        return 4 * LANES * self.groups * POSITIONS * self._steps[0]
 
     @property
     def own_bytes(self) -> int:
-        """What a thread needs for itself: transformed inputs of a task, and products for a block of outputs."""
+        """What a thread needs for itself: transformed inputs of a task, and products for a group of outputs."""
         return 4 * LANES * POSITIONS * (self._steps[1] + self._steps[2])
 
     @property
     def _steps(self) -> tuple[int, int, int]:
-        """Vectors of a position: of weights for a block, of transformed inputs, and of products."""
-        return odd(self.words * self.vectors), odd(self.most * self.words // LANES), odd(self.most * self.vectors)
+        """Vectors of a position: of weights for a group, of transformed inputs, and of products."""
+        return odd(self.words * VECTORS), odd(self.most * self.words // LANES), odd(self.most * VECTORS)
 
     def convolution(self) -> list[Function]:
         """`convolve`: outputs `y` of `x`, with `u` (see `weights`), and `ends` (see `ends`).
 
         A task is images n0 to n1, of each the rows of tiles top to bottom, how many `sets` of tiles that makes, and
-        blocks k0 to k1 of outputs.
+        groups k0 to k1 of outputs.
         """
-        words, size = self.words, block(self.outputs)
+        words = self.words
         weights, inputs, _ = (step * LANES * POSITIONS for step in self._steps)
         f = Function("convolve", ("x", "u", "ends", "y", "own"), ("n0", "n1", "top", "bottom", "sets", "k0", "k1"))
         products = self._products()
@@ -180,9 +165,9 @@ class Filtering:
             )
             for edge, outputs in out:
                 for n, i, row in self._tile_rows(f, edge):
-                    at = (n * self.height + 2 * i) * (self.width * self.outputs // 2) + k * (size // 2)
-                    own = Access("own", row * size + inputs)
-                    ends = {"bias": Access("ends", k * size), "least": Access("ends", Index(self.outputs))}
+                    at = (n * self.height + 2 * i) * (self.width * self.outputs // 2) + k * LANES
+                    own = Access("own", row * GROUP + inputs)
+                    ends = {"bias": Access("ends", k * GROUP), "least": Access("ends", Index(self.outputs))}
                     f.call(outputs, {"sums": own, "y": Access("y", at), **ends})
         return [products, *(made for _, made in (*into, *out)), f]
 
@@ -222,56 +207,53 @@ class Filtering:
         return halves
 
     def _products(self) -> Function:
-        """`sums` (position, tile, output of a block) of `v` (position, tile, channel) and a block of `u`."""
+        """`sums` (position, tile, slot) of `v` (position, tile, channel) and a group's `u`."""
         f = Function("products", ("v", "u", "sums"), ("sets",))
         of_weights, of_inputs, of_sums = self._steps
         with f.loop(POSITIONS) as p, f.loop(f.number("sets")) as some:
-            tiles = [some * self.together + t for t in range(self.together)]
-            sums = [[f.variable(constant(NUMBERS, 0.0)) for _ in range(self.vectors)] for _ in tiles]
+            tiles = [some * TILES + t for t in range(TILES)]
+            sums = [[f.variable(constant(NUMBERS, 0.0)) for _ in range(VECTORS)] for _ in tiles]
             with f.loop(self.words) as c:
-                at = p * of_weights + c * self.vectors
-                weights = [f.let(load(WORDS, "u", at + v)) for v in range(self.vectors)]
+                at = p * of_weights + c * VECTORS
+                weights = [f.let(load(WORDS, "u", at + v)) for v in range(VECTORS)]
                 for own, tile in zip(sums, tiles, strict=True):
                     x = f.let(splat(load(I32, "v", p * (of_inputs * LANES) + tile * self.words + c), LANES))
                     for sum_, w in zip(own, weights, strict=True):
                         f.set(sum_, dot(x, w, sum_.value))
             for own, tile in zip(sums, tiles, strict=True):
                 for v, sum_ in enumerate(own):
-                    f.store("sums", p * of_sums + tile * self.vectors + v, sum_.value)
+                    f.store("sums", p * of_sums + tile * VECTORS + v, sum_.value)
         return f
 
     def _outputs(self, edge: Edge) -> Function:
-        """A row of tiles of a block of `y`, from `sums` and `bias` (slots), nowhere below `least`."""
+        """A row of tiles of a group of `y`, from `sums` and `bias` (slots), nowhere below `least`."""
         f = Function(f"outputs_{edge.first}", ("sums", "bias", "least", "y"))
         least = f.let(load_from(NUMBERS, "least", Index()))
         words = self.outputs // 2
         for columns in edges(self.width, 0, 2):
             with f.loop(columns.last, columns.first) as j:
-                for q in range(block(self.outputs) // GROUP):
-                    halves = []
-                    for v in (2 * q, 2 * q + 1):
-                        sums = [
-                            load(NUMBERS, "sums", j * self.vectors + p * self._steps[2] + v) for p in range(POSITIONS)
-                        ]
-                        bias = f.let(load_from(NUMBERS, "bias", Index(v * LANES)))
-                        halves.append([largest(least, y + bias) for y in twice(f, from_products, sums)])
-                    for r, s in product(edge.there, columns.there):
-                        at = (2 * j + s + r * self.width) * words + q * LANES
-                        f.store_to("y", at, pair(*(half[2 * r + s] for half in halves)))
+                halves = []
+                for v in range(VECTORS):
+                    sums = [load(NUMBERS, "sums", j * VECTORS + p * self._steps[2] + v) for p in range(POSITIONS)]
+                    bias = f.let(load_from(NUMBERS, "bias", Index(v * LANES)))
+                    halves.append([largest(least, y + bias) for y in twice(f, from_products, sums)])
+                for r, s in product(edge.there, columns.there):
+                    at = (2 * j + s + r * self.width) * words
+                    f.store_to("y", at, pair(*(half[2 * r + s] for half in halves)))
         return f
 
     # -- weights -----------------------------------------------------------------------------------------------
 
     def weights(self) -> Function:
-        """`u` from `w` (outputs, 3, 3, inputs): for blocks k0 to k1, position, pair of channels, slot.
+        """`u` from `w` (outputs, 3, 3, inputs): for groups k0 to k1, position, pair of channels, slot.
 
         c0 to c1 are groups of inputs. `own` takes half a group turned round, so that lanes are outputs.
         """
         f = Function("weights", ("w", "u", "own"), ("k0", "k1", "c0", "c1"))
         halves_of = f.number("c0") * 2, f.number("c1") * 2
         with f.loop(f.number("k1"), f.number("k0")) as k, f.loop(halves_of[1], halves_of[0]) as c:
-            for v in range(self.vectors):
-                kernels = [k * block(self.outputs) + channel(v * LANES + lane) for lane in range(LANES)]
+            for v in range(VECTORS):
+                kernels = [k * GROUP + channel(v * LANES + lane) for lane in range(LANES)]
                 for tap in range(TAPS):
                     rows = [load_from(NUMBERS, "w", (own * TAPS + tap) * self.inputs + c * LANES) for own in kernels]
                     for m, row in enumerate(transposed(f, rows)):
@@ -288,23 +270,27 @@ class Filtering:
         f = Function("turned_weights", ("w", "u", "own"), ("k0", "k1", "c0", "c1"))
         words_of = f.number("c0") * LANES, f.number("c1") * LANES
         with f.loop(f.number("k1"), f.number("k0")) as k, f.loop(words_of[1], words_of[0]) as c:
-            for q in range(block(self.outputs) // GROUP):
-                taps: list[list[list[Value]]] = [[[], []], [[], []]]  # by odd outputs, by inputs
-                for m, tap in product(range(2), reversed(range(TAPS))):
-                    at = ((2 * c + m) * TAPS + tap) * self.outputs + k * block(self.outputs) + q * GROUP
-                    one, other = (f.let(load_from(NUMBERS, "w", at + half * LANES)) for half in range(2))
-                    for part in range(2):
-                        taps[part][m].append(f.let(shuffle(one, other, range(part, GROUP, 2))))
+            taps: list[list[list[Value]]] = [[[], []], [[], []]]  # by odd outputs, by inputs
+            for m, tap in product(range(2), reversed(range(TAPS))):
+                at = ((2 * c + m) * TAPS + tap) * self.outputs + k * GROUP
+                one, other = (f.let(load_from(NUMBERS, "w", at + half * LANES)) for half in range(2))
                 for part in range(2):
-                    self._store_weights(f, k, c, 2 * q + part, *taps[part])
+                    taps[part][m].append(f.let(shuffle(one, other, range(part, GROUP, 2))))
+            for part in range(2):
+                self._store_weights(f, k, c, part, *taps[part])
         return f
 
     def _store_weights(self, f: Function, k: Index, word: Index, v: int, one: Line, other: Line) -> None:
         """Two kernels, transformed, as a vector of pairs of each position."""
         made = [twice(f, from_kernel, kernel) for kernel in (one, other)]
         for p in range(POSITIONS):
-            at = (k * POSITIONS + p) * self._steps[0] + word * self.vectors + v
+            at = (k * POSITIONS + p) * self._steps[0] + word * VECTORS + v
             f.store("u", at, pair(made[0][p], made[1][p]))
+
+
+def panel(channels: int) -> int:
+    """Channels whose tiles lie together, as many as a gradient is summed for: two groups where that divides them."""
+    return GROUP if channels % (2 * GROUP) else 2 * GROUP
 
 
 @dataclass(frozen=True)
@@ -331,6 +317,11 @@ class Gradient(Filtering):
         return odd(self.outputs * self.inputs // LANES)
 
     @property
+    def panels(self) -> int:
+        """Of outputs."""
+        return self.outputs // panel(self.outputs)
+
+    @property
     def pairs_in_row(self) -> int:
         """Of tiles; the last may have one tile."""
         return -(-self.columns // 2)
@@ -347,7 +338,7 @@ class Gradient(Filtering):
                 for n, i, _ in self._tile_rows(f, edge):
                     at = (n * self.height + 2 * i - before) * (self.width * channels // 2)
                     row = ((n - n0) * self.rows + i - top) * self.pairs_in_row + f.number("at")
-                    f.call(row_of, {"x": Access(source, at), "to": Access(name, row * block(channels))})
+                    f.call(row_of, {"x": Access(source, at), "to": Access(name, row * panel(channels))})
         return [*made, f]
 
     def _pairs(self, name: str, edge: Edge, channels: int, before: int, count: int) -> Function:
@@ -355,7 +346,7 @@ class Gradient(Filtering):
         f = Function(name, ("x", "to"))
         columns = edges(self.width, before, count)
         transform = from_inputs if count == 4 else from_outputs
-        size = block(channels)
+        size = panel(channels)
         for first, last, there in _two_by_two(columns, self.columns):
             with f.loop(last, first) as j, f.loop(channels // size) as k, f.loop(size // GROUP) as part:
                 tiles = []
@@ -365,19 +356,19 @@ class Gradient(Filtering):
                     halves = self._tile(f, channels // 2, column, q, count, (edge.there, there[tile]))
                     tiles.append([twice(f, transform, half) for half in halves])
                 for half, p in product(range(2), range(POSITIONS)):
-                    panel = k + p * (channels // size)
-                    at = (panel * self.pairs + j) * size + part * GROUP + half * LANES
+                    which = k + p * (channels // size)
+                    at = (which * self.pairs + j) * size + part * GROUP + half * LANES
                     f.store_to("to", at, pair(tiles[0][half][p], tiles[1][half][p]))
         return f
 
     def sums(self, begin: bool) -> Function:
-        """`sums` (position, slot of outputs, slot of inputs) for position p and block k, over so many pairs of tiles.
+        """`sums` (position, slot of outputs, slot of inputs) for position p and panel k of outputs.
 
-        They begin, or are added to what is there.
+        They are over so many pairs of tiles, and begin, or are added to what is there.
         """
         f = Function("first_sums" if begin else "more_sums", ("v", "d", "sums"), ("p", "k", "pairs"))
         p, k = f.number("p"), f.number("k")
-        sizes = block(self.inputs), block(self.outputs)
+        sizes = panel(self.inputs), panel(self.outputs)
         vectors = sizes[0] // LANES
         with f.loop(self.inputs // sizes[0]) as c:
             for first, count in along(f, sizes[1], MAPS[vectors]):
@@ -390,7 +381,7 @@ class Gradient(Filtering):
                 ]
                 with f.loop(f.number("pairs")) as t:
                     x_at = (p * (self.inputs // sizes[0]) + c) * self.pairs + t
-                    d_at = (p * self.blocks + k) * self.pairs + t
+                    d_at = (p * self.panels + k) * self.pairs + t
                     inputs = [f.let(load(WORDS, "v", x_at * vectors + v)) for v in range(vectors)]
                     for m, own in enumerate(sums):
                         g = f.let(splat(load(I32, "d", d_at * sizes[1] + first + m), LANES))

@@ -58,8 +58,10 @@ class InferenceModule(nn.Module):
                 ends = [module.get_submodule(self.nodes[j].name) for j in followers[k]]
                 norms = [end for end in ends if not isinstance(end, nn.ReLU)]
                 relu = len(norms) < len(ends)
-                size = () if plain else module.network.input_shapes(self.nodes[k])[0].spatial
-                made = ready(module.get_submodule(self.nodes[k].name), dtype, *norms, relu=relu, plain=plain, size=size)
+                inputs = module.network.input_shapes(self.nodes[k])
+                planned = inputs[0].spatial if gains(self.nodes[k].layer, inputs) else ()
+                layer = module.get_submodule(self.nodes[k].name)
+                made = ready(layer, dtype, *norms, relu=relu, plain=plain, planned=planned)
                 self.add_module(self.nodes[k].name, made)
         self.eval()
 
@@ -90,17 +92,17 @@ def ready(
     *norms: nn.Module,
     relu: bool = False,
     plain: bool = False,
-    size: tuple[int, ...] = (),
+    planned: tuple[int, ...] = (),
 ) -> nn.Module:
     """A layer's module for predicting in a dtype, taking in a batch normalization and RELU if such follow.
 
-    `size` is that of the volumes that it is made for, if it is known. The module itself where there is nothing to do.
+    A convolution that gains by filtering has a `planned` size. The module itself where there is nothing to do.
     """
     kind: torch.dtype = getattr(torch, dtype)
     with torch.no_grad():
         if isinstance(module, nn.Conv1d | nn.Conv2d):
-            if not plain and kind is torch.bfloat16 and size and _is_on_cpu(module) and gains(module):
-                return _FilteredConv(module, kind, norms, relu, size)
+            if not plain and kind is torch.bfloat16 and planned and _is_on_cpu(module):
+                return _FilteredConv(module, kind, norms, relu, planned)
             made = _Conv if plain else _convolving(module, kind)
             return made(module, kind, norms, relu)
         if isinstance(module, nn.Linear):
@@ -218,10 +220,16 @@ class _FilteredConv(_PackedConv):
     """
 
     def __init__(
-        self, module: nn.Conv2d, kind: torch.dtype, norms: tuple[nn.Module, ...], relu: bool, planned: tuple[int, ...]
+        self,
+        module: nn.Conv1d | nn.Conv2d,
+        kind: torch.dtype,
+        norms: tuple[nn.Module, ...],
+        relu: bool,
+        planned: tuple[int, ...],
     ) -> None:
         super().__init__(module, kind, norms, relu)
         self.planned = planned
+        self.added = torch.empty(0)
 
     def convolved(self, x: Tensor) -> Tensor:
         """The sums after RELU."""
@@ -232,9 +240,9 @@ class _FilteredConv(_PackedConv):
         if self.size is None or self.size[2:] != self.planned:
             weight, bias = self.taken()
             self.register_buffer("weight", convolve.transformed(weight.contiguous(memory_format=torch.channels_last)))
-            self.register_buffer("bias", ending(len(weight), bias, relu=self.relu))
+            self.added = ending(len(weight), bias, relu=self.relu)
             self.size = x.shape
-        return convolve(x.contiguous(memory_format=torch.channels_last), self.weight, self.bias)
+        return convolve(x.contiguous(memory_format=torch.channels_last), self.weight, self.added)
 
 
 class _ProductConv(_Conv):

@@ -84,8 +84,9 @@ class TorchTrainer:
         self._format = torch.channels_last if network.input_shape.rank == 2 else torch.contiguous_format
         self.module.to(memory_format=self._format)  # type: ignore[call-overload]  # torch's stubs lack this form
         if self.device == "cpu" and dtype == "bfloat16":
-            for name, layer in list(self.module.named_children()):
-                self.module.add_module(name, filtered(layer))
+            for node in network.nodes:
+                plain = self.module.get_submodule(node.name)
+                self.module.add_module(node.name, filtered(plain, node.layer, network.input_shapes(node)))
         freeze(self.module, factors or {})
         self.module.cuts = tuple(cuts)
         self.optimizer = make_optimizer(self.module, optimizer, momentum, weight_decay, factors or {})

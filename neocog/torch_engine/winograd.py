@@ -8,9 +8,10 @@ matrices: beside those, transforming volumes would take longer than all products
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import cache, cached_property
 from itertools import pairwise, product
-from typing import Any, TypeGuard
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,11 +19,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..layer import Window
-from ..layers import _modules
-from ..layers.conv import is_filtered
+from ..layer import Layer, Shape
+from ..layers.conv import Conv
 from ..native.jit import machine
-from ..native.winograd import GROUP, LANES, POSITIONS, TURNING_BYTES, Filtering, Gradient
+from ..native.winograd import GROUP, LANES, POSITIONS, TILES, TURNING_BYTES, Filtering, Gradient
 from .team import Team, openmp
 
 HELD_BYTES = 8 << 20
@@ -58,13 +58,13 @@ class Convolution:
 
     @cached_property
     def _weight_tasks(self) -> Tasks:
-        """Blocks of outputs, and a group of inputs."""
+        """A group of outputs, and one of inputs."""
         groups = self.shape.inputs // GROUP
-        return np.array([(k, k + 1, c, c + 1) for k, c in product(range(self.shape.blocks), range(groups))])
+        return np.array([(k, k + 1, c, c + 1) for k, c in product(range(self.shape.groups), range(groups))])
 
     @cache  # noqa: B019  # of objects that stay
     def _tasks(self, images: int, threads: int) -> Tasks:
-        """Images from and to, rows of tiles from and to, their number of sets, and blocks of outputs from and to.
+        """Images from and to, rows of tiles from and to, their number of sets, and groups of outputs from and to.
 
         Where that would leave threads without work, outputs are shared as well.
         """
@@ -76,12 +76,12 @@ class Convolution:
         else:
             borders = _shared(shape.rows, -(-shape.rows // rows))
             parts = [(n, n + 1, *part) for n in range(images) for part in pairwise(borders)]
-        sets = [-(-(m - n) * (b - a) * shape.columns // shape.together) for n, m, a, b in parts]
+        sets = [-(-(m - n) * (b - a) * shape.columns // TILES) for n, m, a, b in parts]
         shares = 1
-        while len(parts) * shares % threads and shares < min(shape.blocks, threads):
+        while len(parts) * shares % threads and shares < min(shape.groups, threads):
             shares += 1
-        blocks = list(pairwise(_shared(shape.blocks, shares)))
-        return np.array([(*part, count, *ks) for part, count in zip(parts, sets, strict=True) for ks in blocks])
+        groups = list(pairwise(_shared(shape.groups, shares)))
+        return np.array([(*part, count, *ks) for part, count in zip(parts, sets, strict=True) for ks in groups])
 
 
 def _shared(count: int, among: int) -> list[int]:
@@ -132,7 +132,7 @@ class WeightGradient:
         for start, end in pairwise(borders):
             tasks = [(n, n + 1, i, i + 1, k * shape.pairs_in_row) for k, (n, i) in enumerate(rows[start:end])]
             pairs = (end - start) * shape.pairs_in_row
-            sums = [(p, k, pairs) for k in range(shape.blocks) for p in range(POSITIONS)]
+            sums = [(p, k, pairs) for k in range(shape.panels) for p in range(POSITIONS)]
             found.append((np.array(tasks), np.array(sums)))
         return found
 
@@ -203,17 +203,14 @@ class FilteredConv2d(nn.Conv2d):
         return y
 
 
-def filtered(layer: nn.Module) -> nn.Module:
-    """The module that trains a layer fastest in bfloat16 on this CPU; it has the parameters of the one given."""
-    return FilteredConv2d(layer) if gains(layer) else layer
+def filtered(module: nn.Module, layer: Layer, inputs: Sequence[Shape]) -> nn.Module:
+    """What trains a layer fastest in bfloat16 on this CPU: its module, or another one with the same parameters."""
+    return FilteredConv2d(module) if isinstance(module, nn.Conv2d) and gains(layer, inputs) else module
 
 
-def gains(layer: nn.Module) -> TypeGuard[nn.Conv2d]:
+def gains(layer: Layer, inputs: Sequence[Shape]) -> bool:
     """Whether a layer is faster by filtering on this processor."""
-    if not possible() or not isinstance(layer, nn.Conv2d) or isinstance(layer, _modules.Conv2d):
-        return False
-    window = Window(layer.kernel_size, layer.stride, tuple(map(int, layer.padding)), layer.dilation)
-    return is_filtered(window, layer.groups, layer.in_channels, layer.out_channels)
+    return possible() and isinstance(layer, Conv) and layer.is_filtered(*inputs)
 
 
 @cache

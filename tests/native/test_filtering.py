@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sanitized import NUMBERS, Touched, assert_same, needs_compiler
 
-from neocog.native.winograd import POSITIONS, TURNING_BYTES, Edge, Filtering, Gradient, channel, edges
+from neocog.native.winograd import POSITIONS, TILES, TURNING_BYTES, Edge, Filtering, Gradient, channel, edges
 
 SIZES = [(32, 64, 6, 8), (64, 96, 5, 3), (96, 32, 1, 2), (32, 32, 1, 1)]
 IMAGES = 2
@@ -32,8 +32,8 @@ def touched(functions, name):
 def test_a_convolution_reads_and_writes_its_volumes_and_nothing_else(sizes, monkeypatch):
     shape = Filtering(*sizes)
     assert shape.rows * shape.columns * IMAGES <= shape.most  # so that one task can be all of it
-    sets = -(-IMAGES * shape.rows * shape.columns // shape.together)
-    for_a_task(monkeypatch, n0=0, n1=IMAGES, top=0, bottom=shape.rows, sets=sets, k0=0, k1=shape.blocks)
+    sets = -(-IMAGES * shape.rows * shape.columns // TILES)
+    for_a_task(monkeypatch, n0=0, n1=IMAGES, top=0, bottom=shape.rows, sets=sets, k0=0, k1=shape.groups)
     volume = IMAGES * shape.height * shape.width
     found = touched(named(shape.convolution()), "convolve")
     assert found.pop("own") <= shape.own_bytes
@@ -44,7 +44,7 @@ def test_a_convolution_reads_and_writes_its_volumes_and_nothing_else(sizes, monk
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
 def test_weights_are_read_whole_and_written_where_they_are_read(sizes, monkeypatch):
     shape = Filtering(*sizes)
-    for_a_task(monkeypatch, k0=0, k1=shape.blocks, c0=0, c1=shape.inputs // 32)
+    for_a_task(monkeypatch, k0=0, k1=shape.groups, c0=0, c1=shape.inputs // 32)
     for function in (shape.weights(), shape.turned_weights()):
         found = touched({function.name: function}, function.name)
         assert found["w"] == 4 * 9 * shape.inputs * shape.outputs
@@ -57,7 +57,7 @@ def test_a_gradient_stays_within_its_volumes_and_what_is_held(sizes, monkeypatch
     shape = Gradient.within(1 << 20, *sizes)
     pairs = IMAGES * shape.rows * shape.pairs_in_row
     assert pairs <= shape.pairs
-    for_a_task(monkeypatch, n0=0, n1=IMAGES, top=0, bottom=shape.rows, at=0, p=POSITIONS - 1, k=shape.blocks - 1)
+    for_a_task(monkeypatch, n0=0, n1=IMAGES, top=0, bottom=shape.rows, at=0, p=POSITIONS - 1, k=shape.panels - 1)
     for_a_task(monkeypatch, pairs=pairs, k0=0, k1=shape.outputs // 32)
     volume = 2 * IMAGES * shape.height * shape.width
     held = {name: 4 * POSITIONS * shape.pairs * n for name, n in (("v", shape.inputs), ("d", shape.outputs))}
