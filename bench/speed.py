@@ -46,6 +46,8 @@ from neocog.training.engine import choose_engine
 ROUNDS = 3
 CHART = DOCS / "images" / "speed.svg"
 BASELINE, NATIVE = "torch", "native"
+WARM = 3
+"""Steps before the first that counts: until then a network that was just made takes its memory."""
 SHARE_OF_MEMORY = 0.5
 """How much of the machine's memory all networks may fill together; beyond it each is dropped after its turn."""
 
@@ -168,6 +170,8 @@ class Arena:
             made = self.processes[name].make(**work)
             if made != planned:
                 raise PeerError(f"made {made:,} parameters instead of {planned:,}")
+            for _ in range(WARM):
+                self.processes[name].run(0.0)
         except PeerError as error:
             self._failed(name, job, error)
             return False

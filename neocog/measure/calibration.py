@@ -27,7 +27,7 @@ from .kept import Question, Report, digest, machine_name
 from .probes import Probe, probes, time_probe
 from .rehearsal import Rehearsal, rehearsals, rehearse
 
-FORMAT = 6
+FORMAT = 7
 ROUNDS = 2
 """Each layer is timed so often, with all the others between, and the mean counts."""
 LIMIT = 60.0
@@ -106,7 +106,7 @@ def calibrate(
             dtype=dtype,
             flops=max([flops, *_rates(times, dtype)]),
             bandwidth=bandwidth,
-            overhead=_overhead(times),
+            overhead=_overhead(times, dtype),
             page=page,
             step={"inference": 0.0, "training": 0.0},
             update={name: _update(name, device, arrays=1, size=LARGE // 4) / (LARGE // 4) for name in OPTIMIZERS},
@@ -142,9 +142,8 @@ def _mean(found: Mapping[Probe, Sequence[Times]]) -> dict[Probe, Times]:
 def _samples(times: Mapping[Probe, Times], expecting: Calibration) -> Iterator[Sample]:
     for probe, seconds in times.items():
         works = probe.works(expecting.dtype)
-        features = works["forward"].features
         slowness = {which: t / expecting.expected(works[which], which) for which, t in seconds.items()}
-        yield Sample(probe.layer.op, features, slowness)
+        yield Sample(works["forward"].op, works["forward"].features, slowness)
 
 
 def _rates(times: Mapping[Probe, Times], dtype: str) -> Iterator[float]:
@@ -178,11 +177,11 @@ def _bandwidth(device: torch.device) -> tuple[tuple[float, float], ...]:
     return tuple((size, float(rate)) for (size, _), rate in zip(found, rates, strict=True))
 
 
-def _overhead(times: Mapping[Probe, Times]) -> dict[str, Times]:
+def _overhead(times: Mapping[Probe, Times], dtype: str) -> dict[str, Times]:
     """Seconds of the shortest of each kind: among the probes of each is one that has next to nothing to do."""
     found: dict[str, Times] = {}
     for probe, seconds in times.items():
-        before = found.setdefault(probe.layer.op, dict(seconds))
+        before = found.setdefault(probe.works(dtype)["forward"].op, dict(seconds))
         for which, t in seconds.items():
             before[which] = min(t, before.get(which, t))
     return found

@@ -43,7 +43,7 @@ CONVOLUTIONS = """
 2  CONV5-32         28x28x16   | 2  CONV5-64   35x35x48   | 2  CONV1x7-160 17x17x160 | 1  CONV3x1-384 8x8x384
 2  CONV7-64(S=2, fit=floor)  224x224x3 | 2  CONV11-96(S=4, P=0)       227x227x3 | 1  CONV3-32(S=2, P=0)       299x299x3
 16 CONV3-32(S=2, fit=floor)  32x32x16  | 2  CONV3-128(S=2, fit=floor) 56x56x64  | 2  CONV3-512(S=2, fit=floor) 14x14x256
-1  CONV3-8          4x4x8      | 1  CONV1-8   4x4x8
+1  CONV3-8          4x4x8      | 1  CONV1-8   4x4x8      | 1  CONV3-32   4x4x32
 2  CONV1-128(S=2, fit=floor) 56x56x64  | 2  CONV1-1024(S=2, fit=floor) 28x28x512 | 2  CONV3-384(S=2, P=0)    35x35x288
 2  CONV5-256(G=2) 27x27x96 | 4  CONV3-384(G=2) 13x13x384 | 2  CONV3-64(G=64) 56x56x64 | 2  CONV3-256(G=256) 14x14x256
 """

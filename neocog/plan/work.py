@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..layer import Layer, Shape
+from ..layers.conv import Conv
 from .memory import BYTES
 
 PASSES = ("inference", "forward", "backward", "parameters")
@@ -32,7 +33,7 @@ FREE = {
 
 @dataclass(frozen=True)
 class Work:
-    """One pass of one layer over a batch.
+    """One pass of one layer over a batch. Convolutions that a CPU may filter in bfloat16 have an `op` of their own.
 
     `bytes` are those read and written if each value moves once; `new_bytes` lie in fresh arrays of `NEW_PAGES` or
     more. `features` place the layer among others of its `op`, in powers of two: near ones are expected to reach a
@@ -57,12 +58,14 @@ def work(layer: Layer, inputs: Sequence[Shape], output: Shape, batch: int, dtype
     once = sum(read) + written + sum(owned)
     flops = 2.0 * layer.cost(*inputs).macs * batch
     features = _features(layer, inputs, output, batch, sum(read) + written)
+    filtered = dtype == "bfloat16" and isinstance(layer, Conv) and layer.is_filtered(*inputs)
+    op = f"filtered {layer.op}" if filtered else layer.op
 
     def passing(which: str, times: int, arrays: Sequence[int]) -> Work:
         if which in FREE.get(layer.op, ()):
-            return Work(layer.op, 0.0, 0.0, 0.0, features)
+            return Work(op, 0.0, 0.0, 0.0, features)
         new = sum(size for size in arrays if size >= NEW_PAGES)
-        return Work(layer.op, times * flops, float(times * once), float(new), features)
+        return Work(op, times * flops, float(times * once), float(new), features)
 
     return {
         "inference": passing("inference", 1, [written]),

@@ -71,6 +71,16 @@ def test_large_new_arrays_cost_their_pages():
     assert work(layer, [shape], shape, 1, "bfloat16")["forward"].new_bytes == 0
 
 
+def test_convolutions_that_may_be_filtered_are_a_kind_of_their_own():
+    kinds = {}
+    for text in ("8x8x32] -> CONV3-64", "7x7x32] -> CONV3-64", "8x8x32] -> CONV5-64", "8x8x24] -> CONV3-64"):
+        network = Network.parse(f"INPUT[{text}")
+        for dtype in ("float32", "bfloat16"):
+            made = work(network.nodes[1].layer, network.shapes[:1], network.shapes[1], 2, dtype)
+            kinds[text, dtype] = made["backward"].op
+    assert [key for key, kind in kinds.items() if kind != "CONV"] == [("8x8x32] -> CONV3-64", "bfloat16")]
+
+
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", ["lenet5", "googlenet-bn", "preact-resnet110"])
 def test_the_interval_contains_the_prediction_and_no_layer_beats_the_roofline(name, mode):
