@@ -19,12 +19,12 @@ ROOMS = (
     *("layer", "chance", "layers", "network", "notation", "zoo"),
     *("lettering", "plan"),
     *("initialise", "losses", "statistics", "average", "changes", "feed", "views", "reference", "files", "resources"),
-    *("torch_engine", "native", "measure", "check"),
+    *("native", "torch_engine", "measure", "check"),
     *("data", "model", "interop", "rewrite", "export", "runtimes"),
     *("report", "training", "predict", "explain", "retrieval", "dense", "lessons", "studio", "cli"),
 )
 OUTSIDE = ("__init__", "__main__")  # the public names and `python -m neocog` look at every room
-FIRST_WITH_TORCH = ROOMS.index("torch_engine")  # rooms before it load at once: torch and its like only where they run
+HEAVY_FROM = ROOMS.index("native")  # rooms before it load at once: torch and its like only where they run
 HEAVY = {"torch", "matplotlib", "PIL", "rich", "safetensors", "yaml", "platformdirs", "llvmlite"}
 
 LATE = {
@@ -92,7 +92,7 @@ def offences(source: str, path: Path) -> list[str]:
     """What a file imports that it may not."""
     room = room_of(path)
     place = len(ROOMS) if room in OUTSIDE else ROOMS.index(room)
-    must_start_fast = place < FIRST_WITH_TORCH and path not in TORCH_MODULES
+    must_start_fast = place < HEAVY_FROM and path not in TORCH_MODULES
     to_the_right = LATE.get(name(path), set())
     found = []
     for used in imports(source, path):
