@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from ..layer import Layer, Shape
 from ..layers.conv import Conv
 from ..native.jit import machine
-from ..native.winograd import GROUP, LANES, POSITIONS, TILES, TURNING_BYTES, Filtering, Gradient
+from ..native.winograd import GROUP, LANES, POSITIONS, TILES, TURNING_BYTES, Filtering
+from ..native.winograd_gradient import Gradient
 from .team import Team, openmp
 
 HELD_BYTES = 8 << 20

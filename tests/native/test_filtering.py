@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from sanitized import NUMBERS, Touched, assert_same, needs_compiler
 
-from neocog.native.winograd import POSITIONS, TILES, TURNING_BYTES, Edge, Filtering, Gradient, channel, edges
+from neocog.native.winograd import POSITIONS, TILES, TURNING_BYTES, Edge, Filtering, channel, edges
+from neocog.native.winograd_gradient import Gradient
 
 SIZES = [(32, 64, 6, 8), (64, 96, 5, 3), (96, 32, 1, 2), (32, 32, 1, 1)]
 IMAGES = 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -18,7 +20,12 @@ from neocog.torch_engine.team import openmp
 from neocog.torch_engine.trainer import TorchTrainer
 from neocog.torch_engine.winograd import FilteredConv2d, backwards, ending, filtered, forwards, weight_gradient
 
-pytestmark = pytest.mark.skipif(openmp() is None, reason="torch's threads are not GNU OpenMP's here")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="torch's threads are GNU OpenMP's on Linux alone")
+
+
+def test_torch_lends_its_threads():
+    assert openmp() is not None
+
 
 B = torch.tensor([[1.0, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, -1, 0, 1]], dtype=torch.float64)
 A = torch.tensor([[1.0, 0], [1, 1], [1, -1], [0, 1]], dtype=torch.float64)
