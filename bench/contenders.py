@@ -33,9 +33,9 @@ class Contender:
         return "neocog" in self.peer.name
 
     @property
-    def float32_torch(self) -> bool:
-        """Whether torch computes in float32, under whatever name."""
-        return "torch" in self.name and "bfloat16" not in self.name
+    def single(self) -> bool:
+        """Whether it is one of our engines, or torch in one of its own settings, in float32."""
+        return ("torch" in self.name or self.ours) and "bfloat16" not in self.name
 
 
 def _contender(name: str, peer: str, python: Path = PEERS, *, trains: bool = True, **settings: Any) -> Contender:

@@ -240,7 +240,7 @@ def table(results: list[Result], contenders: list[Contender], *, one: bool = Fal
     training = results[0].job.training
     shown = [c for c in contenders if any(r.rate(c.name) for r in results)]
     heads = ["network", *(() if one else ("batch",)), *(c.name for c in shown)]
-    heads += ["native / torch, float32", "best of ours / of peers", "share of the limit"]
+    heads += ["ours / torch, float32", "best of ours / of peers", "share of the limit"]
     heads += ["auto", "auto / best of ours"] * training + ["cores used by others"]
     yield row(heads)
     yield row(["---", *("---:" for _ in heads[1:])])
@@ -249,9 +249,9 @@ def table(results: list[Result], contenders: list[Contender], *, one: bool = Fal
         cells = [job.name, *(() if one else (str(job.batch),))]
         cells += [speed(result.rate(c.name), one) for c in shown]
         ours = [c for c in contenders if c.ours]
-        native = [c for c in ours if c.name == NATIVE]
-        cells.append(number(result.ratio(native, [c for c in contenders if c.float32_torch])))
-        cells.append(number(result.ratio(ours, [c for c in contenders if not c.ours])))
+        peers = [c for c in contenders if not c.ours]
+        cells.append(number(result.ratio(*([c for c in side if c.single] for side in (ours, peers)))))
+        cells.append(number(result.ratio(ours, peers)))
         cells.append(number(result.share(), "{:.0%}"))
         if training:
             auto = job.auto()

@@ -156,7 +156,7 @@ def test_the_share_of_the_limit_counts_useful_operations():
 def test_the_table_shows_every_contender_that_ran():
     shown = [c for c in CONTENDERS if c.name in ("native", "torch", "JAX")]
     head, _, line = speed.table([result(native=[2000.0], torch=[1000.0])], shown)
-    assert "| native | torch | native / torch" in head
+    assert "| native | torch | ours / torch" in head
     assert line.startswith("| tiny | 8 | 2,000 | 1,000 | 2.00 | 2.00 |")
     one = list(speed.table([result(native=[2000.0], torch=[1000.0])], shown, one=True))
     assert one[-1].startswith("| tiny | 500 | 1,000 |")

@@ -67,6 +67,13 @@ TABLE = Kind('rows of input maps in quotes, as in "0 1; 1 2"', _read_table, _wri
 
 FILTERED = 32
 """Channels that the kernels of Winograd's filtering take at once (`native/winograd.py`)."""
+MOST_PRODUCTS = {2: 0.5, 4: 0.55}
+"""The share of a convolution's products, by the size of a value, up to which it is filtered.
+
+With more of them it is not worth what transforming takes, nor, in bfloat16, what rounding once more costs.
+"""
+HELD_BYTES = 8 << 20
+"""Transformed tiles that the gradient of filtered weights has at once: the last-level cache keeps them."""
 
 
 @dataclass(frozen=True)
@@ -249,12 +256,13 @@ class Conv(Layer):
     def footprint(self, run: Pass, *inputs: Shape) -> Footprint:
         """Keeps its input. oneDNN lays out the weights anew: once forwards, twice backwards; to predict, for good.
 
-        Sequences, and dilated kernels on the way back, have their volumes laid out anew too. Weights that bfloat16
-        prediction may filter with are 16 for every 9.
+        Sequences, and dilated kernels on the way back, have their volumes laid out anew too.
         """
         (x,) = inputs
         y = self.output_shape(x)
         weights = self.out_channels * (x.channels // self.groups) * math.prod(self.window(x).kernel)
+        if self.is_filtered(x, run.value_bytes):
+            return self._filtered_footprint(run, x, weights)
         made = run.cast(weights) if run.training else 0
         hang = overhang(x, self.window(x), y.spatial)
         if special := self._is_special(hang):
@@ -262,8 +270,6 @@ class Conv(Layer):
         if run.training and (self.flip or self.table is not None):
             made += 0 if run.cast(weights) else MASTER * weights
         ready = run.value_bytes * weights
-        if run.cast(1) and not run.training and self.is_filtered(x):
-            ready = ready * 16 // 9
         anew = ready if run.training or x.rank == 1 else 0
         volumes = run.volume(x) + run.volume(y)
         return Footprint(
@@ -276,19 +282,35 @@ class Conv(Layer):
             relaid=run.volume(y),
         )
 
-    def is_filtered(self, *inputs: Shape) -> bool:
-        """Whether a CPU may compute it in bfloat16 by Winograd's filtering: 3x3, with an output for each place.
+    def _filtered_footprint(self, run: Pass, x: Shape, weights: int) -> Footprint:
+        """Weights are transformed into 16 numbers for every 9, so are their gradients, in single precision.
 
-        16 products take the place of those of 2x2 windows. Where so many tiles hang over an edge that more than half
-        are left, it is not worth what rounding once more costs.
+        Those are sums over tiles, of which 16 numbers are held for each channel. Where nothing is filtered, as with
+        AMX, autocast's copies of the weights take about as much.
         """
-        (x,) = inputs
+        transformed = run.value_bytes * weights * 16 // 9
+        tiles = run.value_bytes * 16 * run.images * _tiles(x) * (x.channels + self.out_channels)
+        sums = MASTER * weights * 16 // 9
+        return Footprint(
+            keeps_input=True,
+            extra=run.cast(weights) if run.training else 0,
+            forward=transformed if run.training else 0,
+            backward=max(transformed, min(tiles, HELD_BYTES) + sums),
+            kernels=2 * (ONEDNN_KERNELS if run.training else ONEDNN_KERNELS // 2),
+            ready=transformed,
+            relaid=run.volume(self.output_shape(x)),
+        )
+
+    def is_filtered(self, x: Shape, value_bytes: int) -> bool:
+        """Whether a CPU may compute it by Winograd's filtering: 3x3, with an output for each place.
+
+        16 products take the place of the 36 of 2x2 windows, but tiles may hang over an edge.
+        """
         same = Window((3, 3), (1, 1), (1, 1), (1, 1))
         if self.window(x) != same or self.groups > 1 or self.table is not None or self.flip:
             return False
-        tiles = math.prod(-(-n // 2) for n in x.spatial)
         whole = not (x.channels % FILTERED or self.out_channels % FILTERED)
-        return whole and 2 * 16 * tiles <= 9 * x.positions
+        return whole and 16 * _tiles(x) <= MOST_PRODUCTS.get(value_bytes, 0) * 9 * x.positions
 
     def _is_special(self, hang: Dims) -> bool:
         """Whether an option asks for what `nn.Conv2d` cannot do."""
@@ -319,3 +341,8 @@ class Conv(Layer):
         return (_modules.Conv1d if x.rank == 1 else _modules.Conv2d)(
             index=index, flip=self.flip, hang=hang, **arguments
         )
+
+
+def _tiles(x: Shape) -> int:
+    """Squares of 2x2 outputs; the last ones may hang over the edge."""
+    return math.prod(-(-n // 2) for n in x.spatial)

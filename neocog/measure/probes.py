@@ -157,7 +157,7 @@ def _passes(probe: Probe, dtype: str, device: torch.device) -> Iterator[tuple[st
         return y
 
     with torch.inference_mode():
-        planned = probe.inputs[0].spatial if gains(probe.layer, probe.inputs) else ()
+        planned = probe.inputs[0].spatial if gains(probe.layer, probe.inputs, dtype) else ()
         predicting = cycle([ready(copy.module.eval(), dtype, planned=planned) for copy in copies])
         yield "inference", lambda: run(next(predicting), xs)
     for copy in copies:
@@ -193,8 +193,7 @@ class _Copy:
             for parameter in self.module.parameters():
                 parameter.copy_(_values(parameter.shape))
         self.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack this form
-        if dtype == "bfloat16" and device.type == "cpu":
-            self.module = filtered(self.module, probe.layer, probe.inputs)
+        self.module = filtered(self.module, probe.layer, probe.inputs, dtype)
         self.owned = [p for p in self.module.parameters() if p.requires_grad]
         self.xs = [x.clone(memory_format=torch.preserve_format).requires_grad_() for x in xs]
         self.y = xs[0]

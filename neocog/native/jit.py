@@ -13,6 +13,7 @@ from typing import Any
 import llvmlite
 import llvmlite.binding as llvm
 
+from ..resources import give_back_freed
 from .cache import cached
 from .kernel import Function
 from .llvm import module
@@ -82,7 +83,7 @@ class Compiled:
         ir = "\n".join([module(functions, machine().dots), *texts, "attributes #0 = { nounwind }"])
         target = _target()
         key = hashlib.sha256("\n".join([llvmlite.__version__, target.triple, *_processor(), ir]).encode())
-        code = cached(key.hexdigest(), lambda: _assembled(ir, target))
+        code = cached(key.hexdigest(), lambda: _assembled(ir))
         self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target)
         self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         self._engine.finalize_object()
@@ -101,14 +102,16 @@ class Compiled:
         return place
 
 
-def _assembled(ir: str, target: Any) -> bytes:
+def _assembled(ir: str) -> bytes:
     """The object code of a text.
 
     Kernels are vectors already, unrolled as far as registers allow, and share what addresses have in common: LLVM's
     passes over the text would take as long as its making of machine code, and gain nothing that was measurable. LLVM
-    never forgets what a context has seen of types and constants, so each text has a context of its own.
+    never forgets what a context has seen of types and constants, nor a target what it was used for, so each text has
+    its own of both. The megabytes that this took go back to the system.
     """
-    with llvm.create_context() as own, llvm.parse_assembly(ir, own) as parsed:
+    with llvm.create_context() as own, llvm.parse_assembly(ir, own) as parsed, _target() as target:
         parsed.verify()
         code: bytes = target.emit_object(parsed)
+    give_back_freed()
     return code

@@ -1,4 +1,4 @@
-"""Convolution by 3x3 kernels in fewer products: Winograd's minimal filtering, F(2x2, 3x3), on pairs of bfloat16.
+"""Convolution by 3x3 kernels in fewer products: Winograd's minimal filtering, F(2x2, 3x3).
 
 Lavin and Gray, arXiv 1509.09308, eq. 8: a tile d of 4x4 inputs, each two columns from the next, gives 2x2 outputs
 
@@ -9,10 +9,10 @@ are transposes of this: dx is the same convolution of dy with the kernel turned,
 
     dg = G' [sum over tiles of (A dy A') * (B' d B)] G
 
-Volumes are bfloat16, channels last, and padded by one zero. What is multiplied is rounded to bfloat16 once more, sums
-are single precision. A word (i32) of a volume holds two neighbouring channels: its low and high halves are vectors of
-the even and of the odd ones, and nothing need be shuffled: where kernels say slots, of 32 channels the even ones come
-first.
+Volumes lie channels last, are padded by one zero, and consist of words of 32 bits: a channel in single precision, or
+two neighbouring ones in bfloat16, to which what is multiplied is rounded once more. Sums are single precision. Low and
+high halves of a vector of words are the even and the odd channels, so that nothing need be shuffled: where kernels say
+slots, of 32 channels in bfloat16 the even ones come first.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from itertools import groupby, product
 from typing import NamedTuple
 
 from .expressions import (
-    I32,
     Access,
     Bound,
     Index,
@@ -34,6 +33,7 @@ from .expressions import (
     both,
     constant,
     dot,
+    fma,
     largest,
     load,
     load_from,
@@ -47,7 +47,7 @@ from .weight_gradient import transposed
 LANES = 16
 WORDS, NUMBERS = Type("i32", LANES), Type("f32", LANES)
 GROUP, VECTORS = 2 * LANES, 2
-"""Channels that are in hand at once: a vector of words, two vectors of numbers."""
+"""Channels that are in hand at once, as so many vectors of numbers."""
 POSITIONS, TAPS = 16, 9
 TURNING_BYTES = 4 * TAPS * LANES * LANES
 """What a thread needs for itself to transform weights."""
@@ -91,12 +91,13 @@ def edges(size: int, before: int, count: int) -> list[Edge]:
 
 @dataclass(frozen=True)
 class Filtering:
-    """The kernels for volumes of height x width, from `inputs` to `outputs` channels."""
+    """The kernels for volumes of height x width, from `inputs` to `outputs` channels, `parts` of them in a word."""
 
     inputs: int
     outputs: int
     height: int
     width: int
+    parts: int
 
     @property
     def rows(self) -> int:
@@ -111,7 +112,12 @@ class Filtering:
     @property
     def words(self) -> int:
         """Of a place's inputs."""
-        return self.inputs // 2
+        return self.inputs // self.parts
+
+    @property
+    def word(self) -> Type:
+        """A vector of words."""
+        return WORDS if self.parts == 2 else NUMBERS
 
     @property
     def most(self) -> int:
@@ -162,7 +168,7 @@ class Filtering:
             )
             for edge, outputs in out:
                 for n, i, row in self._tile_rows(f, edge):
-                    at = (n * self.height + 2 * i) * (self.width * self.outputs // 2) + k * LANES
+                    at = (n * self.height + 2 * i) * (self.width * self.outputs // self.parts) + k * self._group
                     own = Access("own", row * GROUP + inputs)
                     ends = {"bias": Access("ends", k * GROUP), "least": Access("ends", Index(self.outputs))}
                     f.call(outputs, {"sums": own, "y": Access("y", at), **ends})
@@ -178,45 +184,69 @@ class Filtering:
             yield n, i, (n - n0) * (self.rows * self.columns) + (i - top) * self.columns
 
     def _transform(self, edge: Edge) -> Function:
-        """A row of tiles of `x` as pairs of channels in `v`: position, tile, channel."""
+        """A row of tiles of `x` in `v`: position, tile, channel."""
         f = Function(f"transform_{edge.first}", ("x", "v"))
-        words = self.words
         for columns in edges(self.width, 1, 4):
             with f.loop(columns.last, columns.first) as j, f.loop(self.inputs // GROUP) as q:
-                halves = self._tile(f, words, 2 * j - 1, q, 4, (edge.there, columns.there))
-                made = [twice(f, from_inputs, half) for half in halves]
+                squares = self._tile(f, self.words, 2 * j - 1, q, 4, (edge.there, columns.there))
+                made = [twice(f, from_inputs, square) for square in squares]
                 for p in range(POSITIONS):
-                    at = j * words + q * LANES + p * self._steps[1] * LANES
-                    f.store_to("v", at, pair(made[0][p], made[1][p]))
+                    at = j * self.words + q * self._group + p * self._steps[1] * LANES
+                    self._put(f, "v", at, [own[p] for own in made])
         return f
 
+    @property
+    def _group(self) -> int:
+        """Words of a group."""
+        return GROUP // self.parts
+
     def _tile(self, f: Function, words: int, column: Index, q: Index, size: int, there: Square) -> list[list[Value]]:
-        """Even and odd channels of a group of `x`: a square from `column` on, zeros where nothing is there."""
-        halves: list[list[Value]] = [[], []]
+        """A group of `x` by slots: of each vector a square from `column` on, zeros where nothing is there."""
+        squares: list[list[Value]] = [[], []]
         for r, s in product(range(size), repeat=2):
-            if r not in there[0] or s not in there[1]:
-                halves[0].append(constant(NUMBERS, 0.0))
-                halves[1].append(constant(NUMBERS, 0.0))
-                continue
-            word = f.let(load_from(WORDS, "x", (column + s + r * self.width) * words + q * LANES))
-            halves[0].append(bits(word * constant(WORDS, 1 << 16), "f32"))
-            halves[1].append(bits(both(word, constant(WORDS, -(1 << 16))), "f32"))
-        return halves
+            if r in there[0] and s in there[1]:
+                vectors = self._taken(f, "x", (column + s + r * self.width) * words + q * self._group)
+            else:
+                vectors = [constant(NUMBERS, 0.0)] * VECTORS
+            for square, vector in zip(squares, vectors, strict=True):
+                square.append(vector)
+        return squares
+
+    def _taken(self, f: Function, buffer: str, at: Index) -> list[Value]:
+        """A group from a word on, by slots."""
+        if self.parts == 1:
+            return [f.let(load_from(NUMBERS, buffer, at + v * LANES)) for v in range(VECTORS)]
+        word = f.let(load_from(WORDS, buffer, at))
+        return [bits(word * constant(WORDS, 1 << 16), "f32"), bits(both(word, constant(WORDS, -(1 << 16))), "f32")]
+
+    def _put(self, f: Function, buffer: str, at: Index, vectors: Line) -> None:
+        """Write a group's slots from a word on."""
+        for v in range(VECTORS // self.parts):
+            f.store_to(buffer, at + v * LANES, self.joined(vectors[v * self.parts : (v + 1) * self.parts]))
+
+    def joined(self, vectors: Line) -> Value:
+        """Words of their parts."""
+        return pair(*vectors) if self.parts == 2 else vectors[0]
+
+    def multiplied(self, a: Value, b: Value, c: Value) -> Value:
+        """Sums c with the products of words' parts."""
+        return dot(a, b, c) if self.parts == 2 else fma(a, b, c)
 
     def _products(self) -> Function:
         """`sums` (position, tile, slot) of `v` (position, tile, channel) and a group's `u`."""
         f = Function("products", ("v", "u", "sums"), ("sets",))
         of_weights, of_inputs, of_sums = self._steps
+        single = Type(self.word.kind)
         with f.loop(POSITIONS) as p, f.loop(f.number("sets")) as some:
             tiles = [some * TILES + t for t in range(TILES)]
             sums = [[f.variable(constant(NUMBERS, 0.0)) for _ in range(VECTORS)] for _ in tiles]
             with f.loop(self.words) as c:
                 at = p * of_weights + c * VECTORS
-                weights = [f.let(load(WORDS, "u", at + v)) for v in range(VECTORS)]
+                weights = [f.let(load(self.word, "u", at + v)) for v in range(VECTORS)]
                 for own, tile in zip(sums, tiles, strict=True):
-                    x = f.let(splat(load(I32, "v", p * (of_inputs * LANES) + tile * self.words + c), LANES))
+                    x = f.let(splat(load(single, "v", p * (of_inputs * LANES) + tile * self.words + c), LANES))
                     for sum_, w in zip(own, weights, strict=True):
-                        f.set(sum_, dot(x, w, sum_.value))
+                        f.set(sum_, self.multiplied(x, w, sum_.value))
             for own, tile in zip(sums, tiles, strict=True):
                 for v, sum_ in enumerate(own):
                     f.store("sums", p * of_sums + tile * VECTORS + v, sum_.value)
@@ -226,23 +256,23 @@ class Filtering:
         """A row of tiles of a group of `y`, from `sums` and `bias` (slots), nowhere below `least`."""
         f = Function(f"outputs_{edge.first}", ("sums", "bias", "least", "y"))
         least = f.let(load_from(NUMBERS, "least", Index()))
-        words = self.outputs // 2
+        words = self.outputs // self.parts
         for columns in edges(self.width, 0, 2):
             with f.loop(columns.last, columns.first) as j:
-                halves = []
+                squares = []
                 for v in range(VECTORS):
                     sums = [load(NUMBERS, "sums", j * VECTORS + p * self._steps[2] + v) for p in range(POSITIONS)]
                     bias = f.let(load_from(NUMBERS, "bias", Index(v * LANES)))
-                    halves.append([largest(least, y + bias) for y in twice(f, from_products, sums)])
+                    squares.append([largest(least, y + bias) for y in twice(f, from_products, sums)])
                 for r, s in product(edge.there, columns.there):
                     at = (2 * j + s + r * self.width) * words
-                    f.store_to("y", at, pair(*(half[2 * r + s] for half in halves)))
+                    self._put(f, "y", at, [square[2 * r + s] for square in squares])
         return f
 
     # -- weights -----------------------------------------------------------------------------------------------
 
     def weights(self) -> Function:
-        """`u` from `w` (outputs, 3, 3, inputs): for groups k0 to k1, position, pair of channels, slot.
+        """`u` from `w` (outputs, 3, 3, inputs): for groups k0 to k1, position, word of channels, slot.
 
         c0 to c1 are groups of inputs. `own` takes half a group turned round, so that lanes are outputs.
         """
@@ -250,45 +280,44 @@ class Filtering:
         halves_of = f.number("c0") * 2, f.number("c1") * 2
         with f.loop(f.number("k1"), f.number("k0")) as k, f.loop(halves_of[1], halves_of[0]) as c:
             for v in range(VECTORS):
-                kernels = [k * GROUP + channel(v * LANES + lane) for lane in range(LANES)]
+                kernels = [k * GROUP + self.channel(v * LANES + lane) for lane in range(LANES)]
                 for tap in range(TAPS):
                     rows = [load_from(NUMBERS, "w", (own * TAPS + tap) * self.inputs + c * LANES) for own in kernels]
                     for m, row in enumerate(transposed(f, rows)):
                         f.store("own", Index(m * TAPS + tap), row)
-                with f.loop(LANES // 2) as two:
-                    both_of = [
-                        [load(NUMBERS, "own", (2 * two + m) * TAPS + tap) for tap in range(TAPS)] for m in (0, 1)
-                    ]
-                    self._store_weights(f, k, c * (LANES // 2) + two, v, *both_of)
+                with f.loop(LANES // self.parts) as word:
+                    places = [word * self.parts + m for m in range(self.parts)]
+                    of_word = [[load(NUMBERS, "own", at * TAPS + tap) for tap in range(TAPS)] for at in places]
+                    self._store_weights(f, k, c * (LANES // self.parts) + word, v, of_word)
         return f
 
     def turned_weights(self) -> Function:
         """`u` of the gradient's convolution, whose kernels are those of `w` (inputs, 3, 3, outputs) turned."""
         f = Function("turned_weights", ("w", "u", "own"), ("k0", "k1", "c0", "c1"))
-        words_of = f.number("c0") * LANES, f.number("c1") * LANES
+        words_of = f.number("c0") * self._group, f.number("c1") * self._group
         with f.loop(f.number("k1"), f.number("k0")) as k, f.loop(words_of[1], words_of[0]) as c:
-            taps: list[list[list[Value]]] = [[[], []], [[], []]]  # by odd outputs, by inputs
-            for m, tap in product(range(2), reversed(range(TAPS))):
-                at = ((2 * c + m) * TAPS + tap) * self.outputs + k * GROUP
-                one, other = (f.let(load_from(NUMBERS, "w", at + half * LANES)) for half in range(2))
-                for part in range(2):
-                    taps[part][m].append(f.let(shuffle(one, other, range(part, GROUP, 2))))
-            for part in range(2):
-                self._store_weights(f, k, c, part, *taps[part])
+            taps: list[list[list[Value]]] = [[[] for _ in range(self.parts)] for _ in range(VECTORS)]
+            for m, tap in product(range(self.parts), reversed(range(TAPS))):
+                at = ((self.parts * c + m) * TAPS + tap) * self.outputs + k * GROUP
+                one, other = (f.let(load_from(NUMBERS, "w", at + v * LANES)) for v in range(VECTORS))
+                for v, kernels in enumerate(taps):
+                    slots = range(v * LANES, (v + 1) * LANES)
+                    kernels[m].append(f.let(shuffle(one, other, [self.channel(slot) for slot in slots])))
+            for v, kernels in enumerate(taps):
+                self._store_weights(f, k, c, v, kernels)
         return f
 
-    def _store_weights(self, f: Function, k: Index, word: Index, v: int, one: Line, other: Line) -> None:
-        """Two kernels, transformed, as a vector of pairs of each position."""
-        made = [twice(f, from_kernel, kernel) for kernel in (one, other)]
+    def _store_weights(self, f: Function, k: Index, word: Index, v: int, kernels: Sequence[Line]) -> None:
+        """The kernels of a word's parts, transformed, as a vector of words of each position."""
+        made = [twice(f, from_kernel, kernel) for kernel in kernels]
         for p in range(POSITIONS):
             at = (k * POSITIONS + p) * self._steps[0] + word * VECTORS + v
-            f.store("u", at, pair(made[0][p], made[1][p]))
+            f.store("u", at, self.joined([own[p] for own in made]))
 
-
-def channel(slot: int) -> int:
-    """The channel in a slot."""
-    group, rest = divmod(slot, GROUP)
-    return group * GROUP + 2 * (rest % LANES) + rest // LANES
+    def channel(self, slot: int) -> int:
+        """The channel in a slot."""
+        group, rest = divmod(slot, GROUP)
+        return group * GROUP + (rest % self._group) * self.parts + rest // self._group
 
 
 # -- the transforms, along one axis and along both -------------------------------------------------------------

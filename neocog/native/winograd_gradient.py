@@ -2,7 +2,7 @@
 
     dg = G' [sum over tiles of (A dy A') * (B' d B)] G
 
-The sum is over tiles, so pairs of bfloat16 are two neighbouring tiles of one channel.
+The sum is over tiles, so the parts of a word are neighbouring tiles of one channel: two in bfloat16.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby, product
 
-from .expressions import I32, Access, Value, constant, dot, load, pair, shuffle, splat
+from .expressions import Access, Type, Value, constant, load, shuffle, splat
 from .kernel import Function
 from .layout import along
 from .winograd import (
@@ -20,11 +20,10 @@ from .winograd import (
     NUMBERS,
     POSITIONS,
     TAPS,
-    WORDS,
+    VECTORS,
     Edge,
     Filtering,
     Line,
-    Square,
     edges,
     from_inputs,
     odd,
@@ -42,16 +41,16 @@ def panel(channels: int) -> int:
 
 @dataclass(frozen=True)
 class Gradient(Filtering):
-    """The kernels for the gradient of weights. Tiles are multiplied two by two, at most `pairs` of them at a time."""
+    """The kernels for the gradient of weights. At most so many sets of tiles, a word each, are multiplied at a time."""
 
-    pairs: int = 0
+    sets: int = 0
 
     @classmethod
-    def within(cls, held: int, inputs: int, outputs: int, height: int, width: int) -> Gradient:
-        """With as many pairs as that many bytes hold, whole rows of tiles, and at least one."""
-        row = Gradient(inputs, outputs, height, width).pairs_in_row
+    def within(cls, held: int, inputs: int, outputs: int, height: int, width: int, parts: int) -> Gradient:
+        """With as many sets as that many bytes hold, whole rows of tiles, and at least one."""
+        row = Gradient(inputs, outputs, height, width, parts).sets_in_row
         rows = held // (4 * POSITIONS * (inputs + outputs) * row)
-        return cls(inputs, outputs, height, width, odd(max(1, rows) * row))
+        return cls(inputs, outputs, height, width, parts, odd(max(1, rows) * row))
 
     @property
     def sum_bytes(self) -> int:
@@ -69,103 +68,102 @@ class Gradient(Filtering):
         return self.outputs // panel(self.outputs)
 
     @property
-    def pairs_in_row(self) -> int:
-        """Of tiles; the last may have one tile."""
-        return -(-self.columns // 2)
+    def sets_in_row(self) -> int:
+        """Of tiles; the last may be incomplete."""
+        return -(-self.columns // self.parts)
 
     def transforms(self) -> list[Function]:
-        """`gather_tiles`: tiles of `x` as `v` and of `dy` as `d`: position, pair of tiles from `at` on, slot."""
+        """`gather_tiles`: tiles of `x` as `v` and of `dy` as `d`: position, set of tiles from `at` on, slot."""
         f = Function("gather_tiles", ("x", "dy", "v", "d"), ("n0", "n1", "top", "bottom", "at"))
         n0, top = f.number("n0"), f.number("top")
         made = []
         for name, source, channels, before, count in (("v", "x", self.inputs, 1, 4), ("d", "dy", self.outputs, 0, 2)):
             for edge in edges(self.height, before, count):
-                row_of = self._pairs(f"pairs_{name}_{edge.first}", edge, channels, before, count)
+                row_of = self._sets(f"sets_{name}_{edge.first}", edge, channels, before, count)
                 made.append(row_of)
                 for n, i, _ in self._tile_rows(f, edge):
-                    at = (n * self.height + 2 * i - before) * (self.width * channels // 2)
-                    row = ((n - n0) * self.rows + i - top) * self.pairs_in_row + f.number("at")
+                    at = (n * self.height + 2 * i - before) * (self.width * channels // self.parts)
+                    row = ((n - n0) * self.rows + i - top) * self.sets_in_row + f.number("at")
                     f.call(row_of, {"x": Access(source, at), "to": Access(name, row * panel(channels))})
         return [*made, f]
 
-    def _pairs(self, name: str, edge: Edge, channels: int, before: int, count: int) -> Function:
-        """A row of tiles of `x`, two and two: position, pair, slot."""
+    def _sets(self, name: str, edge: Edge, channels: int, before: int, count: int) -> Function:
+        """A row of tiles of `x`: position, set, slot."""
         f = Function(name, ("x", "to"))
         columns = edges(self.width, before, count)
         transform = from_inputs if count == 4 else from_outputs
         size = panel(channels)
-        for first, last, there in _two_by_two(columns, self.columns):
+        for first, last, there in _sets(columns, self.columns, self.parts):
             with f.loop(last, first) as j, f.loop(channels // size) as k, f.loop(size // GROUP) as part:
                 tiles = []
                 q = k * (size // GROUP) + part
-                for tile in range(2):
-                    column = 4 * j + 2 * tile - before
-                    halves = self._tile(f, channels // 2, column, q, count, (edge.there, there[tile]))
-                    tiles.append([twice(f, transform, half) for half in halves])
-                for half, p in product(range(2), range(POSITIONS)):
+                for tile, on in enumerate(there):
+                    column = 2 * (self.parts * j + tile) - before
+                    squares = self._tile(f, channels // self.parts, column, q, count, (edge.there, on))
+                    tiles.append([twice(f, transform, square) for square in squares])
+                for v, p in product(range(VECTORS), range(POSITIONS)):
                     which = k + p * (channels // size)
-                    at = (which * self.pairs + j) * size + part * GROUP + half * LANES
-                    f.store_to("to", at, pair(tiles[0][half][p], tiles[1][half][p]))
+                    at = (which * self.sets + j) * size + part * GROUP + v * LANES
+                    f.store_to("to", at, self.joined([own[v][p] for own in tiles]))
         return f
 
     def sums(self, begin: bool) -> Function:
         """`sums` (position, slot of outputs, slot of inputs) for position p and panel k of outputs.
 
-        They are over so many pairs of tiles, and begin, or are added to what is there.
+        They are over so many sets of tiles, and begin, or are added to what is there.
         """
-        f = Function("first_sums" if begin else "more_sums", ("v", "d", "sums"), ("p", "k", "pairs"))
+        f = Function("first_sums" if begin else "more_sums", ("v", "d", "sums"), ("p", "k", "sets"))
         p, k = f.number("p"), f.number("k")
         sizes = panel(self.inputs), panel(self.outputs)
-        vectors = sizes[0] // LANES
+        vectors, single = sizes[0] // LANES, Type(self.word.kind)
         with f.loop(self.inputs // sizes[0]) as c:
             for first, count in along(f, sizes[1], MAPS[vectors]):
                 slots = [k * sizes[1] + first + m for m in range(count)]
                 places = [p * self._sum_step + slot * (self.inputs // LANES) + c * vectors for slot in slots]
-                zero = constant(NUMBERS, 0.0)
-                sums = [
-                    [f.variable(zero if begin else load(NUMBERS, "sums", at + v)) for v in range(vectors)]
-                    for at in places
-                ]
-                with f.loop(f.number("pairs")) as t:
-                    x_at = (p * (self.inputs // sizes[0]) + c) * self.pairs + t
-                    d_at = (p * self.panels + k) * self.pairs + t
-                    inputs = [f.let(load(WORDS, "v", x_at * vectors + v)) for v in range(vectors)]
+                sums = [[f.variable(constant(NUMBERS, 0.0)) for _ in range(vectors)] for _ in places]
+                with f.loop(f.number("sets")) as t:
+                    x_at = (p * (self.inputs // sizes[0]) + c) * self.sets + t
+                    d_at = (p * self.panels + k) * self.sets + t
+                    inputs = [f.let(load(self.word, "v", x_at * vectors + v)) for v in range(vectors)]
                     for m, own in enumerate(sums):
-                        g = f.let(splat(load(I32, "d", d_at * sizes[1] + first + m), LANES))
+                        g = f.let(splat(load(single, "d", d_at * sizes[1] + first + m), LANES))
                         for sum_, x in zip(own, inputs, strict=True):
-                            f.set(sum_, dot(g, x, sum_.value))
+                            f.set(sum_, self.multiplied(g, x, sum_.value))
                 for own, at in zip(sums, places, strict=True):
                     for v, sum_ in enumerate(own):
-                        f.store("sums", at + v, sum_.value)
+                        f.store("sums", at + v, sum_.value if begin else load(NUMBERS, "sums", at + v) + sum_.value)
         return f
 
     def kernels(self) -> Function:
         """`dw` (outputs, 3, 3, inputs) of `sums`, for groups k0 to k1 of 32 outputs."""
         f = Function("kernels", ("sums", "dw"), ("k0", "k1"))
-        vectors = self.inputs // LANES
+        vectors, taken = self.inputs // LANES, GROUP // self.parts
         with f.loop(f.number("k1"), f.number("k0")) as k:
-            for part in range(2):
-                with f.loop(LANES) as lane, f.loop(self.inputs // GROUP) as q:
-                    at = (k * GROUP + part * LANES + lane) * vectors + 2 * q
+            for part in range(self.parts):
+                with f.loop(taken) as slot, f.loop(self.inputs // GROUP) as q:
+                    at = (k * GROUP + part * taken + slot) * vectors + VECTORS * q
                     sums = [
-                        [load(NUMBERS, "sums", at + p * self._sum_step + m) for p in range(POSITIONS)] for m in (0, 1)
+                        [load(NUMBERS, "sums", at + p * self._sum_step + v) for p in range(POSITIONS)]
+                        for v in range(VECTORS)
                     ]
-                    halves = [twice(f, to_kernel, own) for own in sums]
-                    for tap in range(TAPS):
-                        place = ((k * GROUP + 2 * lane + part) * TAPS + tap) * self.inputs + q * GROUP
-                        for m in range(2):
-                            order = [lane_ + LANES * h for lane_ in range(8 * m, 8 * m + 8) for h in range(2)]
-                            f.store_to("dw", place + m * LANES, shuffle(halves[0][tap], halves[1][tap], order))
+                    taps = [twice(f, to_kernel, own) for own in sums]
+                    for tap, v in product(range(TAPS), range(VECTORS)):
+                        place = ((k * GROUP + self.parts * slot + part) * TAPS + tap) * self.inputs + q * GROUP
+                        slots = [self._slot(v * LANES + lane) for lane in range(LANES)]
+                        f.store_to("dw", place + v * LANES, shuffle(taps[0][tap], taps[1][tap], slots))
         return f
 
+    def _slot(self, channel: int) -> int:
+        """Of a channel of a group."""
+        return channel % self.parts * (GROUP // self.parts) + channel // self.parts
 
-def _two_by_two(columns: Sequence[Edge], count: int) -> list[tuple[int, int, Square]]:
-    """Pairs of tiles along a row: from, to, and what is there of either; of one behind the last nothing is."""
-    there = [edge.there for edge in columns for _ in range(edge.first, edge.last)]
-    two = [(there[k], there[k + 1] if k + 1 < count else ()) for k in range(0, count, 2)]
-    found: list[tuple[int, int, Square]] = []
+
+def _sets(columns: Sequence[Edge], count: int, size: int) -> list[tuple[int, int, tuple[Sequence[int], ...]]]:
+    """Sets of tiles along a row: from, to, and what is there of each tile; of one behind the last nothing is."""
+    there = [edge.there for edge in columns for _ in range(edge.first, edge.last)] + [()] * (-count % size)
+    found = []
     first = 0
-    for which, same in groupby(two):
+    for which, same in groupby(zip(*(there[k::size] for k in range(size)), strict=True)):
         last = first + len(list(same))
         found.append((first, last, which))
         first = last

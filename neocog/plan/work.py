@@ -33,7 +33,7 @@ FREE = {
 
 @dataclass(frozen=True)
 class Work:
-    """One pass of one layer over a batch. Convolutions that a CPU may filter in bfloat16 have an `op` of their own.
+    """One pass of one layer over a batch. Convolutions that a CPU may filter have an `op` of their own.
 
     `bytes` are those read and written if each value moves once; `new_bytes` lie in fresh arrays of `NEW_PAGES` or
     more. `features` place the layer among others of its `op`, in powers of two: near ones are expected to reach a
@@ -58,7 +58,7 @@ def work(layer: Layer, inputs: Sequence[Shape], output: Shape, batch: int, dtype
     once = sum(read) + written + sum(owned)
     flops = 2.0 * layer.cost(*inputs).macs * batch
     features = _features(layer, inputs, output, batch, sum(read) + written)
-    filtered = dtype == "bfloat16" and isinstance(layer, Conv) and layer.is_filtered(*inputs)
+    filtered = isinstance(layer, Conv) and layer.is_filtered(inputs[0], value_bytes)
     op = f"filtered {layer.op}" if filtered else layer.op
 
     def passing(which: str, times: int, arrays: Sequence[int]) -> Work:

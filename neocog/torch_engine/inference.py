@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from ..layers import _modules
 from ..network import Network, fused, schedule
 from .module import NetworkModule, as_scores
-from .winograd import ending, forwards, gains
+from .winograd import forwards, gains, parts
 
 CAST = (nn.modules.conv._ConvTransposeNd, _modules.LocallyConnected)
 """Layers that stay as they are, but for the type of their weights."""
@@ -59,7 +59,7 @@ class InferenceModule(nn.Module):
                 norms = [end for end in ends if not isinstance(end, nn.ReLU)]
                 relu = len(norms) < len(ends)
                 inputs = module.network.input_shapes(self.nodes[k])
-                planned = inputs[0].spatial if gains(self.nodes[k].layer, inputs) else ()
+                planned = inputs[0].spatial if gains(self.nodes[k].layer, inputs, dtype) else ()
                 layer = module.get_submodule(self.nodes[k].name)
                 made = ready(layer, dtype, *norms, relu=relu, plain=plain, planned=planned)
                 self.add_module(self.nodes[k].name, made)
@@ -101,7 +101,7 @@ def ready(
     kind: torch.dtype = getattr(torch, dtype)
     with torch.no_grad():
         if isinstance(module, nn.Conv1d | nn.Conv2d):
-            if not plain and kind is torch.bfloat16 and planned and _is_on_cpu(module):
+            if not plain and planned and _is_on_cpu(module):
                 return _FilteredConv(module, kind, norms, relu, planned)
             made = _Conv if plain else _convolving(module, kind)
             return made(module, kind, norms, relu)
@@ -214,7 +214,7 @@ class _PackedConv(_Conv):
 
 
 class _FilteredConv(_PackedConv):
-    """A 3x3 convolution in bfloat16 by Winograd's filtering, where volumes have the planned size.
+    """A 3x3 convolution by Winograd's filtering, where volumes have the planned size.
 
     For each size there must be kernels, which take a moment to be made; at any other one oneDNN convolves.
     """
@@ -236,11 +236,11 @@ class _FilteredConv(_PackedConv):
         if x.shape[2:] != self.planned:
             return super().convolved(x)
         layer = self.source[0]
-        convolve = forwards(layer.in_channels, layer.out_channels, *self.planned)
+        convolve = forwards(layer.in_channels, layer.out_channels, *self.planned, parts(self.kind))
         if self.size is None or self.size[2:] != self.planned:
             weight, bias = self.taken()
             self.register_buffer("weight", convolve.transformed(weight.contiguous(memory_format=torch.channels_last)))
-            self.added = ending(len(weight), bias, relu=self.relu)
+            self.added = convolve.ending(bias, relu=self.relu)
             self.size = x.shape
         return convolve(x.contiguous(memory_format=torch.channels_last), self.weight, self.added)
 

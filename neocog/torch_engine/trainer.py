@@ -83,10 +83,9 @@ class TorchTrainer:
         self.module = build(network, weights=weights).to(self.device)
         self._format = torch.channels_last if network.input_shape.rank == 2 else torch.contiguous_format
         self.module.to(memory_format=self._format)  # type: ignore[call-overload]  # torch's stubs lack this form
-        if self.device == "cpu" and dtype == "bfloat16":
-            for node in network.nodes:
-                plain = self.module.get_submodule(node.name)
-                self.module.add_module(node.name, filtered(plain, node.layer, network.input_shapes(node)))
+        for node in network.nodes:
+            plain = self.module.get_submodule(node.name)
+            self.module.add_module(node.name, filtered(plain, node.layer, network.input_shapes(node), dtype))
         freeze(self.module, factors or {})
         self.module.cuts = tuple(cuts)
         self.optimizer = make_optimizer(self.module, optimizer, momentum, weight_decay, factors or {})

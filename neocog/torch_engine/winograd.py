@@ -1,8 +1,9 @@
-"""Convolutions by 3x3 kernels in bfloat16 on a CPU: by Winograd's filtering, not by oneDNN.
+"""Convolutions by 3x3 kernels on a CPU: by Winograd's filtering, not by oneDNN.
 
 oneDNN sums over windows, at nearly what the processor can do; the kernels of `native/winograd.py` need 4/9 of the
-products. They take many channels, which come by the block, and processors that multiply pairs of bfloat16 but not whole
-matrices: beside those, transforming volumes would take longer than all products.
+products. They take many channels, which come by the block, and vectors of 16 numbers. In bfloat16 they are for
+processors that multiply pairs of them but not whole matrices: beside those, transforming volumes would take longer than
+all products.
 """
 
 from __future__ import annotations
@@ -15,25 +16,21 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..layer import Layer, Shape
-from ..layers.conv import Conv
+from ..layers.conv import HELD_BYTES, Conv
 from ..native.jit import machine
 from ..native.winograd import GROUP, LANES, POSITIONS, TILES, TURNING_BYTES, Filtering
 from ..native.winograd_gradient import Gradient
 from .team import Team, openmp
 
-HELD_BYTES = 8 << 20
-"""Transformed tiles of a weight gradient that are there at once: the last-level cache keeps them."""
-
 Tasks = NDArray[np.int64]
 
 
 class Convolution:
-    """y (N, K, H, W) of x (N, C, H, W), both bfloat16 and channels last.
+    """y (N, K, H, W) of x (N, C, H, W), both of the dtype that has so many parts in a word, and channels last.
 
     A `turned` one is back from the gradient of what another gives, with its weights.
     """
@@ -49,6 +46,15 @@ class Convolution:
         u, turning = _bytes(self.shape.weight_bytes), _bytes(torch.get_num_threads() * TURNING_BYTES)
         self.team.run(self.weights, self._weight_tasks, [w, u, turning], TURNING_BYTES)
         return u
+
+    def ending(self, bias: Tensor | None = None, *, relu: bool = False) -> Tensor:
+        """What is added to sums, and what they do not fall below then: in the order of the kernels' slots."""
+        count, parts = self.shape.outputs, self.shape.parts
+        ends = torch.zeros(count + LANES)
+        if bias is not None:
+            ends[:count] = bias.view(-1, GROUP // parts, parts).mT.reshape(-1)
+        ends[count:] = 0.0 if relu else -math.inf
+        return ends
 
     def __call__(self, x: Tensor, u: Tensor, ends: Tensor) -> Tensor:
         """A new volume by transformed weights and `ending`."""
@@ -90,18 +96,11 @@ def _shared(count: int, among: int) -> list[int]:
     return [count * k // among for k in range(among + 1)]
 
 
-def ending(channels: int, bias: Tensor | None = None, *, relu: bool = False) -> Tensor:
-    """What is added to sums, and what they do not fall below then: in the order of the kernels' slots."""
-    ends = torch.zeros(channels + LANES) if bias is None else F.pad(bias.view(-1, LANES, 2).mT.reshape(-1), (0, LANES))
-    ends[channels:] = 0.0 if relu else -math.inf
-    return ends
-
-
 class WeightGradient:
-    """dw (K, C, 3, 3) of float32 of x (N, C, H, W) and dy (N, K, H, W), both bfloat16; all channels last."""
+    """dw (K, C, 3, 3) of float32 of x (N, C, H, W) and dy (N, K, H, W), both of one dtype; all channels last."""
 
-    def __init__(self, inputs: int, outputs: int, height: int, width: int) -> None:
-        self.shape = Gradient.within(HELD_BYTES, inputs, outputs, height, width)
+    def __init__(self, inputs: int, outputs: int, height: int, width: int, parts: int) -> None:
+        self.shape = Gradient.within(HELD_BYTES, inputs, outputs, height, width, parts)
         *kernels, gather = self.shape.transforms()
         first, more, last = self.shape.sums(begin=True), self.shape.sums(begin=False), self.shape.kernels()
         self.team = Team([*kernels, gather, first, more, last], [gather, first, more, last])
@@ -109,7 +108,7 @@ class WeightGradient:
     def __call__(self, x: Tensor, dy: Tensor) -> Tensor:
         """The sums over all tiles, a part of them after the other."""
         shape = self.shape
-        v, d = (_bytes(4 * POSITIONS * shape.pairs * n) for n in (shape.inputs, shape.outputs))
+        v, d = (_bytes(4 * POSITIONS * shape.sets * n) for n in (shape.inputs, shape.outputs))
         sums = _bytes(shape.sum_bytes)
         for k, (gather, add) in enumerate(self._parts(len(x))):
             self.team.run("gather_tiles", gather, [x, dy, v, d])
@@ -128,18 +127,18 @@ class WeightGradient:
         """Rows of tiles as large as memory is held, one task each, and the tasks that multiply them."""
         shape = self.shape
         rows = list(product(range(images), range(shape.rows)))
-        borders = np.linspace(0, len(rows), -(-len(rows) * shape.pairs_in_row // shape.pairs) + 1).astype(int)
+        borders = np.linspace(0, len(rows), -(-len(rows) * shape.sets_in_row // shape.sets) + 1).astype(int)
         found = []
         for start, end in pairwise(borders):
-            tasks = [(n, n + 1, i, i + 1, k * shape.pairs_in_row) for k, (n, i) in enumerate(rows[start:end])]
-            pairs = (end - start) * shape.pairs_in_row
-            sums = [(p, k, pairs) for k in range(shape.panels) for p in range(POSITIONS)]
+            tasks = [(n, n + 1, i, i + 1, k * shape.sets_in_row) for k, (n, i) in enumerate(rows[start:end])]
+            sets = (end - start) * shape.sets_in_row
+            sums = [(p, k, sets) for k in range(shape.panels) for p in range(POSITIONS)]
             found.append((np.array(tasks), np.array(sums)))
         return found
 
 
-forwards = cache(lambda c, k, h, w: Convolution(Filtering(c, k, h, w), turned=False))
-backwards = cache(lambda c, k, h, w: Convolution(Filtering(k, c, h, w), turned=True))
+forwards = cache(lambda c, k, h, w, parts: Convolution(Filtering(c, k, h, w, parts), turned=False))
+backwards = cache(lambda c, k, h, w, parts: Convolution(Filtering(k, c, h, w, parts), turned=True))
 weight_gradient = cache(WeightGradient)
 
 
@@ -151,7 +150,7 @@ class _Filter(torch.autograd.Function):
         x, w = _last(x), _last(w)
         ctx.save_for_backward(x, w)
         convolve = forwards(*_sizes(x, w))
-        return convolve(x, convolve.transformed(w), ending(len(w), bias))
+        return convolve(x, convolve.transformed(w), convolve.ending(bias))
 
     @staticmethod
     def backward(ctx: Any, *dys: Tensor) -> tuple[Tensor | None, ...]:
@@ -160,7 +159,7 @@ class _Filter(torch.autograd.Function):
         dx = None
         if of_x:
             back = backwards(*sizes)
-            dx = back(dy, back.transformed(w), ending(x.shape[1]))
+            dx = back(dy, back.transformed(w), back.ending())
         dw = weight_gradient(*sizes)(x, dy) if of_w else None
         return dx, dw, _summed(dy) if of_bias else None
 
@@ -174,8 +173,13 @@ def _last(x: Tensor) -> Tensor:
 
 
 def _sizes(x: Tensor, w: Tensor) -> tuple[int, ...]:
-    """Channels in and out, height and width."""
-    return (x.shape[1], w.shape[0], *x.shape[2:])
+    """Channels in and out, height, width, and numbers in a word."""
+    return (x.shape[1], w.shape[0], *x.shape[2:], parts(x.dtype))
+
+
+def parts(dtype: torch.dtype) -> int:
+    """Numbers of a dtype in a word of 32 bits."""
+    return 4 // dtype.itemsize
 
 
 def _volume(images: int, channels: int, like: Tensor) -> Tensor:
@@ -190,7 +194,7 @@ def _summed(dy: Tensor) -> Tensor:
 
 
 class FilteredConv2d(nn.Conv2d):
-    """Another convolution's weights, in bfloat16 by Winograd's filtering and in any other type as before."""
+    """Another convolution's weights, by Winograd's filtering: of single precision, or bfloat16 where autocast says so."""
 
     def __init__(self, of: nn.Conv2d) -> None:
         super().__init__(of.in_channels, of.out_channels, 3, padding=1, bias=of.bias is not None, device="meta")
@@ -198,23 +202,27 @@ class FilteredConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """x (N, C, H, W) -> y (N, K, H, W)."""
-        if not torch.is_autocast_enabled("cpu") or torch.get_autocast_dtype("cpu") is not torch.bfloat16:
-            return super().forward(x)
-        y: Tensor = _Filter.apply(x.to(torch.bfloat16), self.weight, self.bias)  # type: ignore[no-untyped-call]
+        if torch.is_autocast_enabled("cpu"):
+            x = x.to(torch.get_autocast_dtype("cpu"))
+        y: Tensor = _Filter.apply(x, self.weight, self.bias)  # type: ignore[no-untyped-call]
         return y
 
 
-def filtered(module: nn.Module, layer: Layer, inputs: Sequence[Shape]) -> nn.Module:
-    """What trains a layer fastest in bfloat16 on this CPU: its module, or another one with the same parameters."""
-    return FilteredConv2d(module) if isinstance(module, nn.Conv2d) and gains(layer, inputs) else module
+def filtered(module: nn.Module, layer: Layer, inputs: Sequence[Shape], dtype: str) -> nn.Module:
+    """What trains a layer fastest where its module is: that, or another one with the same parameters."""
+    if not isinstance(module, nn.Conv2d) or module.weight.device.type != "cpu":
+        return module
+    return FilteredConv2d(module) if gains(layer, inputs, dtype) else module
 
 
-def gains(layer: Layer, inputs: Sequence[Shape]) -> bool:
+def gains(layer: Layer, inputs: Sequence[Shape], dtype: str) -> bool:
     """Whether a layer is faster by filtering on this processor."""
-    return possible() and isinstance(layer, Conv) and layer.is_filtered(*inputs)
+    return isinstance(layer, Conv) and layer.is_filtered(inputs[0], getattr(torch, dtype).itemsize) and possible(dtype)
 
 
 @cache
-def possible() -> bool:
+def possible(dtype: str) -> bool:
     """Whether this processor gains by it, and torch has threads to lend."""
-    return machine().dots and not machine().tiles and openmp() is not None
+    made = machine()
+    multiplies = made.dots and not made.tiles if dtype == "bfloat16" else made.lanes == LANES
+    return multiplies and openmp() is not None

@@ -6,10 +6,14 @@ import numpy as np
 import pytest
 from sanitized import NUMBERS, Touched, assert_same, needs_compiler
 
-from neocog.native.winograd import POSITIONS, TILES, TURNING_BYTES, Edge, Filtering, channel, edges
+from neocog.native.winograd import POSITIONS, TILES, TURNING_BYTES, Edge, Filtering, edges
 from neocog.native.winograd_gradient import Gradient
 
-SIZES = [(32, 64, 6, 8), (64, 96, 5, 3), (96, 32, 1, 2), (32, 32, 1, 1)]
+SIZES = [
+    *[(32, 64, 6, 8, 2), (64, 96, 5, 3, 2), (96, 32, 1, 2, 2), (32, 32, 1, 1, 2)],
+    *[(32, 64, 6, 8, 1), (64, 96, 5, 3, 1), (96, 32, 1, 2, 1)],
+]
+"""Inputs, outputs, height, width and numbers in a word."""
 IMAGES = 2
 
 
@@ -39,7 +43,9 @@ def test_a_convolution_reads_and_writes_its_volumes_and_nothing_else(sizes, monk
     found = touched(named(shape.convolution()), "convolve")
     assert found.pop("own") <= shape.own_bytes
     assert found.pop("u") in range(shape.weight_bytes - 64, shape.weight_bytes + 1)  # the last step may be a gap
-    assert found == {"x": 2 * volume * shape.inputs, "y": 2 * volume * shape.outputs, "ends": 4 * (shape.outputs + 16)}
+    size = 4 // shape.parts
+    ends = 4 * (shape.outputs + 16)
+    assert found == {"x": size * volume * shape.inputs, "y": size * volume * shape.outputs, "ends": ends}
 
 
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
@@ -56,12 +62,12 @@ def test_weights_are_read_whole_and_written_where_they_are_read(sizes, monkeypat
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
 def test_a_gradient_stays_within_its_volumes_and_what_is_held(sizes, monkeypatch):
     shape = Gradient.within(1 << 20, *sizes)
-    pairs = IMAGES * shape.rows * shape.pairs_in_row
-    assert pairs <= shape.pairs
+    sets = IMAGES * shape.rows * shape.sets_in_row
+    assert sets <= shape.sets
     for_a_task(monkeypatch, n0=0, n1=IMAGES, top=0, bottom=shape.rows, at=0, p=POSITIONS - 1, k=shape.panels - 1)
-    for_a_task(monkeypatch, pairs=pairs, k0=0, k1=shape.outputs // 32)
-    volume = 2 * IMAGES * shape.height * shape.width
-    held = {name: 4 * POSITIONS * shape.pairs * n for name, n in (("v", shape.inputs), ("d", shape.outputs))}
+    for_a_task(monkeypatch, sets=sets, k0=0, k1=shape.outputs // 32)
+    volume = 4 // shape.parts * IMAGES * shape.height * shape.width
+    held = {name: 4 * POSITIONS * shape.sets * n for name, n in (("v", shape.inputs), ("d", shape.outputs))}
     found = touched(named(shape.transforms()), "gather_tiles")
     assert (found["x"], found["dy"]) == (volume * shape.inputs, volume * shape.outputs)
     assert all(found[name] <= size for name, size in held.items())
@@ -77,17 +83,20 @@ def test_a_gradient_stays_within_its_volumes_and_what_is_held(sizes, monkeypatch
 
 
 @needs_compiler
-def test_kernels_are_the_same_in_c_without_a_word_from_sanitizers(tmp_path, monkeypatch):
-    shape, gradient = Filtering(32, 64, 5, 3), Gradient.within(1 << 16, 32, 64, 5, 3)
-    for_a_task(monkeypatch, n0=0, n1=2, top=0, bottom=3, sets=2, k0=0, k1=1, c0=0, c1=1, at=0, p=3, k=0, pairs=6)
+@pytest.mark.parametrize("parts", [1, 2])
+def test_kernels_are_the_same_in_c_without_a_word_from_sanitizers(tmp_path, monkeypatch, parts):
+    shape, gradient = Filtering(32, 64, 5, 3, parts), Gradient.within(1 << 17, 32, 64, 5, 3, parts)
+    for_a_task(monkeypatch, n0=0, n1=2, top=0, bottom=3, sets=2, k0=0, k1=1, c0=0, c1=1, at=0, p=3, k=0)
     functions = [*shape.convolution(), shape.weights(), shape.turned_weights()]
     functions += [*gradient.transforms(), gradient.sums(True), gradient.sums(False), gradient.kernels()]
-    assert_same(tmp_path, named(functions), halves=frozenset({"x", "dy", "u", "v", "d", "to", "y", "own"}))
+    volumes = {"x", "dy", "u", "v", "d", "to", "y", "own"}
+    assert_same(tmp_path, named(functions), halves=frozenset(volumes if parts == 2 else ()))
 
 
 def test_slots_are_channels_the_even_ones_of_32_first():
-    assert [channel(slot) for slot in (0, 1, 15, 16, 31, 32, 48)] == [0, 2, 30, 1, 31, 32, 33]
-    assert sorted(map(channel, range(96))) == list(range(96))
+    halves, whole = (Filtering(96, 96, 4, 4, parts).channel for parts in (2, 1))
+    assert [halves(slot) for slot in (0, 1, 15, 16, 31, 32, 48)] == [0, 2, 30, 1, 31, 32, 33]
+    assert sorted(map(halves, range(96))) == [*map(whole, range(96))] == list(range(96))
 
 
 @pytest.mark.parametrize("size", range(1, 10))
