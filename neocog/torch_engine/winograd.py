@@ -127,7 +127,7 @@ class WeightGradient:
         """Rows of tiles as large as memory is held, one task each, and the tasks that multiply them."""
         shape = self.shape
         rows = list(product(range(images), range(shape.rows)))
-        borders = np.linspace(0, len(rows), -(-len(rows) * shape.sets_in_row // shape.sets) + 1).astype(int)
+        borders = _shared(len(rows), -(-len(rows) // (shape.sets // shape.sets_in_row)))
         found = []
         for start, end in pairwise(borders):
             tasks = [(n, n + 1, i, i + 1, k * shape.sets_in_row) for k, (n, i) in enumerate(rows[start:end])]
