@@ -2,8 +2,8 @@
 
     bench/filtering.py [--dtype float32] [--seeds 3] [--epochs 4]
 
-Prints right answers on the test images and seconds of training: by Winograd's filtering and by oneDNN. The images, their
-order and the first weights of a seed are the same.
+Prints right answers on the test images and seconds of training: by Winograd's filtering and by oneDNN. The images,
+their order and the first weights of a seed are the same.
 """
 
 from __future__ import annotations

@@ -73,7 +73,9 @@ MOST_PRODUCTS = {2: 0.5, 4: 0.55}
 With more of them it is not worth what transforming takes, nor, in bfloat16, what rounding once more costs.
 """
 HELD_BYTES = 8 << 20
-"""Transformed tiles that the gradient of filtered weights has at once: the last-level cache keeps them."""
+"""Transformed tiles that the gradient of filtered weights has at once, at most: the last-level cache keeps them."""
+MOST_TILES = 98
+"""Tiles that a thread transforms and multiplies at once: its second-level cache keeps them."""
 
 
 @dataclass(frozen=True)
@@ -283,19 +285,25 @@ class Conv(Layer):
         )
 
     def _filtered_footprint(self, run: Pass, x: Shape, weights: int) -> Footprint:
-        """Weights are transformed into 16 numbers for every 9, so are their gradients, in single precision.
+        """Weights are transformed into 16 numbers for every 9, tiles into 16 for each channel; two threads have some.
 
-        Those are sums over tiles, of which 16 numbers are held for each channel. Where nothing is filtered, as with
-        AMX, autocast's copies of the weights take about as much.
+        The gradients of weights are sums over tiles, in single precision. Where nothing is filtered, as with AMX,
+        autocast's copies of the weights take about as much.
         """
         transformed = run.value_bytes * weights * 16 // 9
-        tiles = run.value_bytes * 16 * run.images * _tiles(x) * (x.channels + self.out_channels)
+        rows, row_bytes = held_rows(run.images, x, self.out_channels, run.value_bytes)
         sums = MASTER * weights * 16 // 9
+
+        tiles = min(2 * MOST_TILES, run.images * _tiles(x))
+
+        def own(channels: int) -> int:
+            return 16 * tiles * (run.value_bytes * channels + MASTER * FILTERED)
+
         return Footprint(
             keeps_input=True,
             extra=run.cast(weights) if run.training else 0,
-            forward=transformed if run.training else 0,
-            backward=max(transformed, min(tiles, HELD_BYTES) + sums),
+            forward=own(x.channels) + (transformed if run.training else 0),
+            backward=max(own(self.out_channels) + transformed, rows * row_bytes + sums),
             kernels=2 * (ONEDNN_KERNELS if run.training else ONEDNN_KERNELS // 2),
             ready=transformed,
             relaid=run.volume(self.output_shape(x)),
@@ -341,6 +349,17 @@ class Conv(Layer):
         return (_modules.Conv1d if x.rank == 1 else _modules.Conv2d)(
             index=index, flip=self.flip, hang=hang, **arguments
         )
+
+
+def held_rows(images: int, x: Shape, outputs: int, value_bytes: int) -> tuple[int, int]:
+    """Rows of transformed tiles of a filtered convolution that are held at once, and the bytes of each.
+
+    They are a power of two where those of all images are few, so that few sizes of batches need code of their own.
+    """
+    height, width = x.spatial
+    row_bytes = value_bytes * 16 * -(-width // 2) * (x.channels + outputs)
+    wanted = images * -(-height // 2)
+    return max(1, min(1 << (wanted - 1).bit_length(), HELD_BYTES // row_bytes)), row_bytes
 
 
 def _tiles(x: Shape) -> int:

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from itertools import groupby, product
 from typing import NamedTuple
 
+from ..layers.conv import MOST_TILES
 from .expressions import (
     Access,
     Bound,
@@ -53,8 +54,6 @@ TURNING_BYTES = 4 * TAPS * LANES * LANES
 """What a thread needs for itself to transform weights."""
 TILES = 14
 """For each of which a group of outputs is summed at once: 28 sums, two vectors of weights and one input's copies."""
-MOST_TILES = 98
-"""Tiles of a task: their transformed inputs stay in the second-level cache."""
 
 
 def odd(vectors: int) -> int:

@@ -8,7 +8,7 @@ The sum is over tiles, so the parts of a word are neighbouring tiles of one chan
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby, product
 
 from .expressions import Access, Type, Value, constant, load, shuffle, splat
@@ -46,11 +46,10 @@ class Gradient(Filtering):
     sets: int = 0
 
     @classmethod
-    def within(cls, held: int, inputs: int, outputs: int, height: int, width: int, parts: int) -> Gradient:
-        """With as many sets as that many bytes hold, whole rows of tiles, and at least one."""
-        row = Gradient(inputs, outputs, height, width, parts).sets_in_row
-        rows = held // (4 * POSITIONS * (inputs + outputs) * row)
-        return cls(inputs, outputs, height, width, parts, odd(max(1, rows) * row))
+    def of_rows(cls, rows: int, *sizes: int) -> Gradient:
+        """With as many sets as so many rows of tiles have."""
+        bare = cls(*sizes)
+        return replace(bare, sets=odd(rows * bare.sets_in_row))
 
     @property
     def sum_bytes(self) -> int:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..layer import Layer, Shape
-from ..layers.conv import HELD_BYTES, Conv
+from ..layers.conv import Conv, held_rows
 from ..native.jit import machine
 from ..native.winograd import GROUP, LANES, POSITIONS, TILES, TURNING_BYTES, Filtering
 from ..native.winograd_gradient import Gradient
@@ -99,8 +99,8 @@ def _shared(count: int, among: int) -> list[int]:
 class WeightGradient:
     """dw (K, C, 3, 3) of float32 of x (N, C, H, W) and dy (N, K, H, W), both of one dtype; all channels last."""
 
-    def __init__(self, inputs: int, outputs: int, height: int, width: int, parts: int) -> None:
-        self.shape = Gradient.within(HELD_BYTES, inputs, outputs, height, width, parts)
+    def __init__(self, shape: Gradient) -> None:
+        self.shape = shape
         *kernels, gather = self.shape.transforms()
         first, more, last = self.shape.sums(begin=True), self.shape.sums(begin=False), self.shape.kernels()
         self.team = Team([*kernels, gather, first, more, last], [gather, first, more, last])
@@ -139,7 +139,14 @@ class WeightGradient:
 
 forwards = cache(lambda c, k, h, w, parts: Convolution(Filtering(c, k, h, w, parts), turned=False))
 backwards = cache(lambda c, k, h, w, parts: Convolution(Filtering(k, c, h, w, parts), turned=True))
-weight_gradient = cache(WeightGradient)
+of_weights = cache(WeightGradient)
+
+
+def weight_gradient(images: int, *sizes: int) -> WeightGradient:
+    """For a batch of so many images; others may have the same."""
+    inputs, outputs, height, width, parts = sizes
+    rows, _ = held_rows(images, Shape((height, width), inputs), outputs, 4 // parts)
+    return of_weights(Gradient.of_rows(rows, *sizes))
 
 
 class _Filter(torch.autograd.Function):
@@ -160,7 +167,7 @@ class _Filter(torch.autograd.Function):
         if of_x:
             back = backwards(*sizes)
             dx = back(dy, back.transformed(w), back.ending())
-        dw = weight_gradient(*sizes)(x, dy) if of_w else None
+        dw = weight_gradient(len(x), *sizes)(x, dy) if of_w else None
         return dx, dw, _summed(dy) if of_bias else None
 
 
@@ -194,7 +201,7 @@ def _summed(dy: Tensor) -> Tensor:
 
 
 class FilteredConv2d(nn.Conv2d):
-    """Another convolution's weights, by Winograd's filtering: of single precision, or bfloat16 where autocast says so."""
+    """Another convolution's weights, by Winograd's filtering: in single precision, or bfloat16 if autocast says so."""
 
     def __init__(self, of: nn.Conv2d) -> None:
         super().__init__(of.in_channels, of.out_channels, 3, padding=1, bias=of.bias is not None, device="meta")

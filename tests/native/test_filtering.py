@@ -61,7 +61,7 @@ def test_weights_are_read_whole_and_written_where_they_are_read(sizes, monkeypat
 
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
 def test_a_gradient_stays_within_its_volumes_and_what_is_held(sizes, monkeypatch):
-    shape = Gradient.within(1 << 20, *sizes)
+    shape = Gradient.of_rows(IMAGES * -(-sizes[2] // 2), *sizes)
     sets = IMAGES * shape.rows * shape.sets_in_row
     assert sets <= shape.sets
     for_a_task(monkeypatch, n0=0, n1=IMAGES, top=0, bottom=shape.rows, at=0, p=POSITIONS - 1, k=shape.panels - 1)
@@ -85,7 +85,7 @@ def test_a_gradient_stays_within_its_volumes_and_what_is_held(sizes, monkeypatch
 @needs_compiler
 @pytest.mark.parametrize("parts", [1, 2])
 def test_kernels_are_the_same_in_c_without_a_word_from_sanitizers(tmp_path, monkeypatch, parts):
-    shape, gradient = Filtering(32, 64, 5, 3, parts), Gradient.within(1 << 17, 32, 64, 5, 3, parts)
+    shape, gradient = Filtering(32, 64, 5, 3, parts), Gradient.of_rows(6, 32, 64, 5, 3, parts)
     for_a_task(monkeypatch, n0=0, n1=2, top=0, bottom=3, sets=2, k0=0, k1=1, c0=0, c1=1, at=0, p=3, k=0)
     functions = [*shape.convolution(), shape.weights(), shape.turned_weights()]
     functions += [*gradient.transforms(), gradient.sums(True), gradient.sums(False), gradient.kernels()]

@@ -30,9 +30,8 @@ def resident() -> int:
 
 
 def test_texts_that_were_compiled_take_no_memory_afterwards():
-    target = jit._target()
-    jit._assembled(text(0), target)
+    jit._assembled(text(0))
     before = resident()
     for k in range(1, 1 + TEXTS):
-        jit._assembled(text(k * 10**6), target)
+        jit._assembled(text(k * 10**6))
     assert resident() - before < TEXTS * NUMBERS * 40  # LLVM keeps 100 bytes and more for a number in its own context

@@ -108,7 +108,7 @@ def test_the_parts_of_the_layers_are_the_peak(name):
 
 
 def test_every_moment_grows_by_the_same_number_with_every_image():
-    network = zoo("alexnet")
+    network = zoo("convnetjs-cifar10")
     one, two, ten = ([m.bytes for m in network.plan(batch=batch).training.moments] for batch in (1, 2, 10))
     assert ten == [a + 9 * (b - a) for a, b in zip(one, two, strict=True)]
 
@@ -130,3 +130,11 @@ def test_the_timeline_as_text_names_each_layer_and_its_share_of_the_peak():
     assert [row[:3] for row in rows[:2]] == [("forward", "input", "INPUT[6x6x2]"), ("forward", "conv1", "CONV3-4")]
     assert [row[:2] for row in rows if row[4] == "100%"] == [("backward", "pool1")]
     assert rows[6][3] == "3.4 MiB"
+
+
+def test_what_filtering_holds_of_a_batch_is_bounded():
+    network = Network.parse("INPUT[16x16x64] -> CONV3-64")
+    batches = (8, 16, 128, 256, 512, 1024)
+    sizes = [network.plan(batch=batch).training.moments[2].bytes for batch in batches]
+    few, many, more = ((b - a) / n for a, b, n in zip(sizes[::2], sizes[1::2], batches[::2], strict=True))
+    assert more == many < few

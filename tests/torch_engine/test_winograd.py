@@ -13,6 +13,7 @@ from torch import nn
 
 from neocog import Network
 from neocog.initialise import initialise
+from neocog.layers import conv
 from neocog.torch_engine import winograd
 from neocog.torch_engine.device import threads
 from neocog.torch_engine.inference import InferenceModule
@@ -80,7 +81,7 @@ def input_gradient(sizes, dy, weight):
 
 
 def of_weights(sizes, x, dy):
-    return weight_gradient(*sizes[:4], parts(x.dtype))(x, dy)
+    return weight_gradient(len(x), *sizes[:4], parts(x.dtype))(x, dy)
 
 
 def far(got, expected):
@@ -149,10 +150,10 @@ def test_any_number_of_threads_gives_the_same_bits(sizes, kind):
 @pytest.mark.parametrize("kind", TYPES, ids=str)
 @pytest.mark.parametrize("width", range(1, 10))
 def test_no_part_of_a_gradient_is_more_than_what_is_held(monkeypatch, width, kind):
-    for rows_held in range(1, 4):
-        monkeypatch.setattr(winograd, "HELD_BYTES", rows_held * 64 * 64 * -(-width // 2 // parts(kind)))
-        gradient = winograd.WeightGradient(32, 32, 12, width, parts(kind))
+    for rows_held in range(1, 5):
+        monkeypatch.setattr(conv, "HELD_BYTES", rows_held * 64 * 64 * -(-width // 2) // parts(kind))
         for images in range(1, 5):
+            gradient = weight_gradient(images, 32, 32, 12, width, parts(kind))
             found = gradient._parts(images)
             assert sum(len(gather) for gather, _ in found) == images * 6
             assert all(add[:, 2].max() <= gradient.shape.sets for _, add in found)
@@ -162,9 +163,9 @@ def test_no_part_of_a_gradient_is_more_than_what_is_held(monkeypatch, width, kin
 def test_a_gradient_held_in_parts_is_the_same_sum(monkeypatch, kind):
     sizes = (32, 32, 12, 12, 7)
     x, dy, _, _ = made(*sizes, kind)
-    whole = winograd.WeightGradient(*sizes[:4], parts(kind))
-    monkeypatch.setattr(winograd, "HELD_BYTES", 1)  # one row of tiles at a time
-    by_rows = winograd.WeightGradient(*sizes[:4], parts(kind))
+    whole = weight_gradient(7, *sizes[:4], parts(kind))
+    monkeypatch.setattr(conv, "HELD_BYTES", 1)  # one row of tiles at a time
+    by_rows = weight_gradient(7, *sizes[:4], parts(kind))
     assert (len(whole._parts(7)), len(by_rows._parts(7))) == (1, 42)
     assert far(by_rows(x, dy), whole(x, dy).double()) < 1e-5
 
