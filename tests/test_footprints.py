@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from neocog.layer import Example, Pass, Shape
 from neocog.layers import LAYERS
+from neocog.torch_engine.faster import faster
 
 IMAGES = 2
 EXAMPLES = [example for layer in LAYERS for example in layer.examples]
@@ -67,7 +68,7 @@ def test_autograd_keeps_what_the_footprint_says(example: Example, dtype: torch.d
     inputs = shapes_of(example.inputs) or (layer.output_shape(),)
     read = inputs if example.inputs else ()
     footprint = layer.footprint(Pass(IMAGES, dtype.itemsize), *read)
-    module = layer.module(*read).train()
+    module = faster(layer.module(*read).train(), layer, read, "float32")
     xs = volumes(inputs, dtype)
     with torch.autocast("cpu", enabled=dtype is torch.bfloat16):
         y, kept = kept_by(module, xs)

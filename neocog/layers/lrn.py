@@ -24,7 +24,7 @@ Source: Krizhevsky, Sutskever and Hinton, 2012, section 3.3.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -107,17 +107,15 @@ class LocalResponseNorm(Layer):
         return (dy * d**-self.beta - 2 * self.alpha * self.beta * x * spread,), {}
 
     def footprint(self, run: Pass, *inputs: Shape) -> Footprint:
-        """Keeps its input, the energies and two steps of the power; padding makes the energies `n - 1` maps larger."""
+        """Keeps its input; across maps one image at a time has volumes between, else all have energies and powers."""
         (x,) = inputs
-        if self.region == "across" and x.rank == 2:
-            run = replace(run, value_bytes=max(MASTER, run.value_bytes))  # autocast pools across maps in float32
+        if self.region == "across":
+            image = MASTER * x.elements
+            return Footprint(keeps_input=run.training, forward=4 * image, backward=6 * image)
         volume = run.volume(x)
         if not run.training:
             return Footprint(forward=2 * volume)
-        if self.region == "within":
-            return Footprint(keeps_input=True, extra=3 * volume, forward=volume, backward=3 * volume)
-        padded = run.volume(Shape(x.spatial, x.channels + self.size - 1))
-        return Footprint(keeps_input=True, extra=padded + 2 * volume, backward=3 * volume)
+        return Footprint(keeps_input=True, extra=3 * volume, forward=volume, backward=3 * volume)
 
     def module(self, *inputs: Shape) -> nn.Module:
         """`nn.LocalResponseNorm` with n times our alpha across maps; within a map a module of our own."""

@@ -17,8 +17,9 @@ from ..layers import BY_OP, LAYERS
 from ..network import Network
 from ..plan.work import FREE, PASSES, Work, work
 from ..torch_engine.device import precision
+from ..torch_engine.faster import faster
 from ..torch_engine.inference import ready
-from ..torch_engine.winograd import filtered, gains
+from ..torch_engine.winograd import gains
 from .clock import repeated, typical
 
 SECONDS = 0.006
@@ -193,7 +194,7 @@ class _Copy:
             for parameter in self.module.parameters():
                 parameter.copy_(_values(parameter.shape))
         self.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack this form
-        self.module = filtered(self.module, probe.layer, probe.inputs, dtype)
+        self.module = faster(self.module, probe.layer, probe.inputs, dtype)
         self.owned = [p for p in self.module.parameters() if p.requires_grad]
         self.xs = [x.clone(memory_format=torch.preserve_format).requires_grad_() for x in xs]
         self.y = xs[0]

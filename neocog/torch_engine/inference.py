@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from ..layers import _modules
 from ..network import Network, fused, schedule
 from .module import NetworkModule, as_scores
+from .response_norm import ResponseNorm
 from .winograd import forwards, gains, parts
 
 CAST = (nn.modules.conv._ConvTransposeNd, _modules.LocallyConnected)
@@ -108,7 +109,7 @@ def ready(
         if isinstance(module, nn.Linear):
             return _Linear(module, kind, norms, relu)
         if isinstance(module, nn.LocalResponseNorm) and not plain:
-            return _ResponseNorm(module)
+            return ResponseNorm(module)
         if isinstance(module, CAST) and kind is not torch.float32:
             module = deepcopy(module).requires_grad_(requires_grad=False)
             module.weight = nn.Parameter(module.weight.to(kind), requires_grad=False)
@@ -271,33 +272,6 @@ class _ProductConv(_Conv):
             x = x.unfold(axis, r + 1, s)[..., ::d]
         y = F.linear(x.movedim(3, -1).flatten(3), self.weight, self.bias)
         return (y.relu_() if self.relu else y).movedim(-1, 1)
-
-
-class _ResponseNorm(nn.Module):
-    """`nn.LocalResponseNorm` of volumes (N, C, *size), several times as fast on CPUs.
-
-    There one image goes after the other, so that what is between two steps stays in the cache.
-    """
-
-    def __init__(self, module: nn.LocalResponseNorm) -> None:
-        super().__init__()
-        self.size, self.alpha, self.beta, self.k = module.size, module.alpha, module.beta, module.k
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x exp(-beta log(k + alpha mean)), which is quicker than a power; channels lie last."""
-        if x.device.type != "cpu":
-            return F.local_response_norm(x, self.size, self.alpha, self.beta, self.k)
-        x = x.movedim(1, -1)
-        y = torch.empty(x.shape)
-        channels = x.shape[-1]
-        for image, normed in zip(x.float(), y, strict=True):
-            squares = F.pad(image * image, (self.size // 2, self.size // 2))
-            energy = squares[..., :channels].clone()
-            for shift in range(1, self.size):
-                energy += squares[..., shift : shift + channels]
-            energy.mul_(self.alpha / self.size).add_(self.k)
-            torch.mul(image, energy.log_().mul_(-self.beta).exp_(), out=normed)
-        return y.movedim(-1, 1)
 
 
 def folded(weight: Tensor, bias: Tensor | None, norm: Any) -> tuple[Tensor, Tensor]:

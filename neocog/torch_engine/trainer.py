@@ -20,6 +20,7 @@ from ..losses import Loss, training_loss
 from ..network import Network
 from .allocator import keep_memory
 from .device import check_dtype, pick_device, pick_threads, precision, seeded, threads
+from .faster import faster
 from .feed import Feed
 from .graph import Recorded
 from .inference import InferenceModule
@@ -27,7 +28,6 @@ from .module import NetworkModule, build, read_weights
 from .optimizers import make_optimizer
 from .rates import freeze
 from .state import read_state, write_state
-from .winograd import filtered
 
 
 class TorchTrainer:
@@ -85,7 +85,7 @@ class TorchTrainer:
         self.module.to(memory_format=self._format)  # type: ignore[call-overload]  # torch's stubs lack this form
         for node in network.nodes:
             plain = self.module.get_submodule(node.name)
-            self.module.add_module(node.name, filtered(plain, node.layer, network.input_shapes(node), dtype))
+            self.module.add_module(node.name, faster(plain, node.layer, network.input_shapes(node), dtype))
         freeze(self.module, factors or {})
         self.module.cuts = tuple(cuts)
         self.optimizer = make_optimizer(self.module, optimizer, momentum, weight_decay, factors or {})

@@ -215,13 +215,6 @@ class FilteredConv2d(nn.Conv2d):
         return y
 
 
-def filtered(module: nn.Module, layer: Layer, inputs: Sequence[Shape], dtype: str) -> nn.Module:
-    """What trains a layer fastest where its module is: that, or another one with the same parameters."""
-    if not isinstance(module, nn.Conv2d) or module.weight.device.type != "cpu":
-        return module
-    return FilteredConv2d(module) if gains(layer, inputs, dtype) else module
-
-
 def gains(layer: Layer, inputs: Sequence[Shape], dtype: str) -> bool:
     """Whether a layer is faster by filtering on this processor."""
     return isinstance(layer, Conv) and layer.is_filtered(inputs[0], getattr(torch, dtype).itemsize) and possible(dtype)

@@ -16,11 +16,12 @@ from neocog.initialise import initialise
 from neocog.layers import conv
 from neocog.torch_engine import winograd
 from neocog.torch_engine.device import threads
+from neocog.torch_engine.faster import faster
 from neocog.torch_engine.inference import InferenceModule
 from neocog.torch_engine.module import build
 from neocog.torch_engine.team import openmp
 from neocog.torch_engine.trainer import TorchTrainer
-from neocog.torch_engine.winograd import FilteredConv2d, backwards, filtered, forwards, parts, weight_gradient
+from neocog.torch_engine.winograd import FilteredConv2d, backwards, forwards, parts, weight_gradient
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="torch's threads are GNU OpenMP's on Linux alone")
 
@@ -280,7 +281,7 @@ def replaced(text, dtype):
     network = Network.parse(text)
     node = network.nodes[-1]
     module = build(network).get_submodule(node.name)
-    return filtered(module, node.layer, network.input_shapes(node), dtype) is not module
+    return faster(module, node.layer, network.input_shapes(node), dtype) is not module
 
 
 def test_products_saved_are_worth_more_in_single_precision(possible):
