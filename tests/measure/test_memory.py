@@ -11,6 +11,7 @@ from neocog.measure import memory, resident
 from neocog.measure.memory import Measured, measure
 from neocog.plan.recomputing import recomputing
 from neocog.plan.timeline import PREDICTED, TRAINED
+from neocog.torch_engine import trainer
 
 GIB = 2**30
 MID = Network.parse("INPUT[32x32x3] -> [CONV3-32 -> BN -> RELU]*3 -> POOL2 -> CONV3-64 -> RELU -> FC10")
@@ -21,7 +22,7 @@ def test_the_resident_memory_of_a_training_step_is_as_predicted():
     found = measure(MID, batch=64)
     assert 70e6 < found.predicted_bytes == MID.plan(batch=64).memory["training_bytes"]
     assert -0.05 <= found.error <= 0.10
-    assert found.allocated_bytes < found.peak_bytes
+    assert 0.9 * found.peak_bytes < found.allocated_bytes < 1.02 * found.peak_bytes  # not all of an array is touched
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the kernel's record of resident memory")
@@ -79,9 +80,15 @@ NETWORKS = {
 }
 
 
+@pytest.fixture
+def two_threads(monkeypatch):
+    """As many as the plan counts: each has memory of its own to filter with."""
+    monkeypatch.setattr(trainer, "pick_threads", lambda network, batch: 2)
+
+
 @pytest.mark.parametrize("training", [True, False], ids=["training", "predicting"])
 @pytest.mark.parametrize(("network", "batch"), NETWORKS.values(), ids=NETWORKS)
-def test_torch_allocates_what_the_timeline_says(network, batch, training):
+def test_torch_allocates_what_the_timeline_says(two_threads, network, batch, training):
     step, owned = resident._work(network, training, batch, "float32", "momentum")
     step()
     plan = network.plan(batch=batch)
@@ -91,7 +98,7 @@ def test_torch_allocates_what_the_timeline_says(network, batch, training):
 
 
 @pytest.mark.parametrize("text", ["resnet20", "INPUT[32x32x3] -> [CONV3-16 -> RELU]*12 -> GAP -> FC10"])
-def test_torch_allocates_what_the_timeline_says_where_volumes_are_computed_twice(text):
+def test_torch_allocates_what_the_timeline_says_where_volumes_are_computed_twice(two_threads, text):
     network = zoo(text) if "[" not in text else Network.parse(text)
     found = recomputing(network, 8, "float32", "momentum")
     step, owned = resident._work(network, True, 8, "float32", "momentum", cuts=found.cuts)
