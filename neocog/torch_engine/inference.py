@@ -7,8 +7,8 @@ Batch normalization by running statistics multiplies and shifts each channel, so
 A RELU behind that is applied where the sums were written. Weights are rounded to bfloat16 once; autocast, under which
 the other layers run, would do so in each call. On a CPU oneDNN lays out the weights of convolutions of images for the
 processor once, and applies RELU before the sums leave the registers (`torch.ops.mkldnn`: what torch's compiler calls);
-some of 3x3 run in bfloat16 by kernels that need 4/9 of the products (`winograd.py`).
-Convolutions of very many weights are one product, and LRN takes one image after the other.
+some of 3x3 run by kernels that need 4/9 of the products (`winograd.py`).
+Convolutions of very many weights are one product, and LRN takes one image after the other (`response_norm.py`).
 
 `network.fused` says which layers run in another one's pass.
 """
