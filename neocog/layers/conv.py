@@ -72,8 +72,13 @@ MOST_PRODUCTS = {2: 0.5, 4: 0.55}
 
 With more of them it is not worth what transforming takes, nor, in bfloat16, what rounding once more costs.
 """
-HELD_BYTES = 8 << 20
-"""Transformed tiles that the gradient of filtered weights has at once, at most: the last-level cache keeps them."""
+HELD_BYTES = 1 << 20, 8 << 20
+"""Transformed tiles that a thread holds at once for the gradient of filtered weights, at least and at most.
+
+The second-level cache is to keep them; but half as much as the sums, which are read and written for each lot of them.
+"""
+SUMS_BYTES = 4 << 20
+"""Sums over different tiles that the gradient of filtered weights keeps apart, at most, where one is not larger."""
 MOST_TILES = 98
 """Tiles that a thread transforms and multiplies at once: its second-level cache keeps them."""
 
@@ -292,8 +297,8 @@ class Conv(Layer):
         """
         transformed = run.value_bytes * weights * 16 // 9
         rows, row_bytes = held_rows(run.images, x, self.out_channels, run.value_bytes)
-        sums = MASTER * weights * 16 // 9
-
+        lots = -(-run.images * -(-x.spatial[0] // 2) // rows)
+        sums = sums_apart(x.channels, self.out_channels, lots) * filtered_sums(x.channels, self.out_channels)
         tiles = min(2 * MOST_TILES, run.images * _tiles(x))
 
         def own(channels: int) -> int:
@@ -303,7 +308,7 @@ class Conv(Layer):
             keeps_input=True,
             extra=run.cast(weights) if run.training else 0,
             forward=own(x.channels) + (transformed if run.training else 0),
-            backward=max(own(self.out_channels) + transformed, rows * row_bytes + sums),
+            backward=max(own(self.out_channels) + transformed, min(lots, 2) * rows * row_bytes + sums),
             kernels=2 * (ONEDNN_KERNELS if run.training else ONEDNN_KERNELS // 2),
             ready=transformed,
             relaid=run.volume(self.output_shape(x)),
@@ -352,14 +357,26 @@ class Conv(Layer):
 
 
 def held_rows(images: int, x: Shape, outputs: int, value_bytes: int) -> tuple[int, int]:
-    """Rows of transformed tiles of a filtered convolution that are held at once, and the bytes of each.
+    """Rows of transformed tiles of a filtered convolution that a thread holds at once, and the bytes of each.
 
     They are a power of two where those of all images are few, so that few sizes of batches need code of their own.
     """
     height, width = x.spatial
     row_bytes = value_bytes * 16 * -(-width // 2) * (x.channels + outputs)
     wanted = images * -(-height // 2)
-    return max(1, min(1 << (wanted - 1).bit_length(), HELD_BYTES // row_bytes)), row_bytes
+    least, most = HELD_BYTES
+    held = min(most, max(least, filtered_sums(x.channels, outputs) // 2))
+    return max(1, min(1 << (wanted - 1).bit_length(), held // row_bytes)), row_bytes
+
+
+def filtered_sums(channels: int, outputs: int) -> int:
+    """Bytes of the gradient of weights while it is one of transformed weights: 16 numbers for each kernel."""
+    return 16 * MASTER * channels * outputs
+
+
+def sums_apart(channels: int, outputs: int, lots: int) -> int:
+    """How many sums of so many lots of tiles are kept apart until the end, each for any thread to work on."""
+    return min(lots, max(1, SUMS_BYTES // filtered_sums(channels, outputs)))
 
 
 def _tiles(x: Shape) -> int:

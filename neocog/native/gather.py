@@ -99,9 +99,9 @@ class Gather:
         ]
         return self.rows_out * self.columns_out * self.taps >= WORTH_CLIPPING * inside[0] * inside[1]
 
-    def tile(self, machine: Machine) -> Tile:
-        """The tile for this machine."""
-        return best_tile(machine, self.work, self.unit, split_columns=self.clips)
+    def tile(self, machine: Machine, pairs: bool = False) -> Tile:
+        """The tile for this machine; `pairs` says that products are of pairs of bfloat16."""
+        return best_tile(machine, self.work, self.unit, split_columns=self.clips, pairs=pairs)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,11 @@ from .kernel import Function
 from .layout import COLUMNS, Volume, along
 
 
+def halved_words(x: Volume, lanes: int) -> int:
+    """What a volume takes in pairs, of either kind."""
+    return -(-x.channels // 2) * x.plane * lanes
+
+
 def pair_channels(name: str, lanes: int, x: Volume) -> Function:
     """`x` into `pairs`, planes of two channels each; an odd last one is paired with zeros."""
     f = Function(name, ("x", "pairs"))

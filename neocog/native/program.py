@@ -21,7 +21,7 @@ from .convolution import reach_of_phases
 from .expressions import Access, Index
 from .gather import Gather
 from .groups import Grouping
-from .halving import pair_channels
+from .halving import halved_words, pair_channels
 from .jit import Machine
 from .kernel import Function
 from .layout import Arena, Margins, Volume, extent
@@ -320,15 +320,20 @@ class Program:
         function = self.add("margins", lambda name: passes.clear_margins(name, self.machine, volume))
         return [Call(function, {"y": self.at(volume)})]
 
-    def halve(self, volume: Volume, kernel: Callable[[str, int, Volume], Function], *, training: bool) -> Access:
-        """A volume as pairs of bfloat16 where the thread keeps them for a moment; where its first place is."""
+    def halve(
+        self, volume: Volume, kernel: Callable[[str, int, Volume], Function], *, training: bool, behind: int = 0
+    ) -> Access:
+        """A volume as pairs of bfloat16 where the thread keeps them for a moment; where its first place is.
+
+        They begin so many words `behind` where those begin that are kept as long.
+        """
         lanes = self.machine.lanes
-        self.halved = max(self.halved, -(-volume.channels // 2) * volume.plane * lanes)
+        self.halved = max(self.halved, behind + halved_words(volume, lanes))
         function = self.add("halve", lambda name: kernel(name, lanes, volume))
-        places = {"x": self.vectors(volume.offset - volume.before), "pairs": Access("halved", Index())}
+        places = {"x": self.vectors(volume.offset - volume.before), "pairs": Access("halved", Index(behind))}
         (self.backward if training else self.forward).append(Call(function, places))
         per_place = lanes if kernel is pair_channels else lanes // 2
-        return Access("halved", Index(volume.before * per_place))
+        return Access("halved", Index(behind + volume.before * per_place))
 
 
 def _segments(steps: Iterable[Call | Meeting]) -> list[tuple[list[Call], list[Meeting]]]:

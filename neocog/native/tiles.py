@@ -13,6 +13,9 @@ from typing import NamedTuple
 
 from .jit import Machine
 
+SHARED = 3
+"""Registers more that pairs of bfloat16 take where rows and columns are several: taps share inputs, which LLVM keeps in
+hand for them, while multiply-adds of single precision read them again from memory."""
 MOST_COLUMNS, MOST_ROWS = 14, 4
 """Larger tiles are not tried: 14 positions of two channels fill 32 registers, and fewer channels load too much."""
 LATENCY = 4.0
@@ -52,7 +55,9 @@ class Work(NamedTuple):
 
 
 @cache
-def best_tile(machine: Machine, work: Work, unit: tuple[int, int] = (1, 1), split_columns: bool = False) -> Tile:
+def best_tile(
+    machine: Machine, work: Work, unit: tuple[int, int] = (1, 1), split_columns: bool = False, pairs: bool = False
+) -> Tile:
     """The tile that the cost model finds fastest. Rows and columns are multiples of `unit`.
 
     `split_columns` says that each tile along the columns gets code of its own: few of them then, one row high.
@@ -62,13 +67,14 @@ def best_tile(machine: Machine, work: Work, unit: tuple[int, int] = (1, 1), spli
         for rows in range(unit[0], (unit[0] if split_columns else max(unit[0], min(work.rows, MOST_ROWS))) + 1, unit[0])
         for columns in range(unit[1], max(unit[1], min(work.columns, MOST_COLUMNS)) + 1, unit[1])
         for channels in range(1, work.channels + 1)
-        if _fits(machine, rows * columns, channels) and not (split_columns and work.columns > 4 * columns)
+        if _fits(machine, rows, columns, channels, pairs) and not (split_columns and work.columns > 4 * columns)
     ]
     return min(tiles or [Tile(1, *unit)], key=lambda tile: cycles(work, tile))
 
 
-def _fits(machine: Machine, positions: int, channels: int) -> bool:
-    return positions * channels + min(positions, channels) + 1 <= machine.registers
+def _fits(machine: Machine, rows: int, columns: int, channels: int, pairs: bool) -> bool:
+    shared = SHARED if pairs and min(rows, columns) > 1 else 0
+    return rows * columns * channels + min(rows * columns, channels) + 1 + shared <= machine.registers
 
 
 def cycles(work: Work, tile: Tile) -> float:

@@ -5,7 +5,8 @@
 Two forms, by what stands in the lanes of a vector:
 
 - images: each weight has a vector of sums, one for each lane, which are added up once a step. It is the natural one,
-  and needs as many vectors of memory as there are weights: for few weights.
+  and needs as many vectors of memory as there are weights: for few weights. Of pairs of images in bfloat16, two
+  neighbouring positions fill a vector.
 - output channels: a piece of g is transposed, so that a vector holds one position of one image for as many channels,
   and an input is broadcast. Sums are the weights' own gradients, without lanes to add up: for many channels, and FC.
 """
@@ -16,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 
-from .expressions import Index, Type, Value, constant, dot, fma, load, pair, shuffle, splat
+from .expressions import Index, Type, Value, constant, dot, fma, load, load_from, pair, shuffle, splat
 from .gather import Source
 from .jit import Machine
 from .kernel import Function
@@ -66,6 +67,11 @@ class WeightGradient:
         enough = machine.lanes if pairs else 2 * machine.lanes
         wide = self.channels_out % machine.lanes == 0 and self.channels_out >= enough
         return not wide and self.g.height * self.g.width > 1 and weights * machine.lanes * 4 <= LANE_SUM_BYTES
+
+    @property
+    def even(self) -> bool:
+        """Whether positions can be taken two at a time, those of x as those of g."""
+        return self.stride[1] == 1 and self.g.width % 2 == 0
 
     def far(self, numbers: int) -> bool:
         """Whether the inputs of a block of images, so many numbers at each position, may have to come from far away."""
@@ -137,9 +143,19 @@ def divisors(number: int) -> list[int]:
     return [d for d in range(1, number + 1) if number % d == 0]
 
 
-def lanes_hold_images(name: str, machine: Machine, gradient: WeightGradient) -> Function:
-    """Buffers `x`, `g` and `sums`: [C][rows][columns][outputs] vectors that are added to."""
-    vector = Type("f32", machine.lanes)
+def lanes_hold_images(name: str, machine: Machine, gradient: WeightGradient, pairs: bool = False) -> Function:
+    """Buffers `x`, `g` and `sums`: [C][rows][columns][outputs] vectors that are added to.
+
+    With `pairs`, x and g hold pairs of images in bfloat16, of which a vector has two positions.
+    """
+    vector, operand = Type("f32", machine.lanes), Type("i32" if pairs else "f32", machine.lanes)
+    step, words = 1 + pairs, machine.lanes // (1 + pairs)
+    multiply = dot if pairs else fma
+
+    def taken(buffer: str, at: Index) -> Value:
+        """From a position on, so many as fill a vector."""
+        return f.let(load_from(operand, buffer, at * words) if pairs else load(operand, buffer, at))
+
     f = Function(name, ("x", "g", "sums"))
     (rows, columns), outputs = gradient.kernel, gradient.channels_out
     block = best_block(machine, gradient, outputs, left_over=True, planes=True)
@@ -156,21 +172,20 @@ def lanes_hold_images(name: str, machine: Machine, gradient: WeightGradient) -> 
                     for tap in taps
                 }
                 sums = {key: f.variable(load(vector, "sums", at)) for key, at in places.items()}
-                with f.loop(gradient.g.height) as i, f.loop(gradient.g.width) as j:
-                    at = i * (gradient.stride[0] * gradient.x.row) + j * gradient.stride[1]
+                with f.loop(gradient.g.height) as i, f.loop(gradient.g.width // step) as j:
+                    at = i * (gradient.stride[0] * gradient.x.row) + j * (step * gradient.stride[1])
                     at = at + gradient.tap(r * block.rows, s * block.columns) + c * gradient.x.plane
                     g = [
-                        f.let(load(vector, "g", (o + k) * gradient.g.plane + i * gradient.g.row + j))
-                        for k in range(count)
+                        taken("g", (o + k) * gradient.g.plane + i * gradient.g.row + j * step) for k in range(count)
                     ]
-                    if gradient.far(machine.lanes):
+                    if gradient.far(words):
                         for ahead in gradient.below(replace(block, channels=channels), rows=1):
-                            f.prefetch(vector, "x", at + ahead)
+                            f.prefetch(Type(operand.kind), "x", (at + ahead) * words)
                     for tap in taps:
-                        step = tap[0] * gradient.x.plane + gradient.tap(tap[1], tap[2]) - gradient.tap(0, 0)
-                        x = f.let(load(vector, "x", at + step))
+                        further = tap[0] * gradient.x.plane + gradient.tap(tap[1], tap[2]) - gradient.tap(0, 0)
+                        x = taken("x", at + further)
                         for k in range(count):
-                            f.set(sums[(k, *tap)], fma(g[k], x, sums[(k, *tap)].value))
+                            f.set(sums[(k, *tap)], multiply(g[k], x, sums[(k, *tap)].value))
                 for key, at in places.items():
                     f.store("sums", at, sums[key].value)
     return f

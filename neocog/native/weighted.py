@@ -13,7 +13,7 @@ from .convolution import Phase, forward_gather, forward_order, phases_of, reach,
 from .endings import Finish, Into, Sink, Through
 from .expressions import Access, Index
 from .gather import Gather, GatherKernel, Source
-from .halving import pair_channels, pair_images
+from .halving import halved_words, pair_channels, pair_images
 from .kernel import Function
 from .layout import SMALL, Margins, Volume, extent
 from .packing import Order, pack_tiles, packed_weights
@@ -32,8 +32,8 @@ NEAR_BYTES = 32 << 10
 """Of weights that a tile of gradients goes over again and again: so much stays in the first-level cache."""
 APART = 64
 """Rows so many numbers from each other, or a multiple, are too close there for a kernel that reads several taps."""
-WORTH_PAIRING = 8
-"""Fewer channels are not multiplied in bfloat16: rounding them would take as long."""
+ROUNDING = 8
+"""How many vectors of products take as long as rounding one of numbers to bfloat16 for its part in pairs."""
 
 LITTLE_MORE = 1.125
 """Times the memory of a volume: so much it may be larger for a gradient to take its place."""
@@ -61,7 +61,12 @@ class WeightedPart(Part):
         self.paired: Access | None = None
         self.where = program.arena.take(-(-stage.output.elements // 4)) if stage.ending.pools else 0
         self.wants = True
-        self.pairs = program.pairs and stage.groups == 1 and self.channels_in >= WORTH_PAIRING
+        positions = stage.inputs.positions, stage.sums.positions
+        products = math.prod(stage.frame.kernel) * self.channels_out * positions[1]
+        self.rounded = self.channels_in * positions[0], self.channels_out * positions[1]
+        """Numbers of x and of the sums' gradient."""
+        self.products = self.channels_in * products
+        self.pairs = self._pays(self.channels_in // 2 * products, self.rounded[0])
         self.may_tile = program.pairs and stage.groups == 1 and self.machine.tiles
         self.masked = isinstance(stage.node.layer, Conv) and stage.node.layer.table is not None
         self._own_parameters()
@@ -72,7 +77,7 @@ class WeightedPart(Part):
         height, width = extent(stage.sums)
         gradient = self._gradient(Source(height, width, width, height * width))  # g itself is made on the way back
         self.tiles_weights = self.may_tile and TiledWeightGradient(self.machine, gradient).worth()
-        by_images = not self.tiles_weights and gradient.by_images(self.machine, self.pairs)
+        by_images = not self.tiles_weights and gradient.by_images(self.machine, self._pays_for_weights())
         self.weights = [
             program.region(
                 stage.node,
@@ -88,6 +93,14 @@ class WeightedPart(Part):
             for group in range(stage.groups)
         ]
         self.bias = program.region(stage.node, "bias", 1, stage.sums.channels, by_lanes=True) if stage.bias else None
+
+    def _pays(self, saved: int, rounded: int) -> bool:
+        """Whether rounding so many numbers to bfloat16 is worth so many products that are saved by pairs."""
+        return self.program.pairs and self.weighted.groups == 1 and saved >= ROUNDING * rounded
+
+    def _pays_for_weights(self, *, both: bool = False) -> bool:
+        """Whether it is for the gradient of weights, where x is rounded, or `both` that and the sums' gradient."""
+        return self._pays(self.products // 2, sum(self.rounded) if both else self.rounded[0])
 
     def _gradient(self, g: Source) -> WeightGradient:
         row = self.program.padded(self.channels_out, apart=True)
@@ -224,13 +237,18 @@ class WeightedPart(Part):
                 function = self.program.add("weights", tiled.build, (gradient, "tiles"))
             elif region.sums is not None:
                 places["sums"] = region.lane_sums(self.lanes)
-                function = self.program.add("weights", lambda name: lanes_hold_images(name, self.machine, gradient))
-            else:
-                second = LanesHoldChannels(self.machine, gradient, self.pairs)
-                if self.pairs:
+                if pairs := gradient.even and self._pays_for_weights(both=True):
                     places["x"] = self.program.halve(x, pair_images, training=True)
+                    behind = halved_words(x, self.lanes)
+                    places["g"] = self.program.halve(g, pair_images, training=True, behind=behind)
+                build = partial(lanes_hold_images, machine=self.machine, gradient=gradient, pairs=pairs)
+                function = self.program.add("weights", build, (gradient, "images", pairs))
+            else:
+                if pairs := self._pays_for_weights():
+                    places["x"] = self.program.halve(x, pair_images, training=True)
+                second = LanesHoldChannels(self.machine, gradient, pairs)
                 places["scratch"] = self.program.scratch_of(second.scratch)
-                function = self.program.add("weights", second.build, (gradient, self.pairs))
+                function = self.program.add("weights", second.build, (gradient, pairs))
             self.program.backward.append(Call(function, places))
 
     def _inputs(self) -> None:
@@ -267,7 +285,7 @@ class WeightedPart(Part):
     ) -> None:
         """The gather of a gradient from a channel of the sums' on, each tile put into the sink."""
         build, made = self._back_kernel(region, gather, order)
-        key = gather, order, into, self.may_tile, self.pairs
+        key = gather, order, into, self.may_tile, self.program.pairs
         function = self.program.add("inputs", partial(build, buffers=into.sink.buffers, epilogue=into), key)
         g = self.program.at(self._sums_gradient(), channel)
         self.program.backward.append(Call(function, {"x": g} | made | places))
@@ -275,7 +293,7 @@ class WeightedPart(Part):
     def _back_kernel(self, region: Region, gather: Gather, order: Order) -> Kernel:
         if made := self._tiled(region, gather, order, bias=False):
             return made
-        pairs = self.pairs and self.channels_out >= WORTH_PAIRING
+        pairs = self._pays(self.channels_out // 2 * (self.products // self.channels_out), self.rounded[1])
         tile = gather.tile(self.machine)
         run = tile.channels * gather.taps * region.padded * 4
         near = order.output % CROWDED if gather.taps == 1 else 0 < run <= NEAR_BYTES and order.tap % APART
@@ -305,7 +323,7 @@ def packed_gather(
     program: Program, region: Region, gather: Gather, order: Order, *, bias: bool = False, pairs: bool = False
 ) -> Kernel:
     """A gather that reads a region's weights packed; with `pairs`, products are of pairs of bfloat16."""
-    tile = gather.tile(program.machine)
+    tile = gather.tile(program.machine, pairs)
     packed = program.pack(region, tile.channels, gather, order, pairs=pairs)
     read = replace(gather, channels_in=-(-gather.channels_in // 2)) if pairs else gather
     weights = packed_weights(read, tile.channels)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby, product
 
-from .expressions import Access, Type, Value, constant, load, shuffle, splat
+from .expressions import Access, Index, Type, Value, constant, load, shuffle, splat
 from .kernel import Function
 from .layout import along
 from .winograd import (
@@ -41,7 +41,7 @@ def panel(channels: int) -> int:
 
 @dataclass(frozen=True)
 class Gradient(Filtering):
-    """The kernels for the gradient of weights. At most so many sets of tiles, a word each, are multiplied at a time."""
+    """The kernels for the gradient of weights. A thread has at most so many sets of tiles, a word each, in hand."""
 
     sets: int = 0
 
@@ -52,8 +52,13 @@ class Gradient(Filtering):
         return replace(bare, sets=odd(rows * bare.sets_in_row))
 
     @property
+    def own_bytes(self) -> int:
+        """What a thread needs for itself: transformed tiles of both volumes."""
+        return 4 * POSITIONS * self.sets * (self.inputs + self.outputs)
+
+    @property
     def sum_bytes(self) -> int:
-        """Of the sums over tiles."""
+        """Of the sums over some tiles."""
         return 4 * LANES * POSITIONS * self._sum_step
 
     @property
@@ -71,29 +76,55 @@ class Gradient(Filtering):
         """Of tiles; the last may be incomplete."""
         return -(-self.columns // self.parts)
 
-    def transforms(self) -> list[Function]:
-        """`gather_tiles`: tiles of `x` as `v` and of `dy` as `d`: position, set of tiles from `at` on, slot."""
-        f = Function("gather_tiles", ("x", "dy", "v", "d"), ("n0", "n1", "top", "bottom", "at"))
-        n0, top = f.number("n0"), f.number("top")
-        made = []
-        for name, source, channels, before, count in (("v", "x", self.inputs, 1, 4), ("d", "dy", self.outputs, 0, 2)):
-            for edge in edges(self.height, before, count):
-                row_of = self._sets(f"sets_{name}_{edge.first}", edge, channels, before, count)
-                made.append(row_of)
-                for n, i, _ in self._tile_rows(f, edge):
-                    at = (n * self.height + 2 * i - before) * (self.width * channels // self.parts)
-                    row = ((n - n0) * self.rows + i - top) * self.sets_in_row + f.number("at")
-                    f.call(row_of, {"x": Access(source, at), "to": Access(name, row * panel(channels))})
+    def gradient(self) -> list[Function]:
+        """`add_tiles`: the sums over a set of tiles of `x` and `dy` begin a part of `sums`, or are added to it.
+
+        A call is for images n0 to n1, of each the rows of tiles top to bottom, how many `sets` of tiles that makes,
+        and panels k0 to k1 of outputs; it `begins` or `goes_on`, which is 1. `own` is first v, then d: position, set,
+        slot.
+        """
+        numbers = ("n0", "n1", "top", "bottom", "sets", "k0", "k1", "part", "begins", "goes_on")
+        f = Function("add_tiles", ("x", "dy", "sums", "own"), numbers)
+        k0, k1, part = f.number("k0"), f.number("k1"), f.number("part")
+        behind = POSITIONS * self.sets * self.inputs
+        all_inputs = Index(), Index(self.inputs // panel(self.inputs))
+        made = [
+            *self._transforms(f, "x", self.inputs, (1, 4), Access("own", Index()), all_inputs),
+            *self._transforms(f, "dy", self.outputs, (0, 2), Access("own", Index(behind)), (k0, k1)),
+        ]
+        for which in ("begins", "goes_on"):
+            sums = self._sums(which)
+            with f.loop(f.number(which)), f.loop(POSITIONS) as p, f.loop(k1, k0) as k:
+                to = Access("sums", part * (self.sum_bytes // 4))
+                buffers = {"v": Access("own", Index()), "d": Access("own", Index(behind)), "sums": to}
+                f.call(sums, buffers, [p, k, f.number("sets")])
+            made.append(sums)
         return [*made, f]
 
+    def _transforms(
+        self, f: Function, source: str, channels: int, tile: tuple[int, int], to: Access, panels: tuple[Index, Index]
+    ) -> list[Function]:
+        """Have the panels of a volume's tiles transformed; tiles begin `before` their outputs, and are `count` wide."""
+        n0, top = f.number("n0"), f.number("top")
+        before, count = tile
+        made = []
+        for edge in edges(self.height, before, count):
+            row_of = self._sets(f"sets_{source}_{edge.first}", edge, channels, before, count)
+            made.append(row_of)
+            for n, i, _ in self._tile_rows(f, edge):
+                at = (n * self.height + 2 * i - before) * (self.width * channels // self.parts)
+                row = ((n - n0) * self.rows + i - top) * (self.sets_in_row * panel(channels))
+                f.call(row_of, {"x": Access(source, at), "to": Access(to.buffer, row + to.at)}, panels)
+        return made
+
     def _sets(self, name: str, edge: Edge, channels: int, before: int, count: int) -> Function:
-        """A row of tiles of `x`: position, set, slot."""
-        f = Function(name, ("x", "to"))
+        """A row of tiles of `x`, panels k0 to k1: position, set, slot."""
+        f = Function(name, ("x", "to"), ("k0", "k1"))
         columns = edges(self.width, before, count)
         transform = from_inputs if count == 4 else from_outputs
         size = panel(channels)
         for first, last, there in _sets(columns, self.columns, self.parts):
-            with f.loop(last, first) as j, f.loop(channels // size) as k, f.loop(size // GROUP) as part:
+            with f.loop(last, first) as j, f.loop(f.number("k1"), f.number("k0")) as k, f.loop(size // GROUP) as part:
                 tiles = []
                 q = k * (size // GROUP) + part
                 for tile, on in enumerate(there):
@@ -106,12 +137,12 @@ class Gradient(Filtering):
                     f.store_to("to", at, self.joined([own[v][p] for own in tiles]))
         return f
 
-    def sums(self, begin: bool) -> Function:
+    def _sums(self, which: str) -> Function:
         """`sums` (position, slot of outputs, slot of inputs) for position p and panel k of outputs.
 
-        They are over so many sets of tiles, and begin, or are added to what is there.
+        They are over so many sets of tiles, and `begins`, or are added to what is there: it `goes_on`.
         """
-        f = Function("first_sums" if begin else "more_sums", ("v", "d", "sums"), ("p", "k", "sets"))
+        f = Function(f"sums_{which}", ("v", "d", "sums"), ("p", "k", "sets"))
         p, k = f.number("p"), f.number("k")
         sizes = panel(self.inputs), panel(self.outputs)
         vectors, single = sizes[0] // LANES, Type(self.word.kind)
@@ -130,17 +161,25 @@ class Gradient(Filtering):
                             f.set(sum_, self.multiplied(g, x, sum_.value))
                 for own, at in zip(sums, places, strict=True):
                     for v, sum_ in enumerate(own):
-                        f.store("sums", at + v, sum_.value if begin else load(NUMBERS, "sums", at + v) + sum_.value)
+                        value = sum_.value if which == "begins" else load(NUMBERS, "sums", at + v) + sum_.value
+                        f.store("sums", at + v, value)
         return f
 
     def kernels(self) -> Function:
-        """`dw` (outputs, 3, 3, inputs) of `sums`, for groups k0 to k1 of 32 outputs."""
-        f = Function("kernels", ("sums", "dw"), ("k0", "k1"))
+        """`dw` (outputs, 3, 3, inputs) of all `parts` of `sums`, for groups k0 to k1 of 32 outputs.
+
+        The sums of all parts are left in the first.
+        """
+        f = Function("kernels", ("sums", "dw"), ("k0", "k1", "parts"))
         vectors, taken = self.inputs // LANES, GROUP // self.parts
         with f.loop(f.number("k1"), f.number("k0")) as k:
             for part in range(self.parts):
                 with f.loop(taken) as slot, f.loop(self.inputs // GROUP) as q:
                     at = (k * GROUP + part * taken + slot) * vectors + VECTORS * q
+                    with f.loop(f.number("parts"), 1) as other, f.loop(POSITIONS) as p:
+                        for v in range(VECTORS):
+                            own, more = at + p * self._sum_step + v, other * (POSITIONS * self._sum_step)
+                            f.store("sums", own, load(NUMBERS, "sums", own) + load(NUMBERS, "sums", own + more))
                     sums = [
                         [load(NUMBERS, "sums", at + p * self._sum_step + v) for p in range(POSITIONS)]
                         for v in range(VECTORS)

@@ -35,6 +35,8 @@ entry:
  %size.at = getelementptr i64, ptr %job, i64 4
  %size = load i64, ptr %size.at, align 8
  %offset = mul i64 %size, %who
+ %calls.at = getelementptr i64, ptr %job, i64 5
+ %calls = load i64, ptr %calls.at, align 8
 {buffers}
  br label %take
 take:
@@ -42,21 +44,28 @@ take:
  %more = icmp slt i64 %task, %count
  br i1 %more, label %run, label %done
 run:
- %row.at = mul i64 %task, {width}
+ %first = mul i64 %task, %calls
+ br label %call
+call:
+ %made = phi i64 [ 0, %run ], [ %now, %call ]
+ %which = add i64 %first, %made
+ %row.at = mul i64 %which, {width}
  %row = getelementptr i64, ptr %table, i64 %row.at
 {numbers}
  call void @{name}({arguments})
- br label %take
+ %now = add i64 %made, 1
+ %again = icmp slt i64 %now, %calls
+ br i1 %again, label %call, label %take
 done:
  ret void
 }}
 """
-HEAD = 5
+HEAD = 6
 """Words of a job before its buffers."""
 
 
 def _shared(function: Function) -> str:
-    """Run by each thread of a team: takes tasks, rows of numbers, until none is left.
+    """Run by each thread of a team: takes tasks, each so many rows of numbers, until none is left.
 
     The last buffer is the thread's own part of what is given.
     """
@@ -106,7 +115,11 @@ class Team:
         self._at = {f.name: self._code.address(f"share_{f.name}") for f in shared}
 
     def run(self, name: str, tasks: NDArray[np.int64], buffers: Sequence[Tensor], own_bytes: int = 0) -> None:
-        """Have all tasks done. With `own_bytes` the last buffer has so many for each thread."""
+        """Have all tasks (tasks, numbers) done, or (tasks, calls, numbers) where one is several calls in order.
+
+        With `own_bytes` the last buffer has so many for each thread.
+        """
+        calls = tasks.shape[1] if tasks.ndim == 3 else 1
         places = [buffer.data_ptr() for buffer in buffers]
-        job = np.array([len(tasks), 0, self._who, tasks.ctypes.data, own_bytes, *places], np.int64)
+        job = np.array([len(tasks), 0, self._who, tasks.ctypes.data, own_bytes, calls, *places], np.int64)
         self._run(self._at[name], job.ctypes.data, torch.get_num_threads(), 0)

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..layer import Layer, Shape
-from ..layers.conv import Conv, held_rows
+from ..layers.conv import Conv, held_rows, sums_apart
 from ..native.jit import machine
-from ..native.winograd import GROUP, LANES, POSITIONS, TILES, TURNING_BYTES, Filtering
+from ..native.winograd import GROUP, LANES, TILES, TURNING_BYTES, Filtering
 from ..native.winograd_gradient import Gradient
 from .team import Team, openmp
 
@@ -77,12 +77,8 @@ class Convolution:
         """
         shape = self.shape
         rows = shape.most // shape.columns
-        if rows >= shape.rows:
-            size = min(rows // shape.rows, -(-images // threads))
-            parts = [(n, min(n + size, images), 0, shape.rows) for n in range(0, images, size)]
-        else:
-            borders = _shared(shape.rows, -(-shape.rows // rows))
-            parts = [(n, n + 1, *part) for n in range(images) for part in pairwise(borders)]
+        most = rows if rows < shape.rows else min(rows, shape.rows * -(-images // threads))
+        parts = _held(images, shape.rows, most)
         sets = [-(-(m - n) * (b - a) * shape.columns // TILES) for n, m, a, b in parts]
         shares = 1
         while len(parts) * shares % threads and shares < min(shape.groups, threads):
@@ -97,44 +93,53 @@ def _shared(count: int, among: int) -> list[int]:
 
 
 class WeightGradient:
-    """dw (K, C, 3, 3) of float32 of x (N, C, H, W) and dy (N, K, H, W), both of one dtype; all channels last."""
+    """dw (K, C, 3, 3) of float32 of x (N, C, H, W) and dy (N, K, H, W), both of one dtype; all channels last.
+
+    Tiles are summed by the thread that has transformed them: cores may be far from each other.
+    """
 
     def __init__(self, shape: Gradient) -> None:
         self.shape = shape
-        *kernels, gather = self.shape.transforms()
-        first, more, last = self.shape.sums(begin=True), self.shape.sums(begin=False), self.shape.kernels()
-        self.team = Team([*kernels, gather, first, more, last], [gather, first, more, last])
+        *functions, add = shape.gradient()
+        kernels = shape.kernels()
+        self.team = Team([*functions, add, kernels], [add, kernels])
 
     def __call__(self, x: Tensor, dy: Tensor) -> Tensor:
-        """The sums over all tiles, a part of them after the other."""
-        shape = self.shape
-        v, d = (_bytes(4 * POSITIONS * shape.sets * n) for n in (shape.inputs, shape.outputs))
-        sums = _bytes(shape.sum_bytes)
-        for k, (gather, add) in enumerate(self._parts(len(x))):
-            self.team.run("gather_tiles", gather, [x, dy, v, d])
-            self.team.run("more_sums" if k else "first_sums", add, [v, d, sums])
+        """The sums over all tiles, those of some tiles apart from those of others until the end."""
+        shape, threads = self.shape, torch.get_num_threads()
+        tasks, joining = self._tasks(len(x), threads)
+        sums, own = _bytes(int(joining[0, 2]) * shape.sum_bytes), _bytes(threads * shape.own_bytes)
+        self.team.run("add_tiles", tasks, [x, dy, sums, own], shape.own_bytes)
         dw = torch.empty(shape.outputs, 3, 3, shape.inputs)
-        self.team.run("kernels", self._groups, [sums, dw])
+        self.team.run("kernels", joining, [sums, dw])
         return dw.permute(0, 3, 1, 2)
 
-    @cached_property
-    def _groups(self) -> Tasks:
-        """Groups of outputs, one by one."""
-        return np.array([(k, k + 1) for k in range(self.shape.outputs // GROUP)])
-
     @cache  # noqa: B019  # of objects that stay
-    def _parts(self, images: int) -> list[tuple[Tasks, Tasks]]:
-        """Rows of tiles as large as memory is held, one task each, and the tasks that multiply them."""
+    def _tasks(self, images: int, threads: int) -> tuple[Tasks, Tasks]:
+        """Parts of the tiles, as calls in order for tiles that are held at once, and groups of outputs to join them.
+
+        Where that would leave threads without work, panels of outputs are shared as well.
+        """
         shape = self.shape
-        rows = list(product(range(images), range(shape.rows)))
-        borders = _shared(len(rows), -(-len(rows) // (shape.sets // shape.sets_in_row)))
-        found = []
-        for start, end in pairwise(borders):
-            tasks = [(n, n + 1, i, i + 1, k * shape.sets_in_row) for k, (n, i) in enumerate(rows[start:end])]
-            sets = (end - start) * shape.sets_in_row
-            sums = [(p, k, sets) for k in range(shape.panels) for p in range(POSITIONS)]
-            found.append((np.array(tasks), np.array(sums)))
-        return found
+        held = _held(images, shape.rows, shape.sets // shape.sets_in_row)
+        parts = sums_apart(shape.inputs, shape.outputs, len(held))
+        panels = list(pairwise(_shared(shape.panels, min(shape.panels, -(-threads // parts)))))
+        tasks = np.zeros((parts * len(panels), -(-len(held) // parts), 10), np.int64)
+        ranges = product(enumerate(pairwise(_shared(len(held), parts))), panels)
+        for task, ((part, (start, end)), ks) in zip(tasks, ranges, strict=True):
+            for k, (n, m, top, bottom) in enumerate(held[start:end]):
+                sets = (m - n) * (bottom - top) * shape.sets_in_row
+                task[k] = n, m, top, bottom, sets, *ks, part, k == 0, k > 0
+        return tasks, np.array([(k, k + 1, parts) for k in range(shape.groups)])
+
+
+def _held(images: int, rows: int, most: int) -> list[tuple[int, int, int, int]]:
+    """At most so many rows of tiles: images from and to, and of each the rows from and to."""
+    if most >= rows:
+        size = most // rows
+        return [(n, min(n + size, images), 0, rows) for n in range(0, images, size)]
+    borders = _shared(rows, -(-rows // most))
+    return [(n, n + 1, *part) for n in range(images) for part in pairwise(borders)]
 
 
 forwards = cache(lambda c, k, h, w, parts: Convolution(Filtering(c, k, h, w, parts), turned=False))

@@ -114,12 +114,12 @@ SIZES = {"f32": 4, "i32": 4, "i8": 1}
 class Touched:
     """The bytes of each buffer that a function may touch, from its loops and addresses; and as what kinds."""
 
-    def __init__(self, function: Function, others: dict[str, Function]) -> None:
+    def __init__(self, function: Function, others: dict[str, Function], numbers=None) -> None:
         self.bytes: dict[str, tuple[int, int]] = {}
         self.kinds: dict[str, set[str]] = {name: set() for name in function.buffers}
         self.others = others
         self.rows: tuple[int, ...] = ()
-        self._walk(function.body, {name: (NUMBERS[name],) * 2 for name in function.numbers})
+        self._walk(function.body, numbers or {name: (NUMBERS[name],) * 2 for name in function.numbers})
 
     def _walk(self, statements, ranges) -> None:
         for statement in statements:
@@ -128,9 +128,11 @@ class Touched:
                     first, last = self._range(start, ranges)[0], self._range(stop, ranges)[1] - 1
                     if first <= last:
                         self._walk(body, ranges | {counter: (first, last)})
-                case Call(function, buffers):
-                    inner = Touched(self.others[function], self.others)
-                    for access, name in zip(buffers, self.others[function].buffers, strict=True):
+                case Call(function, buffers, numbers):
+                    called = self.others[function]
+                    given = zip(called.numbers, numbers, strict=True)
+                    inner = Touched(called, self.others, {name: self._range(at, ranges) for name, at in given})
+                    for access, name in zip(buffers, called.buffers, strict=True):
                         low, high = (4 * at for at in self._range(access.at, ranges))
                         first, last = inner.bytes.get(name, (0, 0))
                         self._add(access.buffer, low + first, high + last, "f32")

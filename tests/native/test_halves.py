@@ -40,7 +40,7 @@ def step(network, on=None, threads=1):
 @pytest.mark.parametrize("lanes", [4, 8, 16])
 @pytest.mark.parametrize(
     "text",
-    ["INPUT[5x4x16] -> CONV5x4-32(P=0)", "INPUT[5x4x9] -> CONV5x4-16(P=0, BIAS=no)", "INPUT[1x1x24] -> FC48"],
+    ["INPUT[5x4x16] -> CONV5x4-32(P=0)", "INPUT[5x4x9] -> CONV5x4-24(P=0, BIAS=no)", "INPUT[1x1x24] -> FC48"],
 )
 def test_one_product_is_that_of_rounded_operands(text, lanes):
     network = Network.parse(text)
@@ -54,13 +54,37 @@ def test_one_product_is_that_of_rounded_operands(text, lanes):
 
 
 def test_the_gradient_for_an_input_multiplies_rounded_operands():
-    network = Network.parse("INPUT[1x1x4] -> FC32 -> FC16(BIAS=no)")  # four channels are too few to be rounded
+    network = Network.parse("INPUT[1x1x1] -> FC32 -> FC16(BIAS=no)")  # one channel has no other to be paired with
     _, gradients, weights, x, labels = step(network)
-    h = x.reshape(len(x), -1).astype(float) @ weights["fc1.weight"].reshape(32, -1).T + weights["fc1.bias"]
+    x = x.reshape(len(x), -1).astype(float)
+    h = x @ weights["fc1.weight"].reshape(32, -1).T + weights["fc1.bias"]
     w = rounded(weights["fc2.weight"]).reshape(16, 32)
     dy = LOSS.gradient((rounded(h) @ w.T), labels)
-    expected = (rounded(dy) @ w).T @ x.reshape(len(x), -1)
+    expected = rounded(rounded(dy) @ w).T @ rounded(x)
     assert far(gradients["fc1.weight"].reshape(32, -1), expected) < 1e-3
+
+
+@pytest.mark.parametrize("lanes", [4, 8, 16])
+@pytest.mark.parametrize(
+    ("text", "rounds"),
+    [
+        ("INPUT[6x8x3] -> CONV3-10", True),
+        ("INPUT[7x10x4] -> CONV3-10(S=2x1, P=0)", True),
+        ("INPUT[6x7x3] -> CONV3-10", False),  # seven places in a row: the last one has no other to be paired with
+        ("INPUT[6x16x3] -> CONV3-10(S=2, fit=floor)", False),  # places that are not beside each other
+        ("INPUT[4x4x1] -> CONV1-2", False),  # too few products
+    ],
+)
+def test_pairs_of_images_at_two_places_are_multiplied_where_that_is_worth_it(text, rounds, lanes):
+    network, alone = Network.parse(f"{text} -> GAP"), Network.parse(text)
+    scores, gradients, weights, x, labels = step(network, on=Machine(lanes, registers=16))
+    trace = forward(alone, weights, x)
+    dy = LOSS.gradient(scores.reshape(21, -1).astype(float), labels) / trace.output[0, 0].size
+    dy = np.broadcast_to(dy[:, :, None, None], trace.output.shape)
+    _, exact = backward(trace, dy)
+    _, expected = backward(forward(alone, weights, rounded(x)), rounded(dy))
+    errors = [far(gradients["conv1.weight"], found["conv1.weight"]) for found in (exact, expected)]
+    assert (errors[1] < 1e-5 < errors[0]) if rounds else (errors[0] < 1e-5 < errors[1])
 
 
 RESNET20 = zoo_text("resnet20").replace("INPUT[32x32", "INPUT[16x16")

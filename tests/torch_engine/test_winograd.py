@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from copy import deepcopy
+from itertools import product
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from neocog.torch_engine.inference import InferenceModule
 from neocog.torch_engine.module import build
 from neocog.torch_engine.team import openmp
 from neocog.torch_engine.trainer import TorchTrainer
-from neocog.torch_engine.winograd import FilteredConv2d, backwards, forwards, parts, weight_gradient
+from neocog.torch_engine.winograd import FilteredConv2d, WeightGradient, backwards, forwards, parts, weight_gradient
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="torch's threads are GNU OpenMP's on Linux alone")
 
@@ -150,14 +151,25 @@ def test_any_number_of_threads_gives_the_same_bits(sizes, kind):
 
 @pytest.mark.parametrize("kind", TYPES, ids=str)
 @pytest.mark.parametrize("width", range(1, 10))
-def test_no_part_of_a_gradient_is_more_than_what_is_held(monkeypatch, width, kind):
-    for rows_held in range(1, 5):
-        monkeypatch.setattr(conv, "HELD_BYTES", rows_held * 64 * 64 * -(-width // 2) // parts(kind))
-        for images in range(1, 5):
-            gradient = weight_gradient(images, 32, 32, 12, width, parts(kind))
-            found = gradient._parts(images)
-            assert sum(len(gather) for gather, _ in found) == images * 6
-            assert all(add[:, 2].max() <= gradient.shape.sets for _, add in found)
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_a_gradient_is_over_each_tile_once_and_no_more_than_what_is_held(monkeypatch, width, kind, count):
+    for rows_held, images in product(range(1, 15), range(1, 5)):
+        held = rows_held * 64 * 64 * -(-width // 2) // parts(kind)
+        monkeypatch.setattr(conv, "HELD_BYTES", (held, held))
+        gradient = weight_gradient(images, 32, 96, 12, width, parts(kind))
+        tasks, joining = gradient._tasks(images, count)
+        assert tasks[:, :, 4].max() <= gradient.shape.sets
+        seen = np.zeros((images, 6, gradient.shape.panels), int)
+        for n, m, top, bottom, sets, k0, k1, _, begins, goes_on in tasks.reshape(-1, 10):
+            seen[n:m, top:bottom, k0:k1] += 1
+            assert sets == (m - n) * (bottom - top) * gradient.shape.sets_in_row
+            assert (begins + goes_on == 1) == (sets > 0)
+        assert (seen == 1).all()
+        apart = {(task[0, 7], *task[0, 5:7]) for task in tasks}
+        assert len(apart) == len(tasks)  # nobody else adds to what a task adds to
+        assert {part for part, *_ in apart} == set(range(joining[0, 2]))
+        assert tasks[:, 0, 8].all()
+        assert not tasks[:, 1:, 8].any()
 
 
 @pytest.mark.parametrize("kind", TYPES, ids=str)
@@ -165,10 +177,12 @@ def test_a_gradient_held_in_parts_is_the_same_sum(monkeypatch, kind):
     sizes = (32, 32, 12, 12, 7)
     x, dy, _, _ = made(*sizes, kind)
     whole = weight_gradient(7, *sizes[:4], parts(kind))
-    monkeypatch.setattr(conv, "HELD_BYTES", 1)  # one row of tiles at a time
+    monkeypatch.setattr(conv, "HELD_BYTES", (1, 1))  # one row of tiles at a time
     by_rows = weight_gradient(7, *sizes[:4], parts(kind))
-    assert (len(whole._parts(7)), len(by_rows._parts(7))) == (1, 42)
+    assert [made._tasks(7, 2)[1][0, 2] for made in (whole, by_rows)] == [1, 42]
     assert far(by_rows(x, dy), whole(x, dy).double()) < 1e-5
+    monkeypatch.setattr(conv, "SUMS_BYTES", 1)
+    assert far(WeightGradient(by_rows.shape)(x, dy), whole(x, dy).double()) < 1e-5
 
 
 # -- in networks -------------------------------------------------------------------------------------------------
