@@ -27,7 +27,7 @@ from .kept import Question, Report, digest, machine_name
 from .probes import Probe, probes, time_probe
 from .rehearsal import Rehearsal, rehearsals, rehearse
 
-FORMAT = 9
+FORMAT = 10
 ROUNDS = 2
 """Each layer is timed so often, with all the others between, and the mean counts."""
 LIMIT = 60.0

@@ -36,7 +36,7 @@ from .clock import repeated, typical
 from .kept import Question, Report, digest, machine_name
 from .rehearsal import Rehearsal, fit, rehearsals, settings_of, step_of
 
-FORMAT = 1
+FORMAT = 2
 ROUNDS = 9
 """How often each call is timed."""
 SECONDS = 0.12

@@ -104,7 +104,6 @@ class NativeNetwork:
         for name, size in (("scratch", self.sizes.scratch), ("halved", self.sizes.halved)):
             keep(name, max(1, self.threads * size // 4))
         keep("staged", -(-self.threads * self.sizes.staged // 4))
-        self.memory.set("threads", self.threads)
 
     @property
     def served(self) -> Floats:
@@ -149,16 +148,28 @@ class NativeNetwork:
         decay: float,
         seed: int = 0,
         step: int = 0,
+        threads: int | None = None,
     ) -> tuple[float, int]:
-        """One update of the weights: mean loss and how many were right. Layers that draw do so by seed and step."""
+        """One update of the weights: mean loss and how many were right. Layers that draw do so by seed and step.
+
+        `threads` may be 1: then the others are left alone.
+        """
         blocks = self._placed(np.array([len(x)]))
         self._images(x, blocks.total)
         self.memory.set("fed", NUMBERS)
         settings = self._settings(np.array([lr]), momentum, decay)
-        taken = self._run(blocks, settings, {"labels": self._labels(labels, blocks)}, seed, step)
+        taken = self._run(blocks, settings, {"labels": self._labels(labels, blocks)}, seed, step, threads)
         return float(taken.losses[0]), int(taken.right[0])
 
-    def learn(self, course: Course, momentum: float, decay: float, seed: int = 0, step: int = 0) -> Taken:
+    def learn(
+        self,
+        course: Course,
+        momentum: float,
+        decay: float,
+        seed: int = 0,
+        step: int = 0,
+        threads: int | None = None,
+    ) -> Taken:
         """The steps of a course, or those up to the first whose loss is not finite. `step` is the first one's number.
 
         Weights become what `train` makes of `course.batches()`, to the last bit.
@@ -171,7 +182,7 @@ class NativeNetwork:
         fed: Fed = {"labels": self._labels(course.labels, blocks), "rows": (rows, self.lanes)}
         if course.moves is not None:
             fed["moves"] = self._moves(course.moves, blocks)
-        return self._run(blocks, self._settings(course.rates, momentum, decay), fed, seed, step)
+        return self._run(blocks, self._settings(course.rates, momentum, decay), fed, seed, step, threads)
 
     def _placed(self, sizes: NDArray[np.int64]) -> Blocks:
         """Where images of steps of these sizes lie: mostly as in the call before."""
@@ -210,8 +221,11 @@ class NativeNetwork:
             row[SHARE] = share(self.ema, k)
         return settings
 
-    def _run(self, blocks: Blocks, settings: Floats, fed: Fed, seed: int, step: int) -> Taken:
+    def _run(
+        self, blocks: Blocks, settings: Floats, fed: Fed, seed: int, step: int, threads: int | None = None
+    ) -> Taken:
         """All steps of a call."""
+        self.memory.set("threads", threads or self.threads)
         batch = int(blocks.sizes.max())
         self._room("arena", "training", self.threads * self.sizes.arena, batch)
         self._room("kept", "kept", blocks.most * self.sizes.kept, batch)
@@ -222,7 +236,10 @@ class NativeNetwork:
         self._in_use += self._chance(contexts, seed, step, blocks.most)
         self.memory.set("contexts", contexts.ctypes.data)
         self.memory.set("steps", len(settings))
-        self._workers.run(LEARN)
+        if threads == 1:
+            self._workers.alone()
+        else:
+            self._workers.run(LEARN)
         self._packed = False
         return self._taken(settings, blocks)
 
@@ -274,6 +291,7 @@ class NativeNetwork:
         scores = aligned(blocks * classes * self.lanes)
         self.memory.point("scores", scores)
         self.memory.set("blocks", blocks)
+        self.memory.set("threads", self.threads)
         self.memory.set("weights", self.served.ctypes.data)
         self._workers.run(SCORE)
         return scores.reshape(blocks, classes, self.lanes).transpose(0, 2, 1).reshape(-1, classes)[: len(x)].copy()

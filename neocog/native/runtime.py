@@ -112,6 +112,12 @@ done:
  ret void
 }}
 
+define void @alone(ptr %shared) #0 {{
+entry:
+ call void @course(ptr %shared, i64 0)
+ ret void
+}}
+
 define void @worker(ptr %shared, i64 %thread, i64 %seen.first) #0 {{
 entry:
  %generation = getelementptr i64, ptr %shared, i64 {generation}

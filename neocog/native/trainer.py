@@ -20,9 +20,10 @@ from .groups import Grouping
 from .losses import KERNELS
 from .optimizers import OPTIMIZERS
 from .stages import uncovered
+from .workers import Sharing
 
-SMALL_STEP_MACS = 5_000_000
-"""Below it a step is over before a second thread has begun to help."""
+SMALL_STEP_MACS, LARGE_STEP_MACS = 5_000_000, 100_000_000
+"""Below the first a step is over before a second thread has begun to help; from the second on it always does."""
 
 
 def not_here() -> str:
@@ -54,6 +55,12 @@ def pick_threads(network: Network, batch_size: int) -> int:
     """How many threads a step of so many images gets: all, unless it is too small to be shared out."""
     small = network.plan().totals["macs"] * batch_size < SMALL_STEP_MACS
     return 1 if small else cores()
+
+
+def sharing(network: Network, batch_size: int, threads: int) -> Sharing:
+    """Between how many threads may be chosen while such steps are made."""
+    large = network.plan().totals["macs"] * batch_size >= LARGE_STEP_MACS
+    return Sharing(threads) if threads == 1 or large else Sharing(threads, 1)
 
 
 class NativeTrainer:
@@ -88,6 +95,7 @@ class NativeTrainer:
         threads: int | None = None,
     ) -> None:
         self.threads = threads or pick_threads(network, batch_size)
+        self.sharing = Sharing(threads) if threads else sharing(network, batch_size, self.threads)
         self.network, self.momentum, self.weight_decay = network, momentum, weight_decay
         self.seed, self.steps = seed, 0
         self._network = NativeNetwork(
@@ -101,9 +109,11 @@ class NativeTrainer:
         When the loss is not finite the weights are left as they are.
         """
         self.steps += 1
-        loss, right = self._network.train(
-            x, labels, lr, self.momentum, self.weight_decay, seed=self.seed, step=self.steps
-        )
+        settings = {"seed": self.seed, "step": self.steps}
+        with self.sharing.timed(1) as threads:
+            loss, right = self._network.train(
+                x, labels, lr, self.momentum, self.weight_decay, **settings, threads=threads
+            )
         return loss, right if math.isfinite(loss) else 0
 
     def learn(self, course: Course) -> Taken:
@@ -116,7 +126,9 @@ class NativeTrainer:
         shape, images = self.network.input_shape, course.pixels.images
         if not takes_bytes(shape) or images.shape[1:] != (*shape.spatial, shape.channels):
             raise ValueError(f"images of {images.shape[1:]} bytes are no input of {shape}")
-        taken = self._network.learn(course, self.momentum, self.weight_decay, seed=self.seed, step=self.steps + 1)
+        settings = {"seed": self.seed, "step": self.steps + 1}
+        with self.sharing.timed(len(course.sizes)) as threads:
+            taken = self._network.learn(course, self.momentum, self.weight_decay, **settings, threads=threads)
         self.steps += len(taken.losses)
         return taken
 

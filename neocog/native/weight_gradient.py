@@ -175,9 +175,7 @@ def lanes_hold_images(name: str, machine: Machine, gradient: WeightGradient, pai
                 with f.loop(gradient.g.height) as i, f.loop(gradient.g.width // step) as j:
                     at = i * (gradient.stride[0] * gradient.x.row) + j * (step * gradient.stride[1])
                     at = at + gradient.tap(r * block.rows, s * block.columns) + c * gradient.x.plane
-                    g = [
-                        taken("g", (o + k) * gradient.g.plane + i * gradient.g.row + j * step) for k in range(count)
-                    ]
+                    g = [taken("g", (o + k) * gradient.g.plane + i * gradient.g.row + j * step) for k in range(count)]
                     if gradient.far(words):
                         for ahead in gradient.below(replace(block, channels=channels), rows=1):
                             f.prefetch(Type(operand.kind), "x", (at + ahead) * words)
