@@ -34,6 +34,8 @@ LIMIT = 60.0
 """Seconds after which no further layer is timed."""
 LARGE = 128 * 2**20
 """Bytes of an array that is sure to get new pages, and that no cache holds."""
+NEW = 8
+"""How many such arrays are made at least."""
 
 Times = dict[str, float]
 
@@ -188,11 +190,14 @@ def _overhead(times: Mapping[Probe, Times], dtype: str) -> dict[str, Times]:
 
 
 def _page(device: torch.device) -> float:
-    """Seconds a byte that writing to a new array takes longer than to one that was there."""
+    """Seconds a byte that writing to a new array takes longer than to one that was there.
+
+    Where freed memory is held, the first arrays may not fit into what was freed, and later ones do: the least counts.
+    """
     old = torch.ones(LARGE, dtype=torch.uint8, device=device)
-    again = typical(repeated(lambda: old.fill_(1), device, 0.02))
-    anew = typical(repeated(lambda: torch.ones(LARGE, dtype=torch.uint8, device=device), device, 0.05))
-    return max(0.0, anew - again) / LARGE
+    again = repeated(lambda: old.fill_(1), device, 0.02, least=NEW)
+    anew = repeated(lambda: torch.ones(LARGE, dtype=torch.uint8, device=device), device, 0.05, least=NEW)
+    return max(0.0, min(anew) - min(again)) / LARGE
 
 
 def _update(name: str, device: torch.device, *, arrays: int, size: int) -> float:
