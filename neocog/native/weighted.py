@@ -67,6 +67,8 @@ class WeightedPart(Part):
         """Numbers of x and of the sums' gradient."""
         self.products = self.channels_in * products
         self.pairs = self._pays(self.channels_in // 2 * products, self.rounded[0])
+        self.pairs_back = self._pays(self.channels_out // 2 * (self.products // self.channels_out), self.rounded[1])
+        """Whether pairs of channels are multiplied forwards, and for the gradient of the input."""
         self.may_tile = program.pairs and stage.groups == 1 and self.machine.tiles
         self.masked = isinstance(stage.node.layer, Conv) and stage.node.layer.table is not None
         self._own_parameters()
@@ -285,7 +287,7 @@ class WeightedPart(Part):
     ) -> None:
         """The gather of a gradient from a channel of the sums' on, each tile put into the sink."""
         build, made = self._back_kernel(region, gather, order)
-        key = gather, order, into, self.may_tile, self.program.pairs
+        key = gather, order, into, self.may_tile, self.pairs_back
         function = self.program.add("inputs", partial(build, buffers=into.sink.buffers, epilogue=into), key)
         g = self.program.at(self._sums_gradient(), channel)
         self.program.backward.append(Call(function, {"x": g} | made | places))
@@ -293,15 +295,14 @@ class WeightedPart(Part):
     def _back_kernel(self, region: Region, gather: Gather, order: Order) -> Kernel:
         if made := self._tiled(region, gather, order, bias=False):
             return made
-        pairs = self._pays(self.channels_out // 2 * (self.products // self.channels_out), self.rounded[1])
         tile = gather.tile(self.machine)
         run = tile.channels * gather.taps * region.padded * 4
         near = order.output % CROWDED if gather.taps == 1 else 0 < run <= NEAR_BYTES and order.tap % APART
-        if near and not pairs:  # rows are runs
+        if near and not self.pairs_back:  # rows are runs
             lying, first = order.lying(gather, tile.channels), region.at("weights", order.taps[0] * order.tap)
             return GatherKernel(self.machine, gather, lying, tile, bias=False).build, {"w": first}
-        build, places = packed_gather(self.program, region, gather, order, pairs=pairs)
-        if pairs:
+        build, places = packed_gather(self.program, region, gather, order, pairs=self.pairs_back)
+        if self.pairs_back:
             places["x"] = self._pairs_of_gradient()
         return build, places
 
