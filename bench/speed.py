@@ -21,6 +21,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from math import inf
 from statistics import median, quantiles
 from typing import Any, Self
 
@@ -78,9 +79,9 @@ class Job:
             pace_question(dtype, natives).answer(report=tell)
 
     def auto(self) -> str:
-        """The contender that neocog itself would choose to train."""
+        """The contender that neocog itself would choose for a long training."""
         settings = {"loss": default_loss(self.network).name, "batch_size": self.batch}
-        choice = choose_engine("auto", self.network, "cpu", dtype="auto", **settings)
+        choice = choose_engine("auto", self.network, "cpu", dtype="auto", steps=inf, **settings)
         chosen = {"engine": choice.make.name, "dtype": choice.dtype}
         return next(c.name for c in CONTENDERS if c.ours and c.settings == chosen)
 

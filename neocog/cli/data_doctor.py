@@ -60,12 +60,13 @@ def _watched(sights: Iterable[Sight], total: int) -> Iterable[Sight]:
 def _speed(args: argparse.Namespace, network: Any, figures: Mapping[str, Any]) -> Iterator[Finding]:
     """Whether images are decoded as fast as the network would take them."""
     from ..training.engine import choose_engine, expected_seconds
+    from ..training.trial import Step
 
     decoded = figures.get("decoded_per_second")
     if not decoded:
         return
     engine = choose_engine("auto", network, batch_size=args.batch).make.name
-    seconds = expected_seconds(engine, "float32", network, "nesterov", args.batch)
+    seconds = expected_seconds(engine, "float32", Step(network, "cross-entropy", "nesterov", args.batch))
     if seconds is None:
         says = f"{decoded:,.0f} images/s are decoded; how many the network takes is not known"
         yield Finding("speed", says, "neocog plan NET --time, which measures this machine once")

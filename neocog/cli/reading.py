@@ -72,7 +72,7 @@ class _Lines:
     def told(self, what: str, done: int, of: int) -> None:
         tenth = 10 * done // of
         if of >= MANY and tenth > self.tenths.get(what, 0):
-            print(f"reading {what}: {done:,} of {count_of(of, 'image')}", file=sys.stderr, flush=True)
+            print(f"{what}: {done:,} of {count_of(of, 'image')}", file=sys.stderr, flush=True)
         self.tenths[what] = tenth % 10
 
 
@@ -101,7 +101,7 @@ def _bar() -> Progress:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("reading {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     return Progress(*columns, console=Console(stderr=True), transient=True)
 
 

@@ -18,7 +18,7 @@ BLOCK = 4 * 2**20
 """About how many bytes of images that are not in memory are looked at together."""
 
 Told = Callable[[str, int, int], None]
-"""Is told of progress: what images are read for, how many of them are done, and how many there are."""
+"""Is told of progress: what is being done, how much of it is done, and how much there is."""
 
 
 def silence(what: str, done: int, of: int) -> None:

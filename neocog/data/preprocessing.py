@@ -196,7 +196,7 @@ def _sampled(images: Stored, told: Told) -> Iterator[Images]:
         some = rows[start : start + together]
         yield np.asarray(images[some.start : some.stop : some.step])
         if not in_memory(images):
-            told("for mean and deviation", start + len(some), len(rows))
+            told("reading for mean and deviation", start + len(some), len(rows))
 
 
 def _step(images: Stored) -> int:

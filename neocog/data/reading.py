@@ -217,7 +217,7 @@ class Usable:
                 self.kept.append(k)
                 self.done.update(note.en for note in result.notes)
                 yield result.pixels
-            self.told(self.files.split, k + 1, len(self.files))
+            self.told(f"reading {self.files.split}", k + 1, len(self.files))
 
     def _results(self) -> Iterator[Decoded | DataError]:
         """For each file its image, or why there is none."""

@@ -82,7 +82,7 @@ def pace_question(dtype: str, threads: int | None, chosen: Sequence[Rehearsal] |
         "machine": machine_name(CPU),
         "cores": os.cpu_count(),
         "llvmlite": llvmlite.__version__,
-        "generator": _generator(),
+        "generator": generator(),
         "threads": count,
         "dtype": dtype,
         "networks": digest([(str(step.network), step.batch) for step in networks]),
@@ -104,7 +104,7 @@ def _fits(step: Rehearsal) -> bool:
     return small and not not_covered(step.network, default_loss(step.network).name, "nesterov")
 
 
-def _generator() -> str:
+def generator() -> str:
     """The code that makes the engine's code: another one makes steps of another length."""
     found = hashlib.sha256()
     for file in sorted(Path(program.__file__).parent.glob("*.py")):

@@ -8,13 +8,13 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ..data.dataset import Told, silence
 from ..errors import NeocogError
 from ..feed import Course, Moves, Pixels, Taken
 from ..measure.calibration import calibration_question
 from ..measure.pace import pace_question
 from ..native import pace as native_pace
 from ..native import trainer as native
-from ..native.footprint import footprints
 from ..native.jit import machine
 from ..native.trainer import NativeTrainer, busy_lanes, not_covered
 from ..network import Network
@@ -26,6 +26,7 @@ from ..torch_engine.rates import frozen_statistics
 from ..torch_engine.trainer import TorchTrainer
 from .augment import NONE, Augment
 from .settings import Settings
+from .trial import MAKERS, Step, Way, trial_question, worth_trying
 
 ENGINES = ("auto", "torch", "native")
 AUTO = "auto"
@@ -69,9 +70,6 @@ class Engine(Protocol):
         """The name of the first layer whose output for x is not finite."""
 
 
-MAKERS: dict[str, type[TorchTrainer] | type[NativeTrainer]] = {"torch": TorchTrainer, "native": NativeTrainer}
-
-
 class Choice(NamedTuple):
     """The engine for a network and the dtype of its products, and in words why they are these."""
 
@@ -89,15 +87,19 @@ def choose_engine(
     batch_size: int = 64,
     dtype: str = "float32",
     beyond: str = "",
+    steps: float = 0.0,
+    told: Told = silence,
 ) -> Choice:
     """The engine that trains a network with its loss and its optimizer.
 
     `auto` is torch on a GPU where there is one. On a CPU that has been calibrated (`neocog plan --time` does so once)
     it is the engine that is expected to take less time for a step, unless that is native and would take more than
-    half of the memory that is available; with `dtype` auto the faster of float32 and bfloat16 too. Elsewhere it is
-    native where that has kernels for all that is asked, the weights are few enough for each part of a batch to have
-    gradients of its own, and the mini-batches keep enough lanes and threads busy; else torch; and `dtype` auto is
-    float32. `beyond` is what else is asked for that native has not. A run never mixes engines.
+    half of the memory that is available; with `dtype` auto the faster of float32 and bfloat16 too. Those that are
+    expected to be nearly as fast as each other are tried by turns, once, where a run of so many `steps` is long beside
+    that; `told` hears of it. Elsewhere it is native where that has kernels for all that is asked, the weights are few
+    enough for each part of a batch to have gradients of its own, and the mini-batches keep enough lanes and threads
+    busy; else torch; and `dtype` auto is float32. `beyond` is what else is asked for that native has not. A run never
+    mixes engines.
     Raises NeocogError for an engine, a dtype or a device that is not there.
     """
     if name not in ENGINES:
@@ -112,8 +114,9 @@ def choose_engine(
         why = "a GPU is there" if device == "auto" else "as asked"
         return Choice(TorchTrainer, _plain(dtype), f"torch on {place}: {why}")
     engines = [one for one in ("native", "torch") if name in (one, "auto") and not (one == "native" and missing)]
-    pairs = [(one, d) for one in engines for d in (DTYPES if dtype == AUTO else (dtype,))]
-    if len(pairs) > 1 and place.type == "cpu" and (chosen := _fastest(pairs, network, optimizer, batch_size)):
+    ways = [Way(one, d) for one in engines for d in (DTYPES if dtype == AUTO else (dtype,))]
+    step = Step(network, loss, optimizer, batch_size)
+    if len(ways) > 1 and place.type == "cpu" and (chosen := _fastest(ways, step, steps, told)):
         return chosen
     if name != "auto":
         where = f" on {place}" if name == "torch" else ""
@@ -146,39 +149,53 @@ def _plain(dtype: str) -> str:
     return "float32" if dtype == AUTO else dtype
 
 
-def _fastest(pairs: list[tuple[str, str]], network: Network, optimizer: str, batch_size: int) -> Choice | None:
-    """Of engines and dtypes by the expected time of a step; None unless it is known of all of them."""
-    found = [(expected_seconds(*pair, network, optimizer, batch_size), *pair) for pair in pairs]
-    order = sorted((seconds, engine, dtype) for seconds, engine, dtype in found if seconds is not None)
-    if len(order) < len(pairs):
+def _fastest(ways: list[Way], step: Step, steps: float, told: Told) -> Choice | None:
+    """Of engines and dtypes by the time of a step, as it is expected or has been tried; None unless all are known."""
+    expected: Mapping[Way, float] = {
+        way: seconds for way in ways if (seconds := expected_seconds(*way, step)) is not None
+    }
+    if len(expected) < len(ways):
         return None
+    order = sorted(ways, key=lambda way: expected[way])
     too_large = ""
-    if order[0][1] == "native" and any(engine == "torch" for _, engine, _ in order):
-        too_large = _too_large(network, order[0][2], optimizer, batch_size)
+    if order[0].engine == "native" and any(way.engine == "torch" for way in ways):
+        too_large = _too_large(step, order[0])
     if too_large:
-        order.sort(key=lambda one: one[1] == "native")
-    (seconds, engine, dtype), *others = order
-    shown = "".join(f", {duration(more)} by {e} in {d}" for more, e, d in others) + too_large
-    return Choice(MAKERS[engine], dtype, f"{engine}: {duration(seconds)} a step expected in {dtype}{shown}")
+        order.sort(key=lambda way: way.engine == "native")
+    found, how, said = expected, " expected", too_large
+    if not too_large and (tried := _tried(expected, step, steps, told)):
+        found, how, said = tried, "", "; tried by turns"
+        order = sorted(tried, key=lambda way: tried[way])
+    best, *others = order
+    shown = "".join(f", {duration(found[way])} by {way.engine} in {way.dtype}" for way in others) + said
+    why = f"{best.engine}: {duration(found[best])} a step{how} in {best.dtype}{shown}"
+    return Choice(MAKERS[best.engine], best.dtype, why)
 
 
-def _too_large(network: Network, dtype: str, optimizer: str, batch_size: int) -> str:
-    """Whether the native engine's step would take too much memory, in words; empty where it would not."""
-    plan = network.plan(batch=batch_size, dtype=dtype, optimizer=optimizer)
-    needed = footprints(plan, native.pick_threads(network, batch_size))["training"].total
+def _tried(expected: Mapping[Way, float], step: Step, steps: float, told: Told) -> Mapping[Way, float]:
+    """Seconds of a step in the ways that are worth a trial; empty where there are none, or memory for only one."""
+    ways = worth_trying(expected, steps)
     free = available_memory()
+    if not ways or (free is not None and sum(map(step.needed, ways)) > SHARE_OF_MEMORY * free):
+        return {}
+    return trial_question(step, ways, told).answer().seconds
+
+
+def _too_large(step: Step, way: Way) -> str:
+    """Whether a step would take too much memory so, in words; empty where it would not."""
+    needed, free = step.needed(way), available_memory()
     if free is None or needed <= SHARE_OF_MEMORY * free:
         return ""
-    return f"; native would take {size(needed)}, more than half of the {size(free)} of memory available"
+    return f"; {way.engine} would take {size(needed)}, more than half of the {size(free)} of memory available"
 
 
-def expected_seconds(engine: str, dtype: str, network: Network, optimizer: str, batch_size: int) -> float | None:
+def expected_seconds(engine: str, dtype: str, step: Step) -> float | None:
     """Seconds of a training step on this CPU; None where it has not been calibrated for that."""
-    plan = network.plan(batch=batch_size, dtype=dtype, optimizer=optimizer)
+    plan = step.plan(dtype)
     if engine == "torch":
-        found = calibration_question(dtype, pick_threads(network, batch_size), "cpu").at_hand()
+        found = calibration_question(dtype, pick_threads(step.network, step.batch_size), "cpu").at_hand()
         return step_time(plan, found).seconds if found else None
-    pace = pace_question(dtype, native.pick_threads(network, batch_size)).at_hand()
+    pace = pace_question(dtype, native.pick_threads(step.network, step.batch_size)).at_hand()
     return native_pace.step_time(plan, pace).seconds if pace else None
 
 

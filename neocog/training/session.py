@@ -178,7 +178,7 @@ class Session:
         self.start = start_from(settings.start, network) if settings.start else None
         if self.start:
             self.preprocessing = self.start.normalised(self.preprocessing)
-        self.engine = self._engine(engine, device, threads)
+        self.engine = self._engine(engine, device, threads, told)
         self.resumed: tuple[Mapping[str, Any], ...] = ()
         self.batches = Batches(
             *(self.learned_from, self.preprocessing, settings.batch_size),
@@ -190,13 +190,15 @@ class Session:
             network, data, self.preprocessing, self.settings, self.engine, self.reason, self.keeping
         )
 
-    def _engine(self, name: str, device: str, threads: int | None) -> Engine:
+    def _engine(self, name: str, device: str, threads: int | None, told: Told) -> Engine:
         """The engine that is chosen, with the first weights; `settings` get its dtype, `reason` says why it is this."""
         settings, network = self.settings, self.network
         factors = rate_factors(settings.rates, network)
         choice = choose_engine(
             *(name, network, device, settings.loss, settings.optimizer, settings.batch_size, settings.dtype),
             beyond=native_lacks(settings, network, factors),
+            steps=settings.epochs * -(-len(self.learned_from.labels) // settings.batch_size),
+            told=told,
         )
         self.settings = replace(settings, dtype=choice.dtype)
         self._choice, self._device, self._threads = choice, device, threads

@@ -140,8 +140,8 @@ def test_what_is_read_is_counted_in_a_log_at_each_tenth(capsys):
     with counted() as told:
         for _ in range(2):  # two runs
             for done in (*range(27, 1000, 27), 1000):
-                told("train", done, 1000)
-        told("test", 999, 999)
+                told("reading train", done, 1000)
+        told("reading test", 999, 999)
     lines = capsys.readouterr().err.splitlines()
     assert [lines[k] for k in (0, 9)] == [f"reading train: {done} of 1,000 images" for done in ("108", "1,000")]
     assert lines[:10] == lines[10:]

@@ -97,7 +97,7 @@ def test_a_pace_is_measured_once_for_each_machine_dtype_and_generator(measured, 
     assert len(asked) == 1
     assert found[1] == measured
     pace("bfloat16", folder=tmp_path, chosen=TWO)
-    monkeypatch.setattr(room, "_generator", lambda: "another")
+    monkeypatch.setattr(room, "generator", lambda: "another")
     pace(folder=tmp_path, chosen=TWO)
     assert len(asked) == 3
 

@@ -171,7 +171,7 @@ def test_reading_for_mean_and_deviation_is_told_of(photos, tmp_path):
     streamed = load_data(str(photos), SHAPE, how=How(True, 2))
     run(streamed, tmp_path / "run", **settings)
     learned = len(streamed.train) - 7
-    assert told == [("for mean and deviation", learned, learned)]
+    assert told == [("reading for mean and deviation", learned, learned)]
     run(load_data(str(photos), SHAPE), tmp_path / "in memory", **settings)
     assert len(told) == 1
 
