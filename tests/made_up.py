@@ -31,6 +31,7 @@ PACE = Pace(
     dtype="float32",
     rate=1e9,
     costs=dict.fromkeys(Effort._fields, 1e-9) | {"bytes": 0.0},
+    narrow={"2": 1.0, "4": 1.0},
     together=dict.fromkeys(KINDS, (1.0, 0.0, 0.0)),
     spread=dict.fromkeys(KINDS, 0.0),
 )

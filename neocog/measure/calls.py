@@ -13,7 +13,7 @@ from ..initialise import initialise
 from ..losses import default_loss
 from ..native.engine import NativeNetwork
 from ..native.expressions import Access
-from ..native.jit import Compiled
+from ..native.jit import Compiled, machine
 from ..native.pace import WAYS, BlockCourse, Course, FewCourse, Task
 from ..plan.calibration import Vector
 from .rehearsal import images_for
@@ -27,12 +27,13 @@ class Stepper:
     def __init__(self, course: Course) -> None:
         plan = course.plan
         loss, self.training = default_loss(plan.network).name, course.kind == "training"
-        self.network = NativeNetwork(plan.network, 1, plan.optimizer, loss, plan.dtype)
+        used = machine().for_images(plan.batch, pairs=plan.dtype == "bfloat16")
+        self.network = NativeNetwork(plan.network, 1, plan.optimizer, loss, plan.dtype, on=used)
         self.network.write_weights(initialise(plan.network))
         x, labels = images_for(plan)
         if isinstance(course, BlockCourse):
             self.network.train(x, labels, 0.0, 0.0, 0.0)  # everything gets its memory
-            self.network.score(np.resize(x, (max(plan.batch, self.network.lanes), *x.shape[1:])))  # no few images
+            self.network.score(np.resize(x, (max(plan.batch, used.whole.lanes), *x.shape[1:])))  # no few images
             self.calls = [self._in_blocks(task, course.blocks) for task in course.tasks]
         else:
             assert isinstance(course, FewCourse)  # noqa: S101

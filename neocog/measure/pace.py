@@ -21,7 +21,7 @@ from ..losses import default_loss
 from ..native import program, trainer
 from ..native.effort import Effort
 from ..native.expressions import Index, Type, constant, fma, load
-from ..native.jit import Compiled, machine
+from ..native.jit import NARROWEST, Compiled, machine
 from ..native.kernel import Function
 from ..native.layout import aligned
 from ..native.pace import FEW, Pace, course_of
@@ -36,7 +36,7 @@ from .clock import repeated, typical
 from .kept import Question, Report, digest, machine_name
 from .rehearsal import Rehearsal, fit, rehearsals, settings_of, step_of
 
-FORMAT = 2
+FORMAT = 3
 ROUNDS = 9
 """How often each call is timed."""
 SECONDS = 0.12
@@ -119,16 +119,18 @@ def measure_pace(dtype: str, threads: int, networks: Sequence[Rehearsal], tell: 
     plans = [step.network.plan(batch=step.batch, dtype=dtype, optimizer="nesterov") for step in networks]
     alone = {step.network: step.network.plan(dtype=dtype, optimizer="nesterov") for step in networks}
     steps = {"training": plans, "inference": plans, FEW: list(alone.values())}
+    narrow = narrower()
     efforts: list[Effort] = []
     seconds: list[float] = []
     for k, plan in enumerate(plans):
         tell(f"  network {k + 1} of {len(plans)}, call by call")
         course = course_of(plan, "training", 1)
         for task, effort, spent in zip(course.tasks, course.efforts, Stepper(course).seconds(ROUNDS), strict=True):
-            efforts.append(Effort(*(n / task.times for n in effort)))
+            one = Effort(*(n / task.times for n in effort))
+            efforts.append(one.in_whole(narrow[str(course.wide)]) if course.wide > 1 else one)
             seconds.append(float(spent))
     cycle = 2 * machine().lanes / peak(1)
-    measured = Pace(machine_name(CPU), threads, dtype, peak(threads), costs(efforts, seconds, cycle), {}, {})
+    measured = Pace(machine_name(CPU), threads, dtype, peak(threads), costs(efforts, seconds, cycle), narrow, {}, {})
     together: dict[str, Together] = {}
     spread: dict[str, float] = {}
     for kind, whole in steps.items():
@@ -170,9 +172,18 @@ def costs(efforts: Sequence[Effort], seconds: Sequence[float], cycle: float) -> 
     return dict(zip(Effort._fields, found.tolist(), strict=True))
 
 
-def peak(threads: int) -> float:
-    """Multiplications and additions a second that so many threads reach together on registers alone."""
-    vector, sums, turns, calls = Type("f32", machine().lanes), 12, 100_000, 20
+def narrower() -> dict[str, float]:
+    """What part of an instruction's time it takes on vectors of which two, or four, fill one of the processor's."""
+    lanes, whole = machine().lanes, peak(1)
+    return {str(wide): whole / (wide * peak(1, lanes // wide)) for wide in (2, 4) if lanes // wide >= NARROWEST}
+
+
+def peak(threads: int, lanes: int = 0) -> float:
+    """Multiplications and additions a second that so many threads reach together on registers alone.
+
+    Of vectors with so many lanes; with none given, as many as the processor has.
+    """
+    vector, sums, turns, calls = Type("f32", lanes or machine().lanes), 12, 100_000, 20
     f = Function("limit", ["x"])
     one = f.let(load(vector, "x", Index()))
     variables = [f.variable(constant(vector, 0.0)) for _ in range(sums)]

@@ -27,7 +27,7 @@ from .places import Places, kind_of
 from .program import Call, Program, Region
 from .runtime import LOSS, NOT_DECAYING
 from .sizes import Sizes
-from .step_calls import Segment, Shared, StepCalls, step_calls
+from .step_calls import Shared, StepCalls, Stretch, step_calls
 
 
 def c_program(program: Program, optimizer: str = "nesterov") -> str:
@@ -152,7 +152,7 @@ def _parts(program: Program, calls: StepCalls) -> Iterator[str]:
         if segment.meetings:
             yield _calls(f"meet_{k}", "What needs all blocks.", segment.meetings, names, "blocks")
         if segment.packs:
-            yield _calls("pack_back", "Weights for the rest of the way back, where others lay.", segment.packs, names)
+            yield _calls(f"pack_{k}", "Weights that are read next, where others lay.", segment.packs, names)
     yield _calls("add_up", "What groups and lanes hold apart.", calls.sums, names, "groups")
     yield _calls("add_losses", "Likewise.", [calls.losses], names, "groups")
     updates = list(chain.from_iterable(calls.updates))
@@ -161,13 +161,13 @@ def _parts(program: Program, calls: StepCalls) -> Iterator[str]:
     yield _calls("predict", "The scores of a block.", calls.predict, names._replace(layout=program.predicting_layout))
 
 
-def _segment_lines(segments: Sequence[Segment]) -> Iterator[str]:
+def _segment_lines(segments: Sequence[Stretch]) -> Iterator[str]:
     for k, segment in enumerate(segments, start=1):
         yield f"    each_block(n, blocks, groups, part_{k});"
         if segment.meetings:
             yield f"    meet_{k}(n, blocks);"
         if segment.packs:
-            yield "    pack_back(n);"
+            yield f"    pack_{k}(n);"
 
 
 def _calls(name: str, about: str, calls: Iterable[Call | Shared], names: Names, count: str = "") -> str:

@@ -36,6 +36,11 @@ class Effort(NamedTuple):
         """Both, the second so many times."""
         return Effort(*(a + times * b for a, b in zip(self, more, strict=True)))
 
+    def in_whole(self, part: float) -> Effort:
+        """As instructions on the processor's widest vectors, of whose time these take such a part."""
+        vectors = {name: part * getattr(self, name) for name in ("products", "other", "slow", "moves")}
+        return self._replace(**vectors)
+
 
 NOTHING = Effort()
 

@@ -92,7 +92,9 @@ class NativeNetwork:
 
     def _allocate(self) -> None:
         p, keep = self.program, self.memory.keep
-        self.weights = keep("weights", p.parameters + self.lanes)  # a vector may begin at the last of them
+        self.weights = keep(
+            "weights", p.parameters + self.machine.whole.lanes
+        )  # a vector may begin at the last of them
         keep("velocity", p.parameters)
         if self.optimizer.states == 2:
             keep("squares", p.parameters)
@@ -100,7 +102,7 @@ class NativeNetwork:
         keep("coefficients", max(1, p.coefficients))
         keep("there", p.parameters if any(region.masked for region in p.regions) else 1)
         if self.ema:
-            keep("average", p.parameters + self.lanes)
+            keep("average", p.parameters + self.machine.whole.lanes)
         for name, size in (("scratch", self.sizes.scratch), ("halved", self.sizes.halved)):
             keep(name, max(1, self.threads * size // 4))
         keep("staged", -(-self.threads * self.sizes.staged // 4))
@@ -279,7 +281,7 @@ class NativeNetwork:
 
     def score(self, x: Floats) -> Floats:
         """Scores (N, K)."""
-        if 0 < len(x) < self.lanes and self.few and len(x) <= self.few.most:
+        if 0 < len(x) < self.machine.whole.lanes and self.few and len(x) <= self.few.most:
             if not self._packed:
                 self.few.pack()
                 self._packed = True
@@ -301,7 +303,7 @@ class NativeNetwork:
         """The plan for few images, compiled when it is first needed; None where there is none."""
         if not covers(self.network):
             return None
-        plan = SinglePlan(self.machine, self.network, self.program.regions)
+        plan = SinglePlan(self.machine.whole, self.network, self.program.regions)
         return SingleScorer(plan, self.served) if plan.most else None
 
     # -- looking at it -----------------------------------------------------------------------------------------

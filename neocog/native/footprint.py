@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import NamedTuple
 
 from ..losses import default_loss
 from ..plan.plan import Plan
 from .jit import machine
 from .optimizers import OPTIMIZERS, Optimizer
-from .program import Program
+from .program import Call, Meeting, Program
 from .sizes import Sizes
 
 FUNCTION, PRESENT = 170 * 2**10, 20
@@ -47,7 +48,11 @@ class Footprint(NamedTuple):
         busy = min(threads, groups if training else blocks)
         images = batch * (sizes.images // lanes) + (blocks * sizes.images if batch % lanes else 0)
         numbers = 4 * program.parameters
-        places = sum(len(step.buffers) for step in (*program.forward, *program.backward))
+        places = sum(
+            len(step.buffers)
+            for calls, meetings, packs in program.segments
+            for step in chain[Call | Meeting](calls, meetings, packs)
+        )
         return cls(
             weights=numbers * (2 if averages else 1) + 4 * program.coefficients,
             optimizer=optimizer.states * numbers if training else 0,
@@ -73,7 +78,9 @@ class Footprint(NamedTuple):
 
 def footprints(plan: Plan, threads: int) -> dict[str, Footprint]:
     """What `inference` and `training` of a plan's batch take on this machine, if the engine covers the network."""
-    program = Program(machine(), plan.network, default_loss(plan.network).name, pairs=plan.dtype == "bfloat16")
+    pairs = plan.dtype == "bfloat16"
+    on = machine().for_images(plan.batch, pairs=pairs)
+    program = Program(on, plan.network, default_loss(plan.network).name, pairs=pairs)
     optimizer = OPTIMIZERS[known(plan.optimizer)]
     return {
         mode: Footprint.of(program, batch=plan.batch, threads=threads, optimizer=optimizer, training=mode == "training")

@@ -6,7 +6,7 @@ import ctypes
 import hashlib
 import platform
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -18,19 +18,38 @@ from .cache import cached
 from .kernel import Function
 from .llvm import module
 
+NARROWEST = 4
+"""Lanes of the smallest vectors that processors have."""
+
 
 @dataclass(frozen=True)
 class Machine:
     """What the code generator must know of a processor: numbers in a vector, and vector registers.
 
     `dots` says that it has an instruction for products of pairs of bfloat16, `tiles` that it has one for matrices
-    of them (AMX), and that this process may use it.
+    of them (AMX), and that this process may use it. Its vectors are so many times as `wide` as those that are used.
     """
 
     lanes: int
     registers: int
     dots: bool = False
     tiles: bool = False
+    wide: int = 1
+
+    @property
+    def whole(self) -> Machine:
+        """The same with vectors as wide as they are."""
+        return replace(self, lanes=self.lanes * self.wide, wide=1)
+
+    def for_images(self, count: int, *, pairs: bool) -> Machine:
+        """The same with vectors no wider than so many images need, one in each lane, but for products by tiles.
+
+        Half full, a vector takes twice the memory, and on processors that halve it themselves twice the time.
+        """
+        wide = 1
+        while self.lanes // wide > NARROWEST and self.lanes // wide >= 2 * count and not (pairs and self.tiles):
+            wide *= 2
+        return self if wide == 1 else replace(self, lanes=self.lanes // wide, tiles=False, wide=self.wide * wide)
 
 
 @cache

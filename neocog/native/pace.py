@@ -40,7 +40,8 @@ class Pace:
     """What one machine does with one dtype and number of threads.
 
     `rate` is the most multiplications and additions a second that the threads reach together; `costs` are seconds on
-    one thread by the names of `Effort`; `together` has, for each of `KINDS`, the weights of the seconds
+    one thread by the names of `Effort`; `narrow` says for vectors of which two or four fill one of the processor's what
+    part of its time they take; `together` has, for each of `KINDS`, the weights of the seconds
     of a thread's calls, of the step itself and of each byte its calls touch; `spread` says how far steps were off by
     them.
     """
@@ -50,6 +51,7 @@ class Pace:
     dtype: str
     rate: float
     costs: Mapping[str, float]
+    narrow: Mapping[str, float]
     together: Mapping[str, Together]
     spread: Mapping[str, float]
 
@@ -62,15 +64,16 @@ class Pace:
         """The pace that `as_dict` wrote. Raises ValueError, TypeError or KeyError for anything else."""
         together = {mode: (float(a), float(b), float(c)) for mode, (a, b, c) in values["together"].items()}
         found = cls(**{**values, "together": together})
-        costs = [*(found.costs[name] for name in Effort._fields), *found.spread.values()]
+        costs = [*(found.costs[name] for name in Effort._fields), *found.narrow.values(), *found.spread.values()]
         costs += [weight for weights in together.values() for weight in weights]
         if not 0 < found.rate < math.inf or not all(0 <= cost < math.inf for cost in costs):
             raise ValueError("a rate is a positive number, and costs are not negative")
         return found
 
-    def seconds(self, effort: Effort) -> float:
-        """On one thread that nothing disturbs."""
-        return math.fsum(self.costs[name] * count for name, count in effort._asdict().items())
+    def seconds(self, effort: Effort, wide: int = 1) -> float:
+        """On one thread that nothing disturbs, with vectors of which so many fill one of the processor's."""
+        whole = effort.in_whole(self.narrow[str(wide)]) if wide > 1 else effort
+        return math.fsum(self.costs[name] * count for name, count in whole._asdict().items())
 
 
 class Task(NamedTuple):
@@ -89,11 +92,14 @@ class Task(NamedTuple):
 class Course:
     """A step of the native engine: what the thread with the most to do calls, in the order in which it does.
 
-    `kind` is training, inference, or few images, which the engine runs one after the other in a way of its own.
+    `kind` is training, inference, or few images, which the engine runs one after the other in a way of its own. The
+    processor's vectors are so many times as `wide` as those that are used.
     """
 
-    def __init__(self, plan: Plan, kind: str, tasks: list[Task], functions: Mapping[str, Function]) -> None:
-        self.plan, self.kind, self.tasks, self.functions = plan, kind, tasks, functions
+    def __init__(
+        self, plan: Plan, kind: str, tasks: list[Task], functions: Mapping[str, Function], wide: int = 1
+    ) -> None:
+        self.plan, self.kind, self.tasks, self.functions, self.wide = plan, kind, tasks, functions, wide
 
     @cached_property
     def efforts(self) -> list[Effort]:
@@ -105,7 +111,8 @@ class Course:
 
     def alone(self, pace: Pace) -> Vector:
         """What `Pace.together` weighs: seconds of the thread's calls, one step, and bytes."""
-        return np.array([math.fsum(map(pace.seconds, self.efforts)), 1.0, math.fsum(e.bytes for e in self.efforts)])
+        calls = math.fsum(pace.seconds(effort, self.wide) for effort in self.efforts)
+        return np.array([calls, 1.0, math.fsum(effort.bytes for effort in self.efforts)])
 
     def by_layer(self, seconds: Sequence[float]) -> dict[tuple[str, str], float]:
         """Seconds of the tasks added up by layer and place; what belongs to no layer is the rest."""
@@ -119,8 +126,9 @@ class Course:
 def course_of(plan: Plan, mode: str, threads: int, on: Machine | None = None) -> Course:
     """The course of a step of `plan.batch` images."""
     made = BlockCourse(plan, mode, threads, on)
-    few = plan.batch < made.program.machine.lanes and mode == "inference" and covers(plan.network)
-    if few and (single := SinglePlan(made.program.machine, plan.network, made.program.regions)).most >= plan.batch:
+    whole = made.program.machine.whole
+    few = plan.batch < whole.lanes and mode == "inference" and covers(plan.network)
+    if few and (single := SinglePlan(whole, plan.network, made.program.regions)).most >= plan.batch:
         return FewCourse(plan, single)
     return made
 
@@ -143,13 +151,15 @@ class BlockCourse(Course):
 
         network = plan.network
         self.threads = threads
-        self.program = Program(on or machine(), network, default_loss(network).name, pairs=plan.dtype == "bfloat16")
+        pairs = plan.dtype == "bfloat16"
+        used = (on or machine()).for_images(plan.batch, pairs=pairs)
+        self.program = Program(used, network, default_loss(network).name, pairs=pairs)
         self.calls: StepCalls = step_calls(self.program, plan.optimizer)
         self.blocks = -(-plan.batch // self.program.machine.lanes)
         tasks = list(self._training() if mode == "training" else self._inference())
         places = Places(self.program)
         named = [task._replace(layer=places.layer(task.call)) if task.where in WAYS else task for task in tasks]
-        super().__init__(plan, mode, named, self.program.functions)
+        super().__init__(plan, mode, named, self.program.functions, used.wide)
 
     def _inference(self) -> Iterator[Task]:
         for call in self.calls.prepare:
@@ -192,7 +202,7 @@ def step_time(plan: Plan, pace: Pace, mode: str = "training") -> StepTime:
     check_step(plan, pace.dtype, mode)
     course = course_of(plan, mode, pace.threads)
     alone, step, byte = pace.together[course.kind]
-    spent = [alone * pace.seconds(effort) + byte * effort.bytes for effort in course.efforts]
+    spent = [alone * pace.seconds(effort, course.wide) + byte * effort.bytes for effort in course.efforts]
     times = course.by_layer(spent)
     layers = tuple(
         LayerTime(

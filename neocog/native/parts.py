@@ -9,7 +9,7 @@ from .deconv import DeconvPart
 from .dropout import DropoutPart
 from .expressions import Access, Index
 from .group_norm import GroupNormPart
-from .layout import Margins
+from .layout import SMALL, Margins, Volume
 from .local import LocalPart
 from .part import Part
 from .pointwise import CurvePart, PReLUPart, SoftmaxPart
@@ -26,15 +26,24 @@ from .weighted import WeightedPart
 
 
 class InputPart(Part):
-    """The images: brought into lanes, and nobody asks for their gradient."""
+    """The images: brought into lanes, and nobody asks for their gradient.
+
+    Large ones are brought there once more for a gradient of weights, rather than kept.
+    """
 
     def forwards(self) -> None:
         """Load a block."""
-        function = self.program.add(
-            "load", lambda name: passes.load_images(name, self.machine, self.stage.output, self.y)
-        )
-        places = {"x": Access("images", Index()), "y": self.program.at(self.y)}
-        self.program.forward.append(Call(function, places))
+        self.program.forward += self.loaded(self.y)
+        self.light = self.stage.output.elements > SMALL
+
+    def loaded(self, y: Volume) -> list[Call]:
+        """The call that brings images into a volume."""
+        function = self.program.add("load", lambda name: passes.load_images(name, self.machine, self.stage.output, y))
+        return [Call(function, {"x": Access("images", Index()), "y": self.program.at(y)})]
+
+    def remade(self, y: Volume) -> list[Call]:
+        """The images once more."""
+        return self.program.cleared(y) + self.loaded(y)
 
     def backwards(self) -> None:
         """Nothing: images are not trained."""

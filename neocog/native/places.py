@@ -39,7 +39,8 @@ class Places:
             self._name_volumes(part)
         for region in program.regions:
             self._name_parameters(region)
-        for call in (*program.packs, *program.packs_back):
+        late = (call for segment in program.segments for call in segment.packs)
+        for call in (*program.packs, *late):
             start = call.buffers["packed"].at.constant
             for source in self._find(call.buffers["w"]):
                 self._named.append(_Named("packed", range(start, start + 1), source.name, source.layer))

@@ -7,10 +7,10 @@ it runs is a `Part`; there is one for each kind of stage (`weighted.py`, `blendi
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,6 +104,23 @@ class Meeting:
     rows: int
 
 
+class Packing(NamedTuple):
+    """Weights that threads bring into the order of reading where they have met, for what follows up to the next time.
+
+    They lie where those lay that were read before.
+    """
+
+    call: Call
+
+
+class Segment(NamedTuple):
+    """Calls for each block of images, what threads do where they meet then, and weights that are packed there."""
+
+    calls: list[Call]
+    meetings: list[Meeting]
+    packs: list[Call]
+
+
 class Program:
     """Everything that is compiled for a network. Places are in f32 unless they are said to be in vectors."""
 
@@ -119,15 +136,16 @@ class Program:
         self.arena = Arena(short=self.couples)
         self.regions: list[Region] = []
         self.forward: list[Call | Meeting] = []
-        self.backward: list[Call | Meeting] = []
+        self.backward: list[Call | Meeting | Packing] = []
         self.packs: list[Call] = []
-        self.packs_back: list[Call] = []
-        """Of weights that are only read once the way forward is done: they lie where others lay before."""
+        """Of weights that are read on the way forward, or on the way back before threads meet there."""
         self.prepared: list[Call] = []
         """What prediction does once before its blocks."""
         self.parameters = self.sums = self.scratch = self.halved = self.coefficients = 0
         self.between = 0  # numbers that keep rows of parameters apart
-        self._packing = [0, 0]  # words of weights that are packed before the way forward, and behind it
+        self.packed = 0  # words of memory for packed weights
+        self._packing = 0  # those for weights that are read between two meetings
+        self._seen, self._met = 0, 0  # steps of the way back that were looked at, and those up to the last meeting
         self.drawing = [node for node in network.nodes if node.layer.op in DRAWING]
         self.parts: list[Part] = []
         self._make_parts(stages_of(network))
@@ -140,14 +158,19 @@ class Program:
                 part.backwards()
 
     @cached_property
-    def segments(self) -> list[tuple[list[Call], list[Meeting]]]:
+    def segments(self) -> list[Segment]:
         """A training step's calls up to each place where threads meet, and what they do there."""
-        return _segments([*self.forward, *self.backward])
-
-    @property
-    def turn(self) -> int:
-        """The segment in which the way back begins."""
-        return sum(bool(meetings) for _, meetings in _segments(self.forward))
+        found = [Segment([], [], [])]
+        for step in (*self.forward, *self.backward):
+            if isinstance(step, Meeting):
+                found[-1].meetings.append(step)
+            elif isinstance(step, Packing):
+                found[-1].packs.append(step.call)
+            elif not step.predicting:
+                if found[-1].meetings:
+                    found.append(Segment([], [], []))
+                found[-1].calls.append(step)
+        return found
 
     @cached_property
     def predictions(self) -> list[Call]:
@@ -158,9 +181,9 @@ class Program:
     def training_layout(self) -> Layout:
         """Where things lie in training."""
         uses = []
-        for k, (calls, meetings) in enumerate(self.segments):
-            uses += [Use(call.places, k) for call in calls]
-            uses += [Use(tuple(meeting.buffers.values()), k, met=True) for meeting in meetings]
+        for k, segment in enumerate(self.segments):
+            uses += [Use(call.places, k) for call in segment.calls]
+            uses += [Use(tuple(meeting.buffers.values()), k, met=True) for meeting in segment.meetings]
         return Layout(self.arena, self.machine.lanes, uses)
 
     @cached_property
@@ -232,8 +255,9 @@ class Program:
 
     def padded(self, count: int, *, apart: bool = False) -> int:
         """The numbers of a row of so many, in whole vectors. Rows that are read side by side are kept `apart`."""
-        padded = count + -count % self.machine.lanes
-        return padded + self.machine.lanes if apart and padded % CROWDED == 0 else padded
+        lanes = self.machine.whole.lanes  # which the plan for few images fills
+        padded = count + -count % lanes
+        return padded + lanes if apart and padded % CROWDED == 0 else padded
 
     def region(
         self,
@@ -296,17 +320,19 @@ class Program:
 
     def packed_by(self, kernel: Callable[[str], Function], region: Region, words: int) -> Access:
         """Where a kernel writes so many words of a region's weights each step, in the order of reading."""
-        late = any(isinstance(step, Meeting) for step in self.backward)
-        place = Access("packed", Index(self._packing[late]))
-        self._packing[late] += words + -words % self.machine.lanes
+        for k in range(self._seen, len(self.backward)):
+            if isinstance(self.backward[k], Meeting):
+                self._met, self._packing = k + 1, 0
+        place = Access("packed", Index(self._packing))
+        self._packing += words + -words % self.machine.lanes
+        self.packed = max(self.packed, self._packing)
         call = Call(self.add("pack", kernel), {"w": region.at("weights"), "packed": place})
-        (self.packs_back if late else self.packs).append(call)
+        if self._met:
+            self.backward.insert(self._met, Packing(call))
+        else:
+            self.packs.append(call)
+        self._seen = len(self.backward)
         return place
-
-    @property
-    def packed(self) -> int:
-        """The words of memory for packed weights."""
-        return max(self._packing)
 
     def scratch_of(self, vectors: int) -> Access:
         """Memory of the thread that a kernel uses while it runs, and that holds anything before."""
@@ -334,19 +360,6 @@ class Program:
         (self.backward if training else self.forward).append(Call(function, places))
         per_place = lanes if kernel is pair_channels else lanes // 2
         return Access("halved", Index(behind + volume.before * per_place))
-
-
-def _segments(steps: Iterable[Call | Meeting]) -> list[tuple[list[Call], list[Meeting]]]:
-    """Training's calls up to each place where threads meet, and what they do there."""
-    found: list[tuple[list[Call], list[Meeting]]] = [([], [])]
-    for step in steps:
-        if isinstance(step, Meeting):
-            found[-1][1].append(step)
-        elif not step.predicting:
-            if found[-1][1]:
-                found.append(([], []))
-            found[-1][0].append(step)
-    return found
 
 
 def _margins(network: Network, readers: list[Stage]) -> Margins:

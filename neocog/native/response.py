@@ -1,8 +1,9 @@
 """Local response normalization: y = x / d^beta with the energy d of neighbouring maps or positions.
 
-The energies stay in memory. Backwards a first pass makes t = dy x d^(-beta-1) = dy y / d, a second one sums it:
+The energies stay in memory. Backwards a first pass makes e = dy d^-beta, in place of dy, and t = e x / d, in place of
+the energies; a second one sums it:
 
-    dx = dy d^-beta - 2 alpha beta x (sum of t over the neighbours)
+    dx = e - 2 alpha beta x (sum of t over the neighbours)
 """
 
 from __future__ import annotations
@@ -41,26 +42,34 @@ def respond(name: str, lanes: int, layer: LocalResponseNorm, x: Volume, energy: 
     return f
 
 
-def share(name: str, lanes: int, energy: Volume, y: Volume, d: Volume, t: Volume) -> Function:
-    """`t` = dy y / energy."""
-    f, vector = Function(name, ("dy", "y_", "energy", "t")), Type("f32", lanes)
-    with f.loop(y.channels) as c, f.loop(y.height) as i, f.loop(y.width) as j:
-        product_ = load(vector, "dy", d.at(c, i, j)) * load(vector, "y_", y.at(c, i, j))
-        f.store("t", t.at(c, i, j), product_ / load(vector, "energy", energy.at(c, i, j)))
+def share(name: str, lanes: int, layer: LocalResponseNorm, volumes: tuple[Volume, Volume, Volume]) -> Function:
+    """From `dy`, `energy` and `x` what each value takes and gives; the volumes of these, in this order."""
+    f, vector = Function(name, ("dy", "energy", "x")), Type("f32", lanes)
+    d, energy, x = volumes
+    with f.loop(x.channels) as c, f.loop(x.height) as i, f.loop(x.width) as j:
+        held = f.let(load(vector, "energy", energy.at(c, i, j)))
+        own = f.let(load(vector, "dy", d.at(c, i, j)) * power(f, held, -layer.beta))
+        f.store("dy", d.at(c, i, j), own)
+        f.store("energy", energy.at(c, i, j), own * load(vector, "x", x.at(c, i, j)) / held)
     return f
 
 
-def respond_back(name: str, lanes: int, layer: LocalResponseNorm, volumes: tuple[Volume, ...], sink: Sink) -> Function:
-    """The gradient for `x` into a sink, from `dy`, `energy` and `t`; the volumes of all four, in this order."""
-    x, d, energy, t = volumes
-    f = Function(name, ("x", "dy", "energy", "t", *sink.buffers))
+def respond_back(
+    name: str, lanes: int, layer: LocalResponseNorm, volumes: tuple[Volume, Volume, Volume], sink: Sink
+) -> Function:
+    """The gradient for `x` into a sink, from what `share` left in the places of `dy` and `energy`."""
+    d, energy, x = volumes
+    f = Function(name, ("dy", "energy", "x", *sink.buffers))
     vector, boxes = Type("f32", lanes), _boxes(layer, x)
     factor = constant(vector, -2 * layer.alpha * layer.beta)
+
+    def given(there: Place, inside: Place) -> Value:
+        return load(vector, "energy", energy.at(*there))
+
     for place in boxes.places(f):
-        sum_ = boxes.total(f, place, constant(vector, 0.0), lambda there, inside: load(vector, "t", t.at(*there)))
-        own = power(f, f.let(load(vector, "energy", energy.at(*place))), -layer.beta)
-        value = load(vector, "dy", d.at(*place)) * own + load(vector, "x", x.at(*place)) * sum_ * factor
+        sum_ = boxes.total(f, place, constant(vector, 0.0), given)
         c, i, j = place
+        value = load(vector, "dy", d.at(*place)) + load(vector, "x", x.at(*place)) * sum_ * factor
         sink.put(f, c, {(i, j): f.let(value)})
     return f
 
@@ -81,8 +90,7 @@ class ResponsePart(LonePart):
 
     def backwards(self) -> None:
         """First what the neighbours share, then each value's part."""
-        d, t = self.gradient(), self.program.arena.dense(self.stage.output)
-        places = {"energy": self.program.at(self.energy), "t": self.program.at(t)}
-        self.backward_call(lambda name: share(name, self.lanes, self.energy, self.y, d, t), places)
-        volumes = (self.x, d, self.energy, t)
+        volumes = (self.gradient(), self.energy, self.x)
+        places = {"energy": self.program.at(self.energy)}
+        self.backward_call(lambda name: share(name, self.lanes, self.layer, volumes), places)
         self.backward_into(lambda name, sink: respond_back(name, self.lanes, self.layer, volumes, sink), places)

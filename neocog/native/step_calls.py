@@ -30,19 +30,19 @@ class Shared(NamedTuple):
     of: str
 
 
-class Segment(NamedTuple):
-    """Calls for each block of images, then those that need all blocks; and weights that are packed for what follows."""
+class Stretch(NamedTuple):
+    """A segment of the program: calls for each block of images, then for all blocks; and weights that are packed."""
 
     calls: Sequence[Call]
     meetings: Sequence[Shared]
-    packs: Sequence[Call] = ()
+    packs: Sequence[Call]
 
 
 class StepCalls(NamedTuple):
     """The calls of a step of training, then of prediction, part after part. `updates` are those of each parameter."""
 
     pack: Sequence[Call]
-    segments: Sequence[Segment]
+    segments: Sequence[Stretch]
     clear: Call
     sums: Sequence[Shared]
     losses: Call
@@ -59,14 +59,14 @@ def step_calls(
     `factors` are on the learning rates of arrays by name; one of 0 leaves an array as it is. With `averages` each
     update moves the average of the weights too.
     """
-    turn, predicting = program.turn, program.predictions
+    predicting = program.predictions
     read = {place.at for call in predicting for place in call.places if place.buffer == "packed"}
     maker = _Maker(program, optimizer, factors or {}, averages)
     return StepCalls(
         pack=program.packs,
         segments=[
-            Segment(calls, [maker.meeting(meeting) for meeting in meetings], program.packs_back if k == turn else ())
-            for k, (calls, meetings) in enumerate(program.segments)
+            Stretch(calls, [maker.meeting(meeting) for meeting in meetings], packs)
+            for calls, meetings, packs in program.segments
         ],
         clear=maker.clear(),
         sums=[maker.sum(region) for region in program.regions if region.sums is not None],

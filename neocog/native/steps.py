@@ -12,7 +12,7 @@ from .feeding import load_bytes, load_moved, takes_bytes
 from .program import Call, Program
 from .runtime import BYTES, MOVED, NUMBERS, Body
 from .sizes import Sizes
-from .step_calls import Segment, Shared, StepCalls
+from .step_calls import Shared, StepCalls, Stretch
 
 HERE = Index()
 PART = 64
@@ -91,7 +91,7 @@ class Steps:
         self._parts.append(part.function(name, "block"))
         body.do(f"call void @{name}(ptr %shared, i64 %thread, i64 {block})")
 
-    def _segments(self, body: Body, segments: Sequence[Segment], *, begins: bool) -> None:
+    def _segments(self, body: Body, segments: Sequence[Stretch], *, begins: bool) -> None:
         """All blocks through one segment after the other, threads meeting after each."""
         first, threads, groups = self._met_places(body)
         for k, (calls, meetings, packs) in enumerate(segments):

@@ -17,6 +17,7 @@ from ..resources import cores
 from .engine import NativeNetwork
 from .feeding import takes_bytes
 from .groups import Grouping
+from .jit import machine
 from .losses import KERNELS
 from .optimizers import OPTIMIZERS
 from .stages import uncovered
@@ -99,7 +100,10 @@ class NativeTrainer:
         self.network, self.momentum, self.weight_decay = network, momentum, weight_decay
         self.seed, self.steps = seed, 0
         self._network = NativeNetwork(
-            network, self.threads, optimizer, loss, dtype, ema, label_smoothing=label_smoothing, factors=factors
+            *(network, self.threads, optimizer, loss, dtype, ema),
+            on=machine().for_images(batch_size, pairs=dtype == "bfloat16"),
+            label_smoothing=label_smoothing,
+            factors=factors,
         )
         self._network.write_weights(weights)
 

@@ -20,6 +20,7 @@ PACE = Pace(
     dtype="float32",
     rate=1e9,
     costs=dict.fromkeys(Effort._fields, 0.0) | {"products": 1e-9},
+    narrow={"2": 1.0, "4": 1.0},
     together=dict.fromkeys(KINDS, PLAIN),
     spread=dict.fromkeys(KINDS, 0.0),
 )
@@ -45,7 +46,7 @@ def test_a_training_step_has_every_call_of_the_program():
     program = made.program
     expected = [
         *program.packs,
-        *program.packs_back,
+        *(pack for segment in program.segments for pack in segment.packs),
         *(c for c in (*program.forward, *program.backward) if hasattr(c, "function")),
     ]
     assert {id(call) for call in expected if not call.predicting} <= called

@@ -17,6 +17,7 @@ NETS = {
     "wide": "INPUT[5x37x3] -> CONV3-4 -> RELU -> FC4",
     "exact": "INPUT[7x16x3] -> CONV3-3(P=0) -> TANH -> FC4",
     "grey": "INPUT[20x18x1] -> CONV3-4 -> RELU -> POOL2 -> FC4",
+    "large": "INPUT[45x64x3] -> CONV3-3(S=3, fit=floor) -> BN -> RELU -> FC4",
 }
 ROWS = 70
 

@@ -6,7 +6,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from test_networks import WIDE
+from test_networks import WIDE, assert_agrees
 
 from neocog import NeocogError, Network, zoo
 from neocog.initialise import initialise
@@ -89,7 +89,7 @@ def spans(program, uses):
 def test_no_two_rooms_of_a_program_overlap_while_both_are_needed(network):
     program = Program(ON, network, "cross-entropy")
     uses = []
-    for calls, meetings in program.segments:
+    for calls, meetings, _ in program.segments:
         uses += [call.places for call in calls]
         uses += [tuple(meeting.buffers.values()) for meeting in meetings]
     shared = 0
@@ -134,15 +134,23 @@ def test_else_it_has_memory_of_its_own(text):
     assert first.g is not first.y
 
 
-def test_weights_for_the_rest_of_the_way_back_lie_where_those_for_the_way_forward_lay():
+def test_weights_for_the_rest_of_the_way_back_lie_where_those_lay_that_were_read_before():
     body = "[CONV3-32 -> BN -> RELU]*5"
     apart, together = (
         Program(ON, Network.parse(f"INPUT[8x8x16] -> {text} -> FC3"), "cross-entropy", pairs=True)
         for text in (body.replace(" -> BN", ""), body)
     )
-    assert not apart.packs_back
-    assert together.packs_back
+    late = [segment.packs for segment in together.segments if segment.packs]
+    assert not [pack for segment in apart.segments for pack in segment.packs]
+    assert [len(packs) for packs in late] == [1] * 4  # the last is read before threads meet
+    assert {packs[0].buffers["packed"].at.constant for packs in late} == {0}
     assert together.packed < 0.75 * apart.packed
+
+
+def test_without_products_of_pairs_no_more_is_packed_at_once_than_is_read_between_two_meetings():
+    body = "[CONV3-128 -> BN -> RELU]*4"
+    program = Program(ON, Network.parse(f"INPUT[8x8x16] -> {body} -> GAP -> FC3"), "cross-entropy")
+    assert program.packed <= 1.1 * 9 * 128 * 128
 
 
 def test_weights_are_read_where_they_lie_if_they_are_many_and_on_the_way_back_through_windows_of_one_position():
@@ -211,3 +219,13 @@ def test_what_does_not_fit_is_refused_with_the_figures(monkeypatch):
     monkeypatch.setattr(engine, "available_memory", lambda: 1000)
     with pytest.raises(NeocogError, match="more memory for such mini-batches than there is"):
         made.step(np.zeros((32, 1, 28, 28), np.float32), np.zeros(32, np.int64), 0.1)
+
+
+@pytest.mark.parametrize(("size", "loads"), [(52, 1), (53, 2)])  # 3 x 52 x 52 numbers are less than 8192
+def test_large_images_are_brought_into_lanes_once_more_rather_than_kept(size, loads):
+    network = Network.parse(f"INPUT[{size}x{size}x3] -> CONV3-4(S=2, fit=floor) -> RELU -> FC3")
+    program = Program(ON, network, "cross-entropy")
+    calls = [call for segment in program.segments for call in segment.calls]
+    assert len([call for call in calls if kind_of(call) == "load"]) == loads
+    assert_agrees(network, 18, threads=2)
+    assert_agrees(network, 3, on=ON)
