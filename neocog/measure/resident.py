@@ -36,6 +36,7 @@ from ..torch_engine.trainer import TorchTrainer
 
 TINY = "INPUT[64x64x3] -> CONV3-32 -> BN -> RELU -> POOL2 -> CONV3-32 -> RELU -> FC512 -> RELU -> FC10"
 STEPS = 3
+Step = Callable[[], Any]
 
 
 def main() -> None:
@@ -45,18 +46,30 @@ def main() -> None:
         return_freed_memory()
     network = Network.parse(job.pop("network"))
     training = job.pop("training")
-    _repeat(_work(Network.parse(TINY), training, **job | {"batch": 16})[0])
+    step, owned = _work(Network.parse(TINY), training, **job | {"batch": 16})
+
+    def made() -> Step:
+        nonlocal step, owned
+        step, owned = _work(network, training, **job)
+        return step
+
+    peak, building = taken(step, made)
+    allocated = owned() + _most_allocated(step) if job["engine"] == "torch" else 0
+    json.dump({"peak": peak, "allocated": allocated, "building": building}, sys.stdout)
+
+
+def taken(tiny: Step, made: Callable[[], Step]) -> tuple[int, int]:
+    """The most bytes that are resident on top of what another step has left: while one is run, and while it is made."""
+    _repeat(tiny)
     _settle()
     before = _resident("VmRSS")
     _forget_the_most()
-    step, owned = _work(network, training, **job)
+    step = made()
     building = _resident("VmHWM") - before
     _settle()
     _forget_the_most()
     _repeat(step)
-    peak = _resident("VmHWM") - before
-    allocated = owned() + _most_allocated(step) if job["engine"] == "torch" else 0
-    json.dump({"peak": peak, "allocated": allocated, "building": building}, sys.stdout)
+    return _resident("VmHWM") - before, building
 
 
 def _work(
@@ -67,7 +80,7 @@ def _work(
     optimizer: str,
     engine: str = "torch",
     cuts: Sequence[int] = (),
-) -> tuple[Callable[[], Any], Callable[[], int]]:
+) -> tuple[Step, Callable[[], int]]:
     """What to run over and over, and how many bytes of arrays outlast it, where torch runs it."""
     weights = initialise(network)
     loss = default_loss(network).name
@@ -99,12 +112,12 @@ def _tensors(trainer: TorchTrainer, training: bool) -> Iterator[Tensor]:
         yield from (value for value in state.values() if isinstance(value, Tensor))
 
 
-def _repeat(step: Callable[[], Any]) -> None:
+def _repeat(step: Step) -> None:
     for _ in range(STEPS):
         step()
 
 
-def _most_allocated(step: Callable[[], Any]) -> int:
+def _most_allocated(step: Step) -> int:
     """The most bytes that torch's allocator had given out at once during a step, beyond those before it."""
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
         step()
