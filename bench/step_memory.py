@@ -3,7 +3,7 @@
     .venv/bin/python bench/step_memory.py [resnet20 "small VGG" ...] [--write]
 
 Every figure is the most that was resident in a process of its own, on top of one that had trained a tiny network, with
-freed memory given back at once (`neocog/measure/resident.py`). The networks, batches and the optimizer, SGD with momentum,
+freed memory given back at once (`neocog/measure/resident.py`). Networks, batches and the optimizer, SGD with momentum,
 are those of bench/speed.py. `--write` puts the table into docs/memory.md. It takes some ten minutes.
 """
 

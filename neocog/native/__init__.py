@@ -14,9 +14,9 @@ chooses how many outputs it holds in registers; `weight_gradient` is the kernel 
 `packing` brings weights into the order of reading, `streamed` is for those that no cache holds. `tiled_gather` and
 `tiled_weights` do the same by registers for matrices, `halving` rounds to pairs of bfloat16. `convolution` says what a
 convolution gathers, through its stride and back. `endings` are what happens to sums, and to gradients, before they
-leave the registers; `elementary` the functions of one value. `winograd` is for torch's volumes, not for a network here:
-3x3 convolutions in fewer products, and `winograd_gradient` the way back to the weights; `torch_engine/winograd.py` runs
-them.
+leave the registers; `elementary` the functions of one value. `winograd` has 3x3 convolutions in fewer products, which
+`filtered_gather` makes of images in lanes; its own kernels are for torch's volumes, and so is `winograd_gradient`, the
+way back to the weights: `torch_engine/winograd.py` runs them.
 
 **Parts.** `program` owns what stages share: memory, parameters, lists of calls. A `part` is a stage in it: the calls
 that make its volume, and those that bring the volume's gradient back. The large kinds are `weighted` (with what is

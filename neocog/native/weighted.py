@@ -12,6 +12,7 @@ from . import passes
 from .convolution import Phase, forward_gather, forward_order, phases_of, reach, weight_gradient
 from .endings import Finish, Into, Sink, Through
 from .expressions import Access, Index
+from .filtered_gather import FilteredGather, FilteredGatherKernel, FilteredWeights, pack_filtered
 from .gather import Gather, GatherKernel, Source
 from .halving import halved_words, pair_channels, pair_images
 from .kernel import Function
@@ -59,6 +60,7 @@ class WeightedPart(Part):
         self.held = stage.ending.activation is not None
         self.made: list[Call] = []  # what makes y
         self.paired: Access | None = None
+        self.transformed: dict[int, tuple[FilteredWeights, Access]] = {}  # by group, what the way back may read too
         self.where = program.arena.take(-(-stage.output.elements // 4)) if stage.ending.pools else 0
         self.wants = True
         positions = stage.inputs.positions, stage.sums.positions
@@ -135,7 +137,7 @@ class WeightedPart(Part):
 
     def _forward_kernel(self, region: Region, gather: Gather) -> Kernel:
         order, bias = forward_order(self.weighted.frame, region.padded), self.weighted.bias
-        if made := self._tiled(region, gather, order, bias):
+        if made := self._tiled(region, gather, order, bias) or self._filtered(region, gather, order, self.pairs, bias):
             return made
         if self.pairs or DIRECT_BYTES < 4 * region.size <= PACKED_BYTES:
             build, places = packed_gather(self.program, region, gather, order, bias=bias, pairs=self.pairs)
@@ -158,6 +160,23 @@ class WeightedPart(Part):
         packed = self.program.packed_by(pack, region, tiled.blocks * tiled.pieces * MATRIX)
         places = {"w": packed, "scratch": self.program.scratch_of(tiled.scratch)}
         return TiledGatherKernel(self.machine, tiled, bias).build, places
+
+    def _filtered(self, region: Region, gather: Gather, order: Order, pairs: bool, bias: bool = False) -> Kernel | None:
+        """A gather in fewer products, where that is possible and worth it."""
+        filtered = FilteredGather(gather, pairs)
+        if not filtered.worth():
+            return None
+        if region.group in self.transformed:
+            known, packed = self.transformed[region.group]
+            weights = known.back
+        else:
+            weights = FilteredWeights.of(filtered, self.lanes, order.output == 1)
+            pack = partial(pack_filtered, filtered=filtered, lanes=self.lanes, order=order)
+            packed = self.program.packed_by(pack, region, weights.size)
+            if not (pairs or self.program.couples):  # else they are others, or lie where others will
+                self.transformed[region.group] = weights, packed
+        places = {"w": packed, "scratch": self.program.scratch_of(filtered.scratch(self.machine))}
+        return FilteredGatherKernel(self.machine, filtered, weights, bias).build, places
 
     def _forward_places(self, group: int) -> dict[str, Access]:
         first = group * self.channels_out
@@ -287,13 +306,13 @@ class WeightedPart(Part):
     ) -> None:
         """The gather of a gradient from a channel of the sums' on, each tile put into the sink."""
         build, made = self._back_kernel(region, gather, order)
-        key = gather, order, into, self.may_tile, self.pairs_back
+        key = gather, order, into, self.may_tile, self.pairs_back, bool(self.transformed)
         function = self.program.add("inputs", partial(build, buffers=into.sink.buffers, epilogue=into), key)
         g = self.program.at(self._sums_gradient(), channel)
         self.program.backward.append(Call(function, {"x": g} | made | places))
 
     def _back_kernel(self, region: Region, gather: Gather, order: Order) -> Kernel:
-        if made := self._tiled(region, gather, order, bias=False):
+        if made := self._tiled(region, gather, order, False) or self._filtered(region, gather, order, self.pairs_back):
             return made
         tile = gather.tile(self.machine)
         run = tile.channels * gather.taps * region.padded * 4

@@ -9,7 +9,7 @@ are transposes of this: dx is the same convolution of dy with the kernel turned,
 
     dg = G' [sum over tiles of (A dy A') * (B' d B)] G
 
-Volumes lie channels last, are padded by one zero, and consist of words of 32 bits: a channel in single precision, or
+Torch's volumes lie channels last, are padded by one zero, and are words of 32 bits: a channel in single precision, or
 two neighbouring ones in bfloat16, to which what is multiplied is rounded once more. Sums are single precision. Low and
 high halves of a vector of words are the even and the odd channels, so that nothing need be shuffled: where kernels say
 slots, of 32 channels in bfloat16 the even ones come first.
@@ -334,7 +334,7 @@ def from_products(m: Line) -> list[Value]:
 
 def from_kernel(g: Line) -> list[Value]:
     """G g."""
-    half = constant(NUMBERS, 0.5)
+    half = constant(g[0].type, 0.5)
     ends, middle = (g[0] + g[2]) * half, g[1] * half
     return [g[0], ends + middle, ends - middle, g[2]]
 

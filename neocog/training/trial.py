@@ -30,13 +30,17 @@ from ..plan.plan import Plan
 from ..resources import cores
 from ..torch_engine.trainer import TorchTrainer
 
-FORMAT = 1
+FORMAT = 2
 NEAR = 2.0
 """How many times as long as the fastest an engine is expected to take at most, to be tried beside it."""
+WARM, CLOSE = 3, 1.5
+"""Steps after the first until an engine has its memory and its code, of which the last one counts; and how many times
+as long as the fastest another may have taken there, to take turns with it."""
 TURNS, TURN_SECONDS, LONGEST = 5, 0.1, 10.0
 """How many turns each gets, how long one lasts at least, and after how many seconds of all there is no further one."""
 LEAST, STEPS, SHARE = 2.0, 6, 0.05
 """Seconds that a trial takes at least, and steps of each; and of a run's time, how much it may take."""
+TRYING = "trying engines by turns"
 CPU = torch.device("cpu")
 
 MAKERS: dict[str, type[TorchTrainer] | type[NativeTrainer]] = {"torch": TorchTrainer, "native": NativeTrainer}
@@ -127,14 +131,17 @@ def trial_question(step: Step, ways: Sequence[Way], told: Told = silence) -> Que
 
 
 def by_turns(steps: Mapping[Way, Callable[[], object]], told: Told = silence) -> dict[Way, float]:
-    """Typical seconds of each of these steps, which are made one after the other and over again."""
-    found: dict[Way, list[float]] = {way: [] for way in steps}
+    """Typical seconds of each of these steps; those nearly as fast as each other run over and over again, by turns."""
+    told(TRYING, 0, TURNS)
+    first = {way: repeated(step, CPU, 0.0, least=WARM)[-1] for way, step in steps.items()}
+    close = [way for way in steps if first[way] <= CLOSE * min(first.values())]
+    found: dict[Way, list[float]] = {way: [] for way in close}
     start = perf_counter()
-    for turn in range(TURNS):
-        told("trying engines by turns", turn, TURNS)
-        for way, step in steps.items():
-            found[way] += repeated(step, CPU, TURN_SECONDS, least=1)
+    for turn in range(TURNS if len(close) > 1 else 0):
+        told(TRYING, turn, TURNS)
+        for way in close:
+            found[way] += repeated(steps[way], CPU, TURN_SECONDS, least=1)
         if perf_counter() - start > LONGEST:
             break
-    told("trying engines by turns", TURNS, TURNS)
-    return {way: typical(seconds) for way, seconds in found.items()}
+    told(TRYING, TURNS, TURNS)
+    return first | {way: typical(seconds) for way, seconds in found.items() if seconds}

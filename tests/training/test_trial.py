@@ -35,20 +35,38 @@ def test_what_is_nearly_as_fast_is_tried_where_a_run_is_long_beside_that(expecte
 
 def test_steps_are_made_by_turns(monkeypatch):
     monkeypatch.setattr(room, "TURN_SECONDS", 0.0)
+    monkeypatch.setattr(room, "CLOSE", inf)
     made, heard = [], []
     steps = {way: lambda way=way: made.append(way) for way in (NATIVE, TORCH)}
     found = by_turns(steps, lambda *told: heard.append(told))
-    assert [way for way, _ in groupby(made)] == [NATIVE, TORCH] * room.TURNS
+    assert [way for way, _ in groupby(made)] == [NATIVE, TORCH] * (1 + room.TURNS)
     assert set(found) == {NATIVE, TORCH}
-    assert [done for _, done, _ in heard] == list(range(room.TURNS + 1))
+    assert [done for _, done, _ in heard] == [0, *range(room.TURNS + 1)]
+
+
+def test_a_slower_one_gets_no_turn(monkeypatch):
+    """Of four steps the last one is looked at first: before, an engine asks for memory and makes code."""
+    took = {NATIVE: [9, 9, 9, 1], TORCH: [2, 2, 2, 2]}
+    made = []
+
+    def repeated(step, device, seconds, least):
+        way = step()
+        return took[way][1 : 1 + least] if len(made) <= 2 else [1.0]
+
+    monkeypatch.setattr(room, "repeated", repeated)
+    found = by_turns({way: lambda way=way: made.append(way) or way for way in (NATIVE, TORCH)})
+    assert found == {NATIVE: 1, TORCH: 2}
+    assert made == [NATIVE, TORCH]
 
 
 def test_a_trial_that_takes_long_ends_with_the_turn(monkeypatch):
     monkeypatch.setattr(room, "TURN_SECONDS", 0.0)
     monkeypatch.setattr(room, "LONGEST", -1.0)
+    monkeypatch.setattr(room, "CLOSE", inf)
     made = []
-    assert by_turns({TORCH: lambda: made.append(TORCH)})[TORCH] > 0
-    assert len(made) == 2  # one to warm up
+    found = by_turns({way: lambda way=way: made.append(way) for way in (NATIVE, TORCH)})
+    assert all(seconds > 0 for seconds in found.values())
+    assert len(made) == 2 * (1 + room.WARM) + 2 * 2  # one to warm up
 
 
 def test_both_engines_make_the_step_and_it_is_remembered(tmp_path, monkeypatch):
