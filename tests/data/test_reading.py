@@ -180,8 +180,8 @@ def test_many_classes_are_counted_together(tmp_path):
 def test_progress_is_told(photos):
     told = []
     load_data(str(photos), SHAPE, lambda *values: told.append(values))
-    assert Counter(split for split, _, _ in told) == {"train": 20, "validation": 6, "test": 4}
-    assert told[:3] == [("train", 1, 20), ("train", 2, 20), ("train", 3, 20)]
+    assert Counter(split for split, _, _ in told) == {"reading train": 20, "reading validation": 6, "reading test": 4}
+    assert told[:3] == [("reading train", 1, 20), ("reading train", 2, 20), ("reading train", 3, 20)]
 
 
 def test_a_split_for_a_model_has_the_models_classes_and_preprocessing(photos):

@@ -80,6 +80,7 @@ NETS = {
         "INPUT[8x6x35] -> CONV3-33 -> RELU -> CONV3-40(D=2) -> RELU -> POOL2 -> CONV2-24(P=0) -> FC20 -> RELU -> FC3",
         "cross-entropy",
     ),
+    "filtered": (8, "INPUT[9x12x16] -> CONV3-19 -> RELU -> CONV3-17 -> RELU -> POOL3 -> FC3", "cross-entropy"),
     "pairs": (8, "INPUT[4x4x8] -> CONV3-9 -> RELU -> CONV3-8 -> RELU -> FC3", "cross-entropy"),
 }
 """The number of lanes that each is made for, and its loss."""
@@ -104,7 +105,8 @@ def test_these_networks_have_kernels_of_every_kind():
     functions = [function for net in NETS for function in functions_of(net).values()]
     assert {purpose(function) for function in functions} >= set(PURPOSES.values())
     assert all(purpose(function) for function in functions)
-    forms = {"gather", "clipped gather", "lanes hold images", "lanes hold channels", "tiled gather", "tiled weights"}
+    gathers = {"gather", "clipped gather", "filtered gather", "tiled gather"}
+    forms = {*gathers, "lanes hold images", "lanes hold channels", "tiled weights"}
     assert {function.form for function in functions} == {"", *forms}
 
 
