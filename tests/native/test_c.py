@@ -95,8 +95,15 @@ def functions_of(net: str) -> dict[str, Function]:
     return program.functions
 
 
+LONG = ("strided", "rare", "clipped")
+"""Those whose C takes longest to compile, and whose kinds of kernels others have too."""
+
+
 @needs_compiler
-@pytest.mark.parametrize("net", [pytest.param(net, marks=[needs_tiles] if net == "tiles" else []) for net in NETS])
+@pytest.mark.parametrize(
+    "net",
+    [pytest.param(net, marks=[needs_tiles] * (net == "tiles") + [pytest.mark.slow] * (net in LONG)) for net in NETS],
+)
 def test_every_kernel_of_a_network_gives_the_same_numbers_as_c(net, tmp_path):
     assert_same(tmp_path, functions_of(net))
 
@@ -306,6 +313,7 @@ def test_blocks_that_wait_for_each_other_make_the_same_steps(tmp_path):
     assert_steps_agree(tmp_path, network, 4 * 11 - 1, Machine(4, 16))
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_steps_with_tiles_are_those_without(tmp_path):
     _, text, loss = NETS["tiles"]

@@ -81,7 +81,7 @@ def test_a_gradient_stays_within_its_volumes_and_what_is_held(sizes, monkeypatch
 
 
 @needs_compiler
-@pytest.mark.parametrize("parts", [1, 2])
+@pytest.mark.parametrize("parts", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_kernels_are_the_same_in_c_without_a_word_from_sanitizers(tmp_path, monkeypatch, parts):
     shape, gradient = Filtering(32, 64, 5, 3, parts), Gradient.of_rows(6, 32, 64, 5, 3, parts)
     for_a_task(monkeypatch, n0=0, n1=2, top=0, bottom=3, sets=2, k0=0, k1=1, c0=0, c1=1, p=3, k=0)
