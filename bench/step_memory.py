@@ -4,7 +4,7 @@
 
 Every figure is the most that was resident in a process of its own, on top of one that had trained a tiny network, with
 freed memory given back at once (`neocog/measure/resident.py`). Networks, batches and the optimizer, SGD with momentum,
-are those of bench/speed.py. `--write` puts the table into docs/memory.md. It takes some ten minutes.
+are those of bench/speed.py. `--write` puts the table into docs/memory.md. It takes some half an hour.
 """
 
 from __future__ import annotations

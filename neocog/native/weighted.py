@@ -166,7 +166,7 @@ class WeightedPart(Part):
         filtered = FilteredGather(gather, pairs)
         if not filtered.worth():
             return None
-        if region.group in self.transformed:
+        if region.group in self.transformed and not pairs:
             known, packed = self.transformed[region.group]
             weights = known.back
         else:

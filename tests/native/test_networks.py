@@ -207,6 +207,11 @@ WIDE = (
     "network", [zoo("lenet5-relu"), Network.parse(MIXED), Network.parse(WIDE)], ids=["lenet", "mixed", "wide"]
 )
 def test_the_number_of_threads_changes_no_bit(network):
+    assert_same_bits(network, (2, 3, 5))
+
+
+def assert_same_bits(network, counts):
+    """Losses and weights of three steps by so many threads are those by one."""
     x, labels = batch_for(network, 70, 1)
 
     def trained(count):
@@ -218,7 +223,7 @@ def test_the_number_of_threads_changes_no_bit(network):
         return losses, weights
 
     alone = trained(1)
-    for threads in (2, 3, 5):
+    for threads in counts:
         np.testing.assert_equal(trained(threads), alone)
 
 
